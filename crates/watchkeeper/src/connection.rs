@@ -1,0 +1,224 @@
+//! How to reach one API server: makes clients, each with a transport of its own.
+//!
+//! In: a kube `Config` (from flags, the environment or the service account), or a function that makes in-process services.
+//! Out: a [`Client`] for reading, a client with one more layer directly above the connection (the write fence), a client for the elector.
+//!
+//! A finished `Client` is not accepted: its retry layer can't be taken out any more, and a layer put around it sits above queueing
+//! and authentication, where a pause can come between the check and the send. So the stack is built here, in one place:
+//!
+//! ```text
+//! Client → base URI → authentication → extra headers → [fence] → connection pool → TCP (no delay, keep-alive) → TLS
+//! ```
+//!
+//! It never retries: each caller owns its deadline and its backoff (kube-client's default stack retries 429, 503 and 504 up to
+//! 15 times inside, `kube-rs/kube:kube-client/src/client/retry.rs`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube_client::client::{Body, ConfigExt as _};
+use kube_client::config::{KubeConfigOptions, Kubeconfig};
+use kube_client::{Client, Config};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
+
+use crate::BoxError;
+
+/// How long a TCP connection may take to open. Requests have deadlines of their own; this one only frees the socket.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle time after which the kernel probes a connection, so that a dead peer is seen without traffic.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What answers requests at the bottom of a client: a connection pool, or a service in this process.
+pub type Transport = BoxCloneSyncService<Request<Body>, Response<TransportBody>, BoxError>;
+/// The body of an answer.
+pub type TransportBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// How to reach one API server. Cheap to clone; holds no connection.
+#[derive(Clone)]
+pub struct Connection {
+    way: Way,
+    default_namespace: Arc<str>,
+}
+
+#[derive(Clone)]
+enum Way {
+    Network(Arc<Config>),
+    InProcess(Arc<dyn Fn() -> Transport + Send + Sync>),
+}
+
+impl Connection {
+    /// Over the network, as `config` says. Its `default_retry`, `read_timeout` and `write_timeout` are not used (see the module page).
+    ///
+    /// # Errors
+    /// A `proxy_url` is refused: a proxy between elector and server is not supported.
+    pub fn from_config(config: Config) -> Result<Self, ConnectionError> {
+        if let Some(proxy) = &config.proxy_url {
+            return Err(ConnectionError::Proxy(proxy.host().unwrap_or("?").to_owned()));
+        }
+        let default_namespace = Arc::from(config.default_namespace.as_str());
+        Ok(Self { way: Way::Network(Arc::new(config)), default_namespace })
+    }
+
+    /// In this process, without a socket: `make` is called once per client.
+    pub fn in_process<S, B>(default_namespace: &str, make: impl Fn() -> S + Send + Sync + 'static) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self { way: Way::InProcess(Arc::new(move || erase(make()))), default_namespace: Arc::from(default_namespace) }
+    }
+
+    /// Finds the API server as kubectl and client-go's tools do: `kubeconfig` (a flag), else `$KUBECONFIG`, else the service account
+    /// of the pod this runs in, else `~/.kube/config`. Upstream: `kubernetes/client-go:tools/clientcmd/client_config.go`.
+    ///
+    /// # Errors
+    /// What could not be read, where, and what to do about it. Never holds credentials.
+    pub async fn infer(kubeconfig: Option<&Path>) -> Result<Self, ConnectionError> {
+        let options = KubeConfigOptions::default();
+        if let Some(path) = kubeconfig {
+            let file = |source: kube_client::config::KubeconfigError| ConnectionError::Kubeconfig {
+                path: path.to_owned(),
+                source: Box::new(source),
+            };
+            let parsed = Kubeconfig::read_from(path).map_err(file)?;
+            let config = Config::from_custom_kubeconfig(parsed, &options).await.map_err(file)?;
+            return Self::from_config(config);
+        }
+        if let Some(paths) = std::env::var_os("KUBECONFIG") {
+            let config = Config::from_kubeconfig(&options).await;
+            return Self::from_config(config.map_err(|source| ConnectionError::Kubeconfig {
+                path: PathBuf::from(paths),
+                source: Box::new(source),
+            })?);
+        }
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+            return Self::from_config(
+                Config::incluster().map_err(|source| ConnectionError::ServiceAccount(Box::new(source)))?,
+            );
+        }
+        match Config::from_kubeconfig(&options).await {
+            Ok(config) => Self::from_config(config),
+            Err(source) => Err(ConnectionError::NothingFound(Box::new(source))),
+        }
+    }
+
+    /// The namespace of the kubeconfig's context or of the service account.
+    pub fn default_namespace(&self) -> &str {
+        &self.default_namespace
+    }
+
+    /// The address of the API server, for people.
+    pub fn address(&self) -> String {
+        match &self.way {
+            Way::Network(config) => config.cluster_url.to_string(),
+            Way::InProcess(_) => "an API server in this process".to_owned(),
+        }
+    }
+
+    /// A client with a connection pool of its own. Must be called on the runtime that will use it: the pool's tasks live there.
+    ///
+    /// # Errors
+    /// Credentials or certificates that can't be used.
+    pub fn client(&self) -> Result<Client, ConnectionError> {
+        self.layered(tower::layer::util::Identity::new())
+    }
+
+    /// As [`client`](Self::client), with `layer` directly above the connection.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub(crate) fn layered<L, B>(&self, layer: L) -> Result<Client, ConnectionError>
+    where
+        L: Layer<Transport>,
+        L::Service: Service<Request<Body>, Response = Response<B>, Error = BoxError> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let namespace = &*self.default_namespace;
+        match &self.way {
+            Way::InProcess(make) => Ok(Client::new(layer.layer(make()), namespace)),
+            Way::Network(config) => {
+                let stack = ServiceBuilder::new()
+                    .layer(config.base_uri_layer())
+                    .option_layer(config.auth_layer().map_err(ConnectionError::credentials)?)
+                    .layer(config.extra_headers_layer().map_err(ConnectionError::credentials)?)
+                    .map_err(Into::<BoxError>::into)
+                    .service(layer.layer(pool(config)?));
+                Ok(Client::new(stack, namespace))
+            }
+        }
+    }
+}
+
+/// The connection pool: HTTP/1.1, one request a connection at a time, TLS through rustls.
+fn pool(config: &Config) -> Result<Transport, ConnectionError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let tls = config.rustls_https_connector_with_connector(tcp).map_err(ConnectionError::credentials)?;
+    Ok(erase(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(tls)))
+}
+
+fn erase<S, B>(service: S) -> Transport
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    BoxCloneSyncService::new(
+        service
+            .map_err(Into::into)
+            .map_response(|response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync())),
+    )
+}
+
+/// Why an API server can't be reached at all; what to do is part of the text.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// A kubeconfig that was asked for can't be used.
+    #[error("cannot use the kubeconfig {path}: {source}; check that the file exists, is readable and has a current context", path = path.display())]
+    Kubeconfig {
+        /// The file, or the list of `$KUBECONFIG`.
+        path: PathBuf,
+        /// What kube-client says.
+        source: BoxError,
+    },
+    /// In a pod, but its service account can't be used.
+    #[error(
+        "cannot use the service account of this pod: {0}; check automountServiceAccountToken, or pass --kubeconfig"
+    )]
+    ServiceAccount(BoxError),
+    /// Neither a flag, nor `$KUBECONFIG`, nor a pod, nor a file in the home folder.
+    #[error(
+        "found no way to an API server ({0}); pass --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account"
+    )]
+    NothingFound(BoxError),
+    /// The kubeconfig names a proxy.
+    #[error("the kubeconfig sends requests through the proxy {0}, which is not supported; remove proxy-url")]
+    Proxy(String),
+    /// Credentials or certificates.
+    #[error("cannot use the credentials or certificates of the kubeconfig: {0}")]
+    Credentials(BoxError),
+}
+
+impl ConnectionError {
+    fn credentials(source: impl Into<BoxError>) -> Self {
+        Self::Credentials(source.into())
+    }
+}
