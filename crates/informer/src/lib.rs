@@ -1,1 +1,12 @@
-//! Skeleton.
+//! Cluster state, locally: list-watch, reflector, DeltaFIFO, store, handlers.
+//!
+//! One stage a file, in the order in which an object meets them (see ARCHITECTURE.md for the walk).
+#![forbid(unsafe_code)]
+
+pub mod key;
+pub mod object;
+pub mod version;
+
+pub use key::ObjectKey;
+pub use object::Cached;
+pub use version::ResourceVersion;
