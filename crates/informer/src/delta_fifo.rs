@@ -29,6 +29,7 @@ use crate::version::ResourceVersion;
 mod pending;
 
 use pending::Pending;
+pub(crate) use pending::is_older;
 
 /// One thing that happened to one object, as the watch told it.
 #[derive(Debug)]
