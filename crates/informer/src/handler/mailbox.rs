@@ -162,3 +162,6 @@ impl<K: Cached> Mailbox<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! DeltaFIFO on its own, and in front of the store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use proptest::prelude::*;
+use watchkeeper_informer::delta_fifo::{Batch, Change, Delta, DeltaFifo, Known, Relisted, Replacement, Work};
+use watchkeeper_informer::{Event, Finality, ObjectKey, ResourceVersion, StoreWriter};
+
+use crate::server::{Server, Step, steps};
+use crate::thing::{Thing, key, thing, version};
+
+fn at(version: u64) -> ResourceVersion {
+    ResourceVersion::new(&version.to_string())
+}
+
+fn pop(fifo: &DeltaFifo<Thing>) -> Option<Batch<Thing>> {
+    fifo.pop().now_or_never().flatten()
+}
+
+fn changes(batch: Batch<Thing>) -> Vec<Change<Thing>> {
+    batch.receipt.applied();
+    match batch.work {
+        Work::Changes(changes) => changes,
+        Work::Replace(_) => panic!("changes expected"),
+    }
+}
+
+/// Whoever is told of a uid hears Added, Updated with rising versions, Deleted.
+#[derive(Default)]
+struct Listener {
+    alive: HashMap<String, u64>,
+    ended: HashSet<String>,
+}
+
+impl Listener {
+    fn hear(&mut self, event: &Event<Thing>) {
+        match event {
+            Event::Added { object, .. } => {
+                assert!(!self.ended.contains(&object.uid), "added after its end");
+                assert!(self.alive.insert(object.uid.clone(), version(object)).is_none(), "added twice");
+            }
+            Event::Updated { old, new } => {
+                assert_eq!(old.uid, new.uid);
+                let told = self.alive.insert(new.uid.clone(), version(new)).expect("updated before it was added");
+                assert_eq!(told, version(old));
+                assert!(told < version(new), "went back");
+            }
+            Event::Deleted { last, .. } => {
+                let told = self.alive.remove(&last.uid).expect("deleted without being there");
+                assert!(told <= version(last));
+                assert!(self.ended.insert(last.uid.clone()));
+            }
+        }
+    }
+}
+
+/// Reflector, queue and store in one hand.
+struct Pipeline {
+    server: Server,
+    fifo: DeltaFifo<Thing>,
+    writer: StoreWriter<Thing>,
+    listener: Listener,
+    connected: bool,
+}
+
+impl Pipeline {
+    fn consume(&mut self) -> bool {
+        let Some(batch) = pop(&self.fifo) else { return false };
+        let newest = batch.version.clone();
+        let applied = self.writer.apply(batch.work, batch.version);
+        batch.receipt.applied();
+        assert_eq!(applied.missing, 0);
+        applied.events.iter().for_each(|event| self.listener.hear(event));
+        assert_eq!(self.writer.store().reached().version, Some(newest));
+        true
+    }
+
+    fn push(&self, delta: Option<Delta<Thing>>) {
+        if let (true, Some(delta)) = (self.connected, delta) {
+            self.fifo.push(delta, self.server.version());
+        }
+    }
+
+    /// As the reflector does it: "unchanged" is only said when the store has caught up.
+    fn relist(&mut self) {
+        let caught_up = self.fifo.consumed().now_or_never().is_some();
+        let store = self.writer.store();
+        let items = self.server.live.values().map(|(_, object)| {
+            if caught_up && store.is_current(&object.namespace, &object.name, &object.uid, &object.version) {
+                Relisted::Unchanged(key(object))
+            } else {
+                Relisted::New(Arc::clone(object))
+            }
+        });
+        self.fifo.replace(Replacement { items: items.collect(), version: self.server.version() });
+        self.connected = true;
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Write(name) => {
+                let delta = self.server.write(name);
+                self.push(Some(delta));
+            }
+            Step::Delete(name) => {
+                let delta = self.server.delete(name);
+                self.push(delta);
+            }
+            Step::Recreate(name) => {
+                self.step(Step::Delete(name));
+                self.step(Step::Write(name));
+            }
+            Step::Cut => self.connected = false,
+            Step::Relist => self.relist(),
+            Step::Bookmark if self.connected => self.fifo.reached(self.server.version()),
+            Step::Bookmark => {}
+            Step::Consume => {
+                self.consume();
+            }
+        }
+        assert!(self.fifo.depth() <= 2 * 5, "bounded by keys: those of a list and those after it");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Goal: I1, I3 and honest versions, however pushes, cuts, relists and batches interleave.
+    /// Method: a server's history through queue and store; a listener that checks the order of every life; in the end
+    /// the store, and what the listener believes, equal the server.
+    #[test]
+    fn lives_are_told_in_order(steps in steps(80)) {
+        let mut pipeline = Pipeline {
+            server: Server::default(),
+            fifo: DeltaFifo::new(),
+            writer: StoreWriter::default(),
+            listener: Listener::default(),
+            connected: false,
+        };
+        pipeline.relist();
+        steps.into_iter().for_each(|step| pipeline.step(step));
+        pipeline.relist();
+        while pipeline.consume() {}
+        prop_assert!(pipeline.fifo.consumed().now_or_never().is_some());
+
+        let mut cached: Vec<_> = pipeline.writer.store().list().iter().map(|thing| (**thing).clone()).collect();
+        cached.sort_by(|a, b| a.name.cmp(&b.name));
+        let live: Vec<_> = pipeline.server.live.values().map(|(_, object)| (**object).clone()).collect();
+        prop_assert_eq!(cached, live);
+        let believed: HashMap<_, _> = pipeline.listener.alive;
+        let expected: HashMap<_, _> =
+            pipeline.server.live.values().map(|(_, object)| (object.uid.clone(), version(object))).collect();
+        prop_assert_eq!(believed, expected);
+    }
+
+    /// Goal: a batch is the log, only shorter: same order of keys, same end state, at most two changes a key.
+    /// Method: against the plain log of what was pushed.
+    #[test]
+    fn a_batch_is_the_log_compressed(steps in steps(60)) {
+        let mut server = Server::default();
+        let fifo = DeltaFifo::new();
+        let mut order: Vec<ObjectKey> = Vec::new();
+        let mut end: HashMap<ObjectKey, Option<String>> = HashMap::new();
+        let mut last = None;
+        for step in steps {
+            let delta = match step {
+                Step::Write(name) => Some(server.write(name)),
+                Step::Delete(name) | Step::Recreate(name) => server.delete(name),
+                _ => None,
+            };
+            let Some(delta) = delta else { continue };
+            let (Delta::Applied(object) | Delta::Deleted(object)) = &delta;
+            if !order.contains(&key(object)) {
+                order.push(key(object));
+            }
+            end.insert(key(object), matches!(delta, Delta::Applied(_)).then(|| object.version.clone()));
+            last = Some(server.version());
+            fifo.push(delta, server.version());
+        }
+        let Some(batch) = pop(&fifo) else {
+            prop_assert!(last.is_none());
+            return Ok(());
+        };
+        prop_assert_eq!(Some(batch.version.clone()), last);
+        let mut seen: Vec<(ObjectKey, Option<String>)> = Vec::new();
+        for change in changes(batch) {
+            let (object, state) = match &change {
+                Change::Applied(object) => (object, Some(object.version.clone())),
+                Change::Deleted { last, .. } => (last, None),
+            };
+            match seen.last_mut() {
+                Some((previous, before)) if *previous == key(object) => {
+                    prop_assert!(before.is_none() && state.is_some(), "only Deleted, then Applied");
+                    *before = state;
+                }
+                _ => seen.push((key(object), state)),
+            }
+        }
+        prop_assert_eq!(seen.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), order);
+        prop_assert_eq!(seen.into_iter().collect::<HashMap<_, _>>(), end);
+    }
+}
+
+/// Goal: the end of the life that the store may hold is kept, with how it is known; later lives that passed vanish.
+#[test]
+fn the_first_end_and_the_last_state() {
+    let fifo = DeltaFifo::new();
+    fifo.push(Delta::Applied(thing(1, 1, 10)), at(10));
+    fifo.push(Delta::Applied(thing(1, 2, 11)), at(11)); // A new uid without a delete in between.
+    fifo.push(Delta::Deleted(thing(1, 2, 12)), at(12));
+    fifo.push(Delta::Applied(thing(1, 3, 13)), at(13));
+    fifo.push(Delta::Applied(thing(1, 3, 9)), at(13)); // Older: dropped.
+    let changes = changes(pop(&fifo).expect("a batch"));
+    let [Change::Deleted { last, finality: Finality::Inferred }, Change::Applied(now)] = &changes[..] else {
+        panic!("Deleted, Applied expected: {changes:?}");
+    };
+    assert_eq!((last.uid.as_str(), last.version.as_str()), ("u1-1", "10"));
+    assert_eq!((now.uid.as_str(), now.version.as_str()), ("u1-3", "13"));
+}
+
+/// Goal: a replacement supersedes what was pending and is a batch of its own, at its own version.
+#[test]
+fn a_replacement_is_one_barrier() {
+    let fifo = DeltaFifo::new();
+    fifo.push(Delta::Applied(thing(1, 1, 10)), at(10));
+    fifo.replace(Replacement { items: vec![Relisted::New(thing(2, 1, 11))], version: at(12) });
+    fifo.push(Delta::Applied(thing(3, 1, 13)), at(13));
+    fifo.reached(at(20));
+    let first = pop(&fifo).expect("the barrier");
+    assert_eq!(first.version, at(12));
+    assert!(matches!(&first.work, Work::Replace(replacement) if replacement.items.len() == 1));
+    assert!(pop(&fifo).is_none(), "one batch at a time");
+    first.receipt.applied();
+    let second = pop(&fifo).expect("what came after");
+    assert_eq!(second.version, at(20));
+    assert_eq!(changes(second).len(), 1);
+}
+
+/// Goal: `consumed` waits for the receipt, not just for an empty queue; a lost batch closes the queue.
+#[test]
+fn consumed_means_applied() {
+    let fifo = DeltaFifo::new();
+    assert!(fifo.consumed().now_or_never().is_some());
+    fifo.reached(at(5));
+    assert!(fifo.consumed().now_or_never().is_none());
+    let batch = pop(&fifo).expect("a bookmark is work");
+    assert!(fifo.consumed().now_or_never().is_none());
+    batch.receipt.applied();
+    assert!(fifo.consumed().now_or_never().is_some());
+
+    fifo.reached(at(6));
+    drop(pop(&fifo));
+    fifo.push(Delta::Applied(thing(1, 1, 7)), at(7));
+    assert!(matches!(fifo.pop().now_or_never(), Some(None)), "closed");
+    assert!(fifo.consumed().now_or_never().is_some());
+}
+
+/// Goal: waiting consumers and waiters are woken by a push, a receipt and a close; dropping a waiting `pop` loses
+/// nothing. Method: real tasks on paused time.
+#[tokio::test(start_paused = true)]
+async fn waits_end() {
+    let fifo = DeltaFifo::new();
+    drop(std::pin::pin!(fifo.pop()).now_or_never());
+    let consumer = tokio::spawn({
+        let fifo = fifo.clone();
+        async move {
+            let mut batches = 0;
+            while let Some(batch) = fifo.pop().await {
+                tokio::task::yield_now().await;
+                batch.receipt.applied();
+                batches += 1;
+            }
+            batches
+        }
+    });
+    fifo.push(Delta::Applied(thing(1, 1, 1)), at(1));
+    fifo.consumed().await;
+    fifo.push(Delta::Applied(thing(1, 1, 2)), at(2));
+    fifo.consumed().await;
+    fifo.close();
+    assert_eq!(consumer.await.expect("the consumer ends"), 2);
+}

@@ -1,0 +1,230 @@
+//! The store against a plain map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use watchkeeper_informer::delta_fifo::{Change, Known, Relisted, Replacement, Work};
+use watchkeeper_informer::{Event, Finality, Index, ObjectKey, ResourceVersion, StoreWriter};
+
+use crate::thing::{Thing, key, thing, version};
+
+/// The store as one would explain it.
+#[derive(Default)]
+struct Model {
+    objects: BTreeMap<ObjectKey, Arc<Thing>>,
+    replaced: bool,
+}
+
+impl Model {
+    fn put(&mut self, new: &Arc<Thing>, events: &mut Vec<String>) {
+        match self.objects.get(&key(new)).cloned() {
+            Some(old) if version(new) < version(&old) => return,
+            Some(old) if old.uid == new.uid && old.version == new.version => return,
+            Some(old) if old.uid == new.uid => events.push(format!("U {} {}", text(&old), text(new))),
+            Some(old) => events.extend([format!("D {} Inferred", text(&old)), format!("A {} false", text(new))]),
+            None => events.push(format!("A {} false", text(new))),
+        }
+        self.objects.insert(key(new), Arc::clone(new));
+    }
+
+    fn remove(&mut self, last: &Arc<Thing>, events: &mut Vec<String>) {
+        let Some(old) = self.objects.get(&key(last)).cloned() else { return };
+        if version(last) < version(&old) {
+            return;
+        }
+        self.objects.remove(&key(last));
+        events.push(match old.uid == last.uid {
+            true => format!("D {} Observed", text(last)),
+            false => format!("D {} Inferred", text(&old)),
+        });
+    }
+
+    fn replace(&mut self, items: &[Arc<Thing>], events: &mut Vec<String>) {
+        let mut order: Vec<Arc<Thing>> = Vec::new();
+        for item in items {
+            match order.iter_mut().find(|other| key(other) == key(item)) {
+                Some(other) if version(item) < version(other) => {}
+                Some(other) => *other = Arc::clone(item),
+                None => order.push(Arc::clone(item)),
+            }
+        }
+        for (key_of, old) in &self.objects {
+            if !order.iter().any(|item| key(item) == *key_of) {
+                events.push(format!("D {} Inferred", text(old)));
+            }
+        }
+        for new in &order {
+            match self.objects.get(&key(new)) {
+                Some(old) if old.uid == new.uid && old.version == new.version => {}
+                Some(old) if old.uid == new.uid => events.push(format!("U {} {}", text(old), text(new))),
+                old => {
+                    events.extend(old.map(|old| format!("D {} Inferred", text(old))));
+                    events.push(format!("A {} {}", text(new), !self.replaced));
+                }
+            }
+        }
+        self.objects = order.into_iter().map(|item| (key(&item), item)).collect();
+        self.replaced = true;
+    }
+}
+
+fn text(thing: &Thing) -> String {
+    format!("{}@{}", thing.uid, thing.version)
+}
+
+fn told(event: &Event<Thing>) -> String {
+    match event {
+        Event::Added { object, initial } => format!("A {} {initial}", text(object)),
+        Event::Updated { old, new } => format!("U {} {}", text(old), text(new)),
+        Event::Deleted { last, finality } => format!("D {} {finality:?}", text(last)),
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u8, u64, u64),
+    Remove(u8, u64, u64),
+    Replace(Vec<(u8, u64, u64)>),
+}
+
+/// Not a sane history: versions and lives go back and forth.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let item = (0u8..6, 0u64..3, 1u64..12);
+    let step = prop_oneof![
+        5 => item.clone().prop_map(|(name, life, version)| Step::Put(name, life, version)),
+        3 => item.clone().prop_map(|(name, life, version)| Step::Remove(name, life, version)),
+        1 => proptest::collection::vec(item, 0..8).prop_map(Step::Replace),
+    ];
+    proptest::collection::vec(step, 1..50)
+}
+
+fn names(objects: &[Arc<Thing>]) -> Vec<String> {
+    let mut names: Vec<_> = objects.iter().map(|object| text(object)).collect();
+    names.sort();
+    names
+}
+
+fn agree(writer: &StoreWriter<Thing>, by_group: &Index<Thing, u8>, model: &Model) {
+    let store = writer.store();
+    let all: Vec<_> = model.objects.values().cloned().collect();
+    assert_eq!(names(&store.list()), names(&all));
+    assert_eq!(store.len(), all.len());
+    assert_eq!(store.is_empty(), all.is_empty());
+    let mut keys = store.keys();
+    keys.sort();
+    assert!(keys.iter().eq(model.objects.keys()));
+    for name in 0..6 {
+        let probe = key(&thing(name, 0, 1));
+        assert_eq!(store.get(&probe), model.objects.get(&probe).cloned());
+    }
+    for object in &all {
+        let is_current = |uid: &str, version: &str| store.is_current(&object.namespace, &object.name, uid, version);
+        assert!(is_current(&object.uid, &object.version));
+        assert!(!is_current("other", &object.version));
+        assert!(!is_current(&object.uid, "99"));
+    }
+    for namespace in ["ns0", "ns1", "other"] {
+        let expected: Vec<_> = all.iter().filter(|object| object.namespace == namespace).cloned().collect();
+        assert_eq!(names(&store.namespace(namespace)), names(&expected));
+    }
+    for group in 0..4 {
+        let expected: Vec<_> = all.iter().filter(|object| object.groups.contains(&group)).cloned().collect();
+        assert_eq!(names(&by_group.get(&group)), names(&expected));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Goal: objects, indexes, namespaces, `Known` and events are those of a plain map, whatever comes.
+    #[test]
+    fn the_store_is_a_plain_map(steps in steps()) {
+        let mut writer = StoreWriter::default();
+        let by_group = writer.add_index(|thing: &Thing| thing.groups.clone());
+        let mut model = Model::default();
+        for (at, step) in steps.into_iter().enumerate() {
+            let mut expected = Vec::new();
+            let work = match step {
+                Step::Put(name, life, version) => {
+                    let object = thing(name, life, version);
+                    model.put(&object, &mut expected);
+                    Work::Changes(vec![Change::Applied(object)])
+                }
+                Step::Remove(name, life, version) => {
+                    let last = thing(name, life, version);
+                    model.remove(&last, &mut expected);
+                    Work::Changes(vec![Change::Deleted { last, finality: Finality::Observed }])
+                }
+                Step::Replace(items) => {
+                    let items: Vec<_> = items.into_iter().map(|(name, life, version)| thing(name, life, version)).collect();
+                    model.replace(&items, &mut expected);
+                    let items = items.into_iter().map(Relisted::New).collect();
+                    Work::Replace(Replacement { items, version: ResourceVersion::new("1") })
+                }
+            };
+            let applied = writer.apply(work, ResourceVersion::new(&(at + 1).to_string()));
+            prop_assert_eq!(applied.events.iter().map(told).collect::<Vec<_>>(), expected);
+            agree(&writer, &by_group, &model);
+        }
+    }
+}
+
+/// Goal: "unchanged" keeps the very same allocation; said of something that isn't cached, it is counted.
+#[test]
+fn unchanged_items_stay_as_they_are() {
+    let mut writer = StoreWriter::default();
+    let object = thing(1, 1, 5);
+    let items = vec![Relisted::New(Arc::clone(&object))];
+    writer.apply(Work::Replace(Replacement { items, version: ResourceVersion::new("5") }), ResourceVersion::new("5"));
+    let items = vec![Relisted::Unchanged(key(&object)), Relisted::Unchanged(ObjectKey::new("ns", "never seen"))];
+    let work = Work::Replace(Replacement { items, version: ResourceVersion::new("7") });
+    let applied = writer.apply(work, ResourceVersion::new("7"));
+    assert!(applied.events.is_empty());
+    assert_eq!(applied.missing, 1);
+    let cached = writer.store().get(&key(&object)).expect("still there");
+    assert!(Arc::ptr_eq(&cached, &object));
+    // The same state decoded once more is no reason to let go of the first.
+    let work =
+        Work::Replace(Replacement { items: vec![Relisted::New(thing(1, 1, 5))], version: ResourceVersion::new("8") });
+    assert!(writer.apply(work, ResourceVersion::new("8")).events.is_empty());
+    assert!(Arc::ptr_eq(&writer.store().get(&key(&object)).expect("still there"), &object));
+}
+
+/// Goal: an index added late knows what was there before, and one added twice doesn't disturb the other.
+#[test]
+fn indexes_can_be_added_over_objects() {
+    let mut writer = StoreWriter::default();
+    let first = writer.add_index(|thing: &Thing| vec![thing.uid.clone()]);
+    writer.apply(Work::Changes(vec![Change::Applied(thing(1, 1, 5))]), ResourceVersion::new("5"));
+    let second = writer.add_index(|thing: &Thing| vec![thing.version.clone()]);
+    assert_eq!(first.get(&"u1-1".to_owned()).len(), 1);
+    assert_eq!(second.get(&"5".to_owned()).len(), 1);
+    assert_eq!(writer.store().namespace("ns1").len(), 1);
+}
+
+/// Goal: the version only goes back with a replacement, and waiting for one ends when it is reached.
+#[tokio::test(start_paused = true)]
+async fn versions_are_reached() {
+    let mut writer = StoreWriter::<Thing>::default();
+    let store = writer.store();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let wanted = ResourceVersion::new("10");
+            store.wait_until(|reached| reached.version.as_ref().is_some_and(|at| at.has_reached(&wanted))).await;
+            store.reached()
+        }
+    });
+    writer.apply(Work::Changes(Vec::new()), ResourceVersion::new("9"));
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    writer.apply(Work::Changes(Vec::new()), ResourceVersion::new("12"));
+    assert_eq!(waiting.await.expect("reached").version, Some(ResourceVersion::new("12")));
+    writer.apply(Work::Changes(Vec::new()), ResourceVersion::new("11"));
+    assert_eq!(store.reached().version, Some(ResourceVersion::new("12")));
+    let replacement = Replacement { items: Vec::new(), version: ResourceVersion::new("3") };
+    writer.apply(Work::Replace(replacement), ResourceVersion::new("3"));
+    assert_eq!(store.reached().version, Some(ResourceVersion::new("3")));
+    assert_eq!(store.reached().replacements, 1);
+}
