@@ -46,6 +46,7 @@
 
 mod clock;
 mod delay;
+mod drain;
 mod item;
 mod keys;
 mod ledger;

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock;
+use crate::drain::{Drained, Drains};
 use crate::item::WorkItem;
 use crate::keys::{Hasher, KeyId};
 use crate::ledger::{Ledger, Outcome, Taken};
@@ -157,7 +158,7 @@ impl<K> WorkQueue<K> {
     /// Cancel safe. Needs workers that go on taking keys until [`WorkQueue::next`] returns None, or
     /// [`WorkQueue::discard`].
     pub async fn drained(&self) {
-        Drained { shared: &self.shared, stay: None }.await;
+        Drained::new(&self.shared).await;
     }
 
     /// What is in the queue now.
@@ -193,16 +194,6 @@ struct Inner<K> {
     drains: Drains,
 }
 
-/// The waiting [`WorkQueue::drained`] calls.
-#[derive(Default)]
-struct Drains {
-    /// How often the queue was found drained while somebody waited for it: a waiter that comes late sees that its
-    /// moment was.
-    moments: u64,
-    waiting: Vec<(u64, Waker)>,
-    tickets: u64,
-}
-
 impl<K> Shared<K> {
     /// The delay after the `failures`-th failure of a key.
     pub(crate) fn back_off(&self, failures: u32) -> Duration {
@@ -212,6 +203,12 @@ impl<K> Shared<K> {
 
     pub(crate) fn finish(&self, id: KeyId, outcome: Outcome) {
         self.change(|inner| inner.ledger.finish(id, outcome));
+    }
+
+    /// Looks at the ledger together with the waiting drains, which wakes nobody.
+    pub(crate) fn with_drains<R>(&self, look: impl FnOnce(&Ledger<K>, &mut Drains) -> R) -> R {
+        let inner = &mut *self.inner.lock();
+        look(&inner.ledger, &mut inner.drains)
     }
 
     /// Changes the queue under the lock, then wakes those who have something to come for.
@@ -236,16 +233,6 @@ impl<K> Shared<K> {
             inner = self.inner.lock();
         }
         drained.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Drains {
-    fn release(&mut self) -> Vec<Waker> {
-        if self.waiting.is_empty() {
-            return Vec::new();
-        }
-        self.moments += 1;
-        self.waiting.drain(..).map(|(_, waker)| waker).collect()
     }
 }
 
@@ -316,48 +303,6 @@ impl<K> Drop for Next<'_, K> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.change(|inner| inner.waiters.leave(ticket));
-        }
-    }
-}
-
-/// One call of [`WorkQueue::drained`].
-struct Drained<'a, K> {
-    shared: &'a Shared<K>,
-    /// The number of moments at the start, and the ticket. None: not waiting.
-    stay: Option<(u64, u64)>,
-}
-
-impl<K> Future for Drained<'_, K> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.shared.inner.lock();
-        let drained = inner.ledger.is_drained();
-        let drains = &mut inner.drains;
-        if drained || self.stay.is_some_and(|(moments, _)| moments != drains.moments) {
-            return Poll::Ready(());
-        }
-        match self.stay {
-            None => {
-                let ticket = drains.tickets;
-                drains.tickets += 1;
-                drains.waiting.push((ticket, cx.waker().clone()));
-                self.stay = Some((drains.moments, ticket));
-            }
-            Some((_, ticket)) => {
-                if let Some((_, waker)) = drains.waiting.iter_mut().find(|(other, _)| *other == ticket) {
-                    waker.clone_from(cx.waker());
-                }
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl<K> Drop for Drained<'_, K> {
-    fn drop(&mut self) {
-        if let Some((_, ticket)) = self.stay {
-            self.shared.inner.lock().drains.waiting.retain(|(other, _)| *other != ticket);
         }
     }
 }
