@@ -1,0 +1,72 @@
+//! The record of mutating requests: a bounded ring, and a line each for whoever gave the server a place to write them.
+//!
+//! Comes in: one record a request, in the order of the decisions. Goes out: the newest records, and JSON lines. Never holds
+//! what an object contains, only its epoch annotation.
+
+use std::collections::VecDeque;
+use std::io::Write;
+
+use serde::Serialize;
+
+/// The annotation in which a gated write carries the epoch of its term.
+pub const EPOCH_ANNOTATION: &str = "watchkeeper.dev/epoch";
+
+/// One mutating request and how it was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WriteRecord {
+    /// The resourceVersion after the write. `None`: refused, or a dry run. A write that changed nothing has the version
+    /// the object already had.
+    pub version: Option<u64>,
+    /// `create`, `update`, `patch` or `delete`.
+    pub verb: &'static str,
+    /// `coordination.k8s.io/leases`; the plural alone in the core group.
+    pub resource: String,
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Empty where the request was refused before it had a name.
+    pub name: String,
+    /// Who asked.
+    pub identity: String,
+    /// The HTTP status of the answer.
+    pub code: u16,
+    /// The epoch annotation of the object as stored; `None` without one, and after a deletion.
+    pub epoch: Option<String>,
+    /// Boot time of the decision, see [`Clock::boot_nanos`](crate::clock::Clock::boot_nanos).
+    pub boot_nanos: u64,
+}
+
+pub(crate) struct Audit {
+    records: VecDeque<WriteRecord>,
+    limit: usize,
+    log: Option<Box<dyn Write + Send>>,
+}
+
+impl Audit {
+    pub(crate) fn new(limit: usize, log: Option<Box<dyn Write + Send>>) -> Self {
+        Self { records: VecDeque::new(), limit: limit.max(1), log }
+    }
+
+    pub(crate) fn record(&mut self, record: WriteRecord) {
+        self.write_line(&record);
+        if self.records.len() == self.limit {
+            self.records.pop_front();
+        }
+        self.records.push_back(record);
+    }
+
+    pub(crate) fn records(&self) -> Vec<WriteRecord> {
+        self.records.iter().cloned().collect()
+    }
+
+    fn write_line(&mut self, record: &WriteRecord) {
+        let Some(log) = &mut self.log else { return };
+        let mut line = serde_json::to_vec(record).expect("a record has only text and numbers");
+        line.push(b'\n');
+        if let Err(error) = log.write_all(&line).and_then(|()| log.flush()) {
+            // A log with a hole would be worse than one that ends: stop here, say so once.
+            tracing::error!(%error, "the audit log can't be written any more");
+            self.log = None;
+        }
+    }
+}

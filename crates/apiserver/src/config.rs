@@ -1,0 +1,64 @@
+//! What a server can be told at its start.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+
+/// Settings of an [`ApiServer`](crate::ApiServer). Each default says why it is what it is.
+pub struct Config {
+    /// Decides uids, generated names and the lengths of watches that ask for none: two runs with one seed are alike.
+    pub seed: u64,
+    /// Changes kept for each kind, at least one. 10,000 are ten seconds of the busiest load this server is made for.
+    pub history: usize,
+    /// Changes of its kind a watcher may leave unread before its stream is ended, as upstream ends slow watchers.
+    /// Nothing is held for a watcher: this bounds how far behind it may be, not memory.
+    pub watch_lag: usize,
+    /// Largest request body in bytes. Upstream's limit is 3 MiB.
+    pub body_limit: usize,
+    /// Writes that [`ApiServer::writes`](crate::ApiServer::writes) remembers.
+    pub audit_records: usize,
+    /// How often a watch that allows bookmarks gets one. Upstream: about a minute.
+    pub bookmark_interval: Duration,
+    /// Whether watches may ask for `sendInitialEvents`. Switched off, the server answers 422 as one before 1.34 does.
+    pub streaming_lists: bool,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Gets one JSON line for each mutating request, in the order in which they were decided.
+    pub audit_log: Option<Box<dyn Write + Send>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            history: 10_000,
+            watch_lag: 5_000,
+            body_limit: 3 * 1024 * 1024,
+            audit_records: 10_000,
+            bookmark_interval: Duration::from_secs(60),
+            streaming_lists: true,
+            clock: Arc::new(SystemClock),
+            audit_log: None,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Config")
+            .field("seed", &self.seed)
+            .field("history", &self.history)
+            .field("watch_lag", &self.watch_lag)
+            .field("body_limit", &self.body_limit)
+            .field("audit_records", &self.audit_records)
+            .field("bookmark_interval", &self.bookmark_interval)
+            .field("streaming_lists", &self.streaming_lists)
+            .field("clock", &self.clock)
+            .field("audit_log", &self.audit_log.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,216 @@
+//! The server as a function: a request of one identity becomes a response, whose body may be a stream.
+//!
+//! Comes in: any HTTP request, from a socket or not. Goes out: always a response, never an error. Opens no socket and
+//! spawns nothing: a watch runs only while its body is polled.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode, request};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::discovery;
+use crate::list::{self, CHUNK, ListBody};
+use crate::route::{self, Query, Target};
+use crate::server::Shared;
+use crate::status::Failure;
+use crate::watch;
+use crate::write::{MUTATION_LIMIT, Mutation};
+
+/// What a body may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a response: complete, a list in pieces, or the events of a watch.
+pub struct Body(UnsyncBoxBody<Bytes, Infallible>);
+
+/// The API server as one identity sees it: a tower service over requests with any body of bytes.
+///
+/// Always ready. A call that is dropped before its body was read changes nothing; a change is applied as a whole or not at
+/// all. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    shared: Arc<Shared>,
+    identity: Arc<str>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// `stop` ends this service's watches.
+    pub(crate) fn new(shared: Arc<Shared>, identity: &str, stop: CancellationToken) -> Self {
+        Self { shared, identity: identity.into(), stop }
+    }
+
+    async fn answer<B>(self, request: Request<B>, received: Instant) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        if let Some(target) = route::target(path) {
+            return self.resource(&parts, &target, body, received).await.unwrap_or_else(|failure| failed(&failure));
+        }
+        match (&parts.method, discovery::answer(path)) {
+            (&Method::GET | &Method::HEAD, Some((content_type, body))) => response(200, content_type, full(body)),
+            (_, Some(_)) => failed(&Failure::method_not_allowed()),
+            (_, None) => not_found(),
+        }
+    }
+
+    async fn resource<B>(
+        &self,
+        parts: &request::Parts,
+        target: &Target,
+        body: B,
+        received: Instant,
+    ) -> Result<Response<Body>, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        route::accepts_json(&parts.headers)?;
+        let query = Query::parse(parts.uri.query())?;
+        match (&parts.method, &target.name) {
+            (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => {
+                let watcher = watch::start(self.shared.clone(), target, &query, self.stop.clone()).await?;
+                Ok(json(200, watch_body(watcher)))
+            }
+            (&Method::GET | &Method::HEAD, None) => {
+                Ok(json(200, list_body(list::list(&self.shared, target, &query).await?)))
+            }
+            (&Method::GET | &Method::HEAD, Some(name)) => {
+                Ok(json(200, full(list::get(&self.shared, target, name, &query).await?)))
+            }
+            (&Method::POST | &Method::PUT | &Method::PATCH | &Method::DELETE, _) => {
+                let limit = query.timeout()?.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
+                let mutation = Mutation {
+                    identity: &self.identity,
+                    method: &parts.method,
+                    target,
+                    headers: &parts.headers,
+                    query: &query,
+                    deadline: received + limit,
+                };
+                let outcome = mutation.run(&self.shared, body).await?;
+                Ok(json(outcome.code, full(outcome.body)))
+            }
+            _ => Err(Failure::method_not_allowed()),
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Service").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // A request's time runs from its arrival, not from when its future is first polled.
+        let received = self.shared.clock.now();
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request, received).await) })
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.get_mut().0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// The answer to a request without a valid identity.
+pub(crate) fn unauthorized() -> Response<Body> {
+    failed(&Failure::unauthorized())
+}
+
+fn full(bytes: Bytes) -> Body {
+    Body(Full::new(bytes).boxed_unsync())
+}
+
+fn list_body(mut list: ListBody) -> Body {
+    if list.len() < CHUNK
+        && let Some(whole) = list.next()
+    {
+        return full(whole);
+    }
+    Body(StreamBody::new(stream::iter(list.map(|chunk| Ok(Frame::data(chunk))))).boxed_unsync())
+}
+
+fn watch_body(watcher: watch::Watcher) -> Body {
+    let events = stream::unfold(watcher, |mut watcher| async move {
+        let chunk = watcher.next().await?;
+        Some((Ok(Frame::data(chunk)), watcher))
+    });
+    Body(StreamBody::new(events).boxed_unsync())
+}
+
+fn json(code: u16, body: Body) -> Response<Body> {
+    response(code, "application/json", body)
+}
+
+fn failed(failure: &Failure) -> Response<Body> {
+    let mut response = json(failure.code, full(failure.encode()));
+    let retry = failure.retry_after_seconds();
+    if retry > 0 {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry));
+    }
+    if failure.code == 405 {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("DELETE, GET, PATCH, POST, PUT"));
+    }
+    response
+}
+
+/// Paths that nothing is behind are no business of the API: plain text, as upstream's multiplexer answers.
+fn not_found() -> Response<Body> {
+    response(404, "text/plain; charset=utf-8", full(Bytes::from_static(b"404 page not found\n")))
+}
+
+fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}

@@ -1,0 +1,325 @@
+//! Watches: what a stream begins with, what it goes on with, when it ends.
+//!
+//! Comes in: parameters, then the log. Goes out: newline-delimited events as bytes, each encoded once for all watchers.
+//! A watcher holds a position in the log and no queue; it never makes anyone wait, and one that falls too far behind is
+//! ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::kinds::{KindId, kind};
+use crate::list::CHUNK;
+use crate::object::Stored;
+use crate::route::{Query, Target};
+use crate::select::Selector;
+use crate::server::Shared;
+use crate::status::{Cause, Failure};
+use crate::store::Span;
+
+/// Changes taken from the log at once.
+const BATCH: usize = 256;
+/// A watch that names no timeout gets between this and twice this, so that watches don't end all at once.
+const DEFAULT_TIMEOUT_SECONDS: u64 = 1800;
+/// The last bookmark comes so long before the timeout.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+
+/// What a watch begins with.
+enum Begin {
+    /// Everything there is as ADDED; at least as new as the version.
+    Initial(Option<u64>),
+    /// What happens from now on.
+    Now,
+    After(u64),
+}
+
+/// A running watch.
+pub(crate) struct Watcher {
+    shared: Arc<Shared>,
+    kind: KindId,
+    prefix: String,
+    selector: Selector,
+    phase: Phase,
+    /// Everything up to this version has been seen.
+    position: u64,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    changed: watch::Receiver<u64>,
+    closing: watch::Receiver<u64>,
+    stop: CancellationToken,
+}
+
+enum Phase {
+    Initial(std::vec::IntoIter<Arc<Stored>>),
+    Live,
+    /// One more event, then the end.
+    Last(Bytes),
+    Ended,
+}
+
+enum Woken {
+    Look,
+    End,
+}
+
+/// Starts a watch on a collection. Errors are answers before the stream begins; a version too old is an event in it.
+pub(crate) async fn start(
+    shared: Arc<Shared>,
+    target: &Target,
+    query: &Query,
+    stop: CancellationToken,
+) -> Result<Watcher, Failure> {
+    let selector = Selector::parse(kind(target.kind), query.text("labelSelector"), query.text("fieldSelector"))?;
+    let begin = begin(query, shared.limits.streaming_lists)?;
+    let timeout = match query.number("timeoutSeconds")?.unwrap_or(0) {
+        0 => DEFAULT_TIMEOUT_SECONDS + shared.state.lock().random.u64(..DEFAULT_TIMEOUT_SECONDS),
+        // A year is more than any timer of ours can be asked for.
+        seconds => seconds.min(365 * 24 * 3600),
+    };
+    let now = shared.clock.now();
+    let mut watcher = Watcher {
+        kind: target.kind,
+        prefix: target.prefix(),
+        selector,
+        phase: Phase::Live,
+        position: 0,
+        bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
+        next_bookmark: now,
+        deadline: now + Duration::from_secs(timeout),
+        changed: shared.changed(target.kind),
+        closing: shared.closing(),
+        stop,
+        shared,
+    };
+    watcher.schedule_bookmark(now);
+    watcher.open(begin).await;
+    Ok(watcher)
+}
+
+/// The decision table of a watch's parameters.
+fn begin(query: &Query, streaming_lists: bool) -> Result<Begin, Failure> {
+    let initial = query.flag("sendInitialEvents");
+    let matching = query.text("resourceVersionMatch");
+    let field = "resourceVersionMatch";
+    let mut causes = Vec::new();
+    if initial.is_some() {
+        if matching != "NotOlderThan" {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            causes.push(Cause::forbidden(field, detail));
+        }
+        if !streaming_lists {
+            let detail = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+            causes.push(Cause::forbidden("sendInitialEvents", detail));
+        }
+    }
+    if !matching.is_empty() {
+        if initial.is_none() {
+            let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            causes.push(Cause::forbidden(field, detail));
+        }
+        if matching != "NotOlderThan" {
+            causes.push(Cause::not_supported(field, matching, &["NotOlderThan"]));
+        }
+        if !query.text("continue").is_empty() {
+            causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+    }
+    if !causes.is_empty() {
+        return Err(Failure::invalid_options(causes));
+    }
+    let asked = match query.text("resourceVersion") {
+        "" => None,
+        // A malformed version is an internal error here, unlike in a list: seen on a 1.36 server.
+        text => Some(text.parse::<u64>().map_err(|_| {
+            Failure::unknown(format!("resourceVersion: Invalid value: {text:?}: must be a decimal number"))
+        })?),
+    };
+    Ok(match (initial, asked) {
+        (Some(true), asked) => Begin::Initial(asked),
+        (None, None | Some(0)) => Begin::Initial(None),
+        (Some(false), None | Some(0)) => Begin::Now,
+        (_, Some(version)) => Begin::After(version),
+    })
+}
+
+impl Watcher {
+    async fn open(&mut self, begin: Begin) {
+        if let Begin::Initial(Some(version)) = begin
+            && let Err(failure) = self.shared.reach(version).await
+        {
+            self.phase = Phase::Last(error_event(&failure));
+            return;
+        }
+        let state = self.shared.state.lock();
+        let present = state.store.version();
+        match begin {
+            Begin::Now => self.position = present,
+            Begin::After(version) => {
+                self.position = version;
+                let oldest = state.store.floor(self.kind);
+                if version < oldest {
+                    let failure = Failure::expired(format!("too old resource version: {version} ({oldest})"));
+                    self.phase = Phase::Last(error_event(&failure));
+                }
+            }
+            Begin::Initial(_) => {
+                self.position = present;
+                let span = Span { prefix: &self.prefix, start: "" };
+                let objects = state.store.range(self.kind, span).filter(|object| self.selector.matches(object));
+                self.phase = Phase::Initial(objects.cloned().collect::<Vec<_>>().into_iter());
+            }
+        }
+    }
+
+    /// The next piece of the stream: one event or several. Cancel safe: nothing is taken before it is returned.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            // Ended from outside, also while there is much to send.
+            if self.is_closed() {
+                self.phase = Phase::Ended;
+            }
+            match std::mem::replace(&mut self.phase, Phase::Ended) {
+                Phase::Ended => return None,
+                Phase::Last(event) => return Some(event),
+                Phase::Initial(objects) => {
+                    if let Some(chunk) = self.initial_chunk(objects) {
+                        return Some(chunk);
+                    }
+                }
+                Phase::Live => match self.live_chunk() {
+                    Err(()) => return None,
+                    Ok(chunk) => {
+                        self.phase = Phase::Live;
+                        if chunk.is_some() {
+                            return chunk;
+                        }
+                    }
+                },
+            }
+            if let Woken::End = self.wait().await {
+                self.phase = Phase::Ended;
+                return None;
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.stop.is_cancelled() || self.closing.has_changed().unwrap_or(true)
+    }
+
+    /// Initial events, and after the last of them the bookmark that says so. `None`: there was nothing to say.
+    fn initial_chunk(&mut self, mut objects: std::vec::IntoIter<Arc<Stored>>) -> Option<Bytes> {
+        let mut chunk = BytesMut::with_capacity(4096);
+        while chunk.len() < CHUNK {
+            let Some(object) = objects.next() else {
+                if self.bookmarks {
+                    chunk.extend_from_slice(&bookmark(self.kind, self.position, true));
+                }
+                self.phase = Phase::Live;
+                return (!chunk.is_empty()).then(|| chunk.freeze());
+            };
+            object.write_added(&mut chunk);
+        }
+        self.phase = Phase::Initial(objects);
+        Some(chunk.freeze())
+    }
+
+    /// What has happened since, and a bookmark if one is due. `Err`: the stream ends here.
+    fn live_chunk(&mut self) -> Result<Option<Bytes>, ()> {
+        let now = self.shared.clock.now();
+        if now >= self.deadline {
+            return Err(());
+        }
+        // Marked before looking: a change that comes in between wakes the next wait.
+        self.changed.mark_unchanged();
+        let (changes, present) = {
+            let store = &self.shared.state.lock().store;
+            let lag = self.shared.limits.watch_lag;
+            (store.changes(self.kind, self.position, lag, BATCH).map_err(drop)?, store.version())
+        };
+        let row = kind(self.kind);
+        let drained = changes.len() < BATCH;
+        let mut single: Option<Bytes> = None;
+        let mut several = BytesMut::new();
+        let mut cut = false;
+        for change in changes {
+            self.position = change.version;
+            if !change.key().starts_with(&self.prefix) {
+                continue;
+            }
+            let Some(frame) = change.frame(row, &self.selector) else { continue };
+            match single.take() {
+                None if several.is_empty() => single = Some(frame),
+                first => {
+                    several.extend_from_slice(first.as_deref().unwrap_or_default());
+                    several.extend_from_slice(&frame);
+                }
+            }
+            if several.len() >= CHUNK {
+                cut = true;
+                break;
+            }
+        }
+        if drained && !cut {
+            self.position = self.position.max(present);
+        }
+        let mut chunk = single.unwrap_or_else(|| several.freeze());
+        if chunk.is_empty() && !drained {
+            // Nothing of this batch was for us, but there is more: look again without waiting.
+            self.changed.mark_changed();
+        }
+        // A watch from a version not reached yet stays silent until then, bookmarks included.
+        if chunk.is_empty() && self.bookmarks && now >= self.next_bookmark && self.position <= present {
+            chunk = bookmark(self.kind, self.position, false);
+            self.schedule_bookmark(now);
+        }
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
+
+    /// About each minute, and once shortly before the timeout.
+    fn schedule_bookmark(&mut self, now: Instant) {
+        let regular = now + self.shared.limits.bookmark_interval;
+        let last = self.deadline.checked_sub(LAST_BOOKMARK).filter(|last| *last > now);
+        self.next_bookmark = last.map_or(regular, |last| last.min(regular));
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let timer = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+        // In this order: what ends the stream comes before what it would bring.
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Woken::End,
+            _ = self.closing.changed() => Woken::End,
+            changed = self.changed.changed() => if changed.is_ok() { Woken::Look } else { Woken::End },
+            () = sleep_until(timer) => Woken::Look,
+        }
+    }
+}
+
+fn error_event(failure: &Failure) -> Bytes {
+    let mut event = BytesMut::from(&br#"{"type":"ERROR","object":"#[..]);
+    event.extend_from_slice(&failure.encode());
+    event.extend_from_slice(b"}\n");
+    event.freeze()
+}
+
+fn bookmark(id: KindId, version: u64, end_of_initial: bool) -> Bytes {
+    let row = kind(id);
+    let annotations = if end_of_initial { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
+    Bytes::from(format!(
+        concat!(
+            r#"{{"type":"BOOKMARK","object":{{"kind":"{}","apiVersion":"{}","#,
+            r#""metadata":{{"resourceVersion":"{}"{}}}}}}}"#,
+            "\n"
+        ),
+        row.kind,
+        row.api_version(),
+        version,
+        annotations
+    ))
+}

@@ -1,0 +1,312 @@
+//! Requests that change something: from the request to a decision, and to its record.
+//!
+//! Comes in: target, headers, parameters and body of a POST, PUT, PATCH or DELETE. Goes out: the answer, one audit record
+//! for each request, and the change in the store. A request whose time is up before it is decided is not applied.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
+
+use crate::audit::WriteRecord;
+use crate::kinds::{self, NAMESPACES, kind};
+use crate::namespace;
+use crate::object::{Stored, text};
+use crate::patch::{self, Patch};
+use crate::route::{Query, Target, content_type};
+use crate::server::Shared;
+use crate::service::BoxError;
+use crate::status::Failure;
+use crate::transaction::{Outcome, Transaction};
+use crate::validate;
+
+/// Upstream's cap on the time of a mutating request.
+pub(crate) const MUTATION_LIMIT: std::time::Duration = std::time::Duration::from_secs(34);
+
+/// Who wants to change what.
+pub(crate) struct Mutation<'a> {
+    pub(crate) identity: &'a str,
+    pub(crate) method: &'a Method,
+    pub(crate) target: &'a Target,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) query: &'a Query,
+    pub(crate) deadline: Instant,
+}
+
+enum Action {
+    Create(Map<String, Value>),
+    Update(String, Map<String, Value>),
+    Patch(String, Patch),
+    Delete(String, Preconditions),
+}
+
+#[derive(Default)]
+struct Preconditions {
+    uid: Option<String>,
+    version: Option<String>,
+}
+
+impl Mutation<'_> {
+    /// Reads the body, decides and records. Not applied at all if dropped before the body was read, applied as a whole otherwise.
+    pub(crate) async fn run<B>(self, shared: &Shared, body: B) -> Result<Outcome, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let prepared = match self.query.dry_run() {
+            Ok(dry_run) => self.prepare(shared, body).await.map(|action| (action, dry_run)),
+            Err(failure) => Err(failure),
+        };
+        let (action, dry_run) = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                shared.refuse(self.record(shared, self.target.name.as_deref().unwrap_or_default(), Err(&failure)));
+                return Err(failure);
+            }
+        };
+        let name = action.name().to_owned();
+        shared.decide(dry_run, |transaction| {
+            // Looked at under the lock: whoever waits for an answer until the deadline knows that nothing happens after it.
+            let result = if shared.clock.now() >= self.deadline {
+                Err(Failure::timeout())
+            } else {
+                self.apply(transaction, action)
+            };
+            let record = match &result {
+                Ok(outcome) => self.record(shared, &outcome.name, Ok(outcome)),
+                Err(failure) => self.record(shared, &name, Err(failure)),
+            };
+            (result, record)
+        })
+    }
+
+    fn record(&self, shared: &Shared, name: &str, result: Result<&Outcome, &Failure>) -> WriteRecord {
+        WriteRecord {
+            version: result.ok().and_then(|outcome| outcome.version),
+            verb: match *self.method {
+                Method::POST => "create",
+                Method::PUT => "update",
+                Method::PATCH => "patch",
+                _ => "delete",
+            },
+            resource: kind(self.target.kind).audit_name(),
+            namespace: self.target.namespace.clone(),
+            name: name.to_owned(),
+            identity: self.identity.to_owned(),
+            code: result.map_or_else(|failure| failure.code, |outcome| outcome.code),
+            epoch: result.ok().and_then(|outcome| outcome.epoch.clone()),
+            boot_nanos: shared.clock.boot_nanos(),
+        }
+    }
+
+    async fn prepare<B>(&self, shared: &Shared, body: B) -> Result<Action, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let named = self.target.name.clone();
+        let row = kind(self.target.kind);
+        let placed = !row.namespaced || !self.target.namespace.is_empty();
+        match (self.method, named) {
+            (&Method::POST, None) if placed => Ok(Action::Create(self.object(&self.json(shared, body).await?)?)),
+            (&Method::PUT, Some(name)) => {
+                let object = self.object(&self.json(shared, body).await?)?;
+                self.check_name(&name, &object)?;
+                Ok(Action::Update(name, object))
+            }
+            (&Method::PATCH, Some(name)) => {
+                let media = content_type(self.headers);
+                if !patch::is_accepted(&media) {
+                    return Err(Failure::unsupported_media_type(patch::ACCEPTED));
+                }
+                let patch = Patch::parse(&media, &self.collect(shared, body).await?)?;
+                Ok(Action::Patch(name, patch))
+            }
+            (&Method::DELETE, Some(name)) if !self.target.status => {
+                Ok(Action::Delete(name, preconditions(&self.json(shared, body).await?)?))
+            }
+            _ => Err(Failure::method_not_allowed()),
+        }
+    }
+
+    async fn json<B>(&self, shared: &Shared, body: B) -> Result<Bytes, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        if content_type(self.headers) != "application/json" {
+            return Err(Failure::unsupported_media_type("application/json"));
+        }
+        self.collect(shared, body).await
+    }
+
+    /// The whole body, up to the limit and the deadline.
+    async fn collect<B>(&self, shared: &Shared, body: B) -> Result<Bytes, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let limit = shared.limits.body;
+        match timeout_at(self.deadline, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::too_large(limit)),
+            Ok(Err(error)) => Err(Failure::bad_request(format!("the body could not be read: {error}"))),
+            Err(_) => Err(Failure::timeout()),
+        }
+    }
+
+    /// A body as an object of the target's kind.
+    fn object(&self, body: &[u8]) -> Result<Map<String, Value>, Failure> {
+        let row = kind(self.target.kind);
+        let mut object: Map<String, Value> = serde_json::from_slice(body)
+            .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+        self.check_type(&object)?;
+        let sent = text(&object, &["metadata", "namespace"]).unwrap_or_default();
+        if row.namespaced && !sent.is_empty() && sent != self.target.namespace {
+            let message = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Failure::bad_request(message));
+        }
+        validate::decode(row, &mut object)?;
+        Ok(object)
+    }
+
+    fn check_type(&self, object: &Map<String, Value>) -> Result<(), Failure> {
+        let row = kind(self.target.kind);
+        let expected = row.api_version();
+        let version = text(object, &["apiVersion"]).filter(|version| !version.is_empty());
+        if let Some(version) = version.filter(|version| *version != expected) {
+            return Err(Failure::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({expected})"
+            )));
+        }
+        match text(object, &["kind"]).filter(|name| !name.is_empty() && *name != row.kind) {
+            None => Ok(()),
+            Some(name) => Err(Failure::bad_request(format!(
+                "the kind in the data ({name}) does not match the expected kind ({})",
+                row.kind
+            ))),
+        }
+    }
+
+    fn check_name(&self, name: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+        match text(object, &["metadata", "name"]).unwrap_or_default() {
+            "" => Err(Failure::bad_request(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            ))),
+            sent if sent == name => Ok(()),
+            sent => Err(Failure::bad_request(format!(
+                "the name of the object ({sent}) does not match the name on the URL ({name})"
+            ))),
+        }
+    }
+
+    fn apply(&self, transaction: &mut Transaction<'_>, action: Action) -> Result<Outcome, Failure> {
+        let id = self.target.kind;
+        let row = kind(id);
+        let find = |transaction: &Transaction<'_>, name: &str| {
+            transaction.get(id, &self.target.key(name)).ok_or_else(|| Failure::not_found(row, name))
+        };
+        match action {
+            Action::Create(object) => transaction.create(id, &self.target.namespace, object),
+            Action::Update(name, object) => match find(transaction, &name) {
+                Ok(old) => {
+                    check_uid(row, &name, &old.uid, &object)?;
+                    transaction.replace(id, &old, object, self.target.status)
+                }
+                Err(_) if row.create_on_update && !self.target.status => {
+                    self.create_by_update(transaction, &name, object)
+                }
+                Err(missing) => Err(missing),
+            },
+            Action::Patch(name, patch) => {
+                let old = find(transaction, &name)?;
+                let patched = self.patched(&old, patch)?;
+                transaction.replace(id, &old, patched, self.target.status)
+            }
+            Action::Delete(name, preconditions) => {
+                let old = find(transaction, &name)?;
+                preconditions.check(row, &old)?;
+                if id == NAMESPACES { namespace::delete(transaction, &old) } else { Ok(transaction.delete(id, &old)) }
+            }
+        }
+    }
+
+    /// A PUT of a missing object whose kind allows it. A uid says that a certain object was meant, and that is gone.
+    fn create_by_update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        name: &str,
+        mut object: Map<String, Value>,
+    ) -> Result<Outcome, Failure> {
+        check_uid(kind(self.target.kind), name, "", &object)?;
+        crate::object::metadata_mut(&mut object).remove("resourceVersion");
+        transaction.create(self.target.kind, &self.target.namespace, object)
+    }
+
+    fn patched(&self, old: &Stored, patch: Patch) -> Result<Map<String, Value>, Failure> {
+        let row = kind(self.target.kind);
+        let mut patched = patch.apply(old.value())?;
+        self.check_type(&patched)?;
+        self.check_name(old.name(), &patched)?;
+        let uid = text(&patched, &["metadata", "uid"]).unwrap_or_default();
+        if !uid.is_empty() && *uid != *old.uid {
+            let cause = crate::status::Cause::invalid("metadata.uid", uid, "field is immutable");
+            return Err(Failure::invalid(row, old.name(), vec![cause]));
+        }
+        validate::decode(row, &mut patched)?;
+        Ok(patched)
+    }
+}
+
+impl Action {
+    /// The name as far as the request gives one.
+    fn name(&self) -> &str {
+        match self {
+            Self::Create(object) => text(object, &["metadata", "name"]).unwrap_or_default(),
+            Self::Update(name, _) | Self::Patch(name, _) | Self::Delete(name, _) => name,
+        }
+    }
+}
+
+impl Preconditions {
+    fn check(&self, row: &kinds::Kind, old: &Stored) -> Result<(), Failure> {
+        if let Some(uid) = self.uid.as_deref().filter(|uid| **uid != *old.uid) {
+            let why = format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
+                 deleted and then recreated",
+                old.uid
+            );
+            return Err(Failure::conflict(row, old.name(), &why));
+        }
+        if let Some(version) = self.version.as_deref().filter(|version| **version != old.version.to_string()) {
+            let why = format!(
+                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). \
+                 The object might have been modified",
+                old.version
+            );
+            return Err(Failure::conflict(row, old.name(), &why));
+        }
+        Ok(())
+    }
+}
+
+fn preconditions(body: &[u8]) -> Result<Preconditions, Failure> {
+    if body.is_empty() {
+        return Ok(Preconditions::default());
+    }
+    let options: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+    let member = |name: &str| text(&options, &["preconditions", name]).map(str::to_owned);
+    Ok(Preconditions { uid: member("uid"), version: member("resourceVersion") })
+}
+
+/// A uid in a PUT means that one object and no other of its name.
+fn check_uid(row: &kinds::Kind, name: &str, stored: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+    let sent = text(object, &["metadata", "uid"]).unwrap_or_default();
+    if sent.is_empty() || sent == stored {
+        return Ok(());
+    }
+    let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {stored}");
+    Err(Failure::conflict(row, name, &why))
+}
