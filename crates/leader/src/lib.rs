@@ -1,1 +1,81 @@
-//! Skeleton.
+//! Leader gating: who may act, until when, and proof of it.
+//!
+//! In: one Lease and a clock. Out: terms, each with a gate that is asked at each use, an epoch that marks its writes, and
+//! a fence that stops what comes too late. Never: promises that there is exactly one leader.
+//!
+//! What is promised:
+//!
+//! 1. Per object no update is lost, whatever the clocks do: gated updates and deletes carry a resource version (the
+//!    [fence](FenceLayer) insists), so none of an older epoch commits after a newer one's.
+//! 2. At most one gate is open, and its effects are over before the next one opens, as long as clock rates stay within
+//!    [`Timings::clock_rate_error`], effects within [`Timings::stop_bound`], and only candidates that follow these rules
+//!    change the Lease. Deleting or editing the Lease by hand costs time, not safety, except where an edit shortens
+//!    another holder's lease before a new candidate has seen it.
+//! 3. Outside of that, in a stopped virtual machine above all, an overlap is possible, limited to effects already past
+//!    their gate check.
+//! 4. There may be no leader for up to `L / (1 - rho) + R * (1 + jitter)` and the time to catch up.
+//!
+//! The pieces: [`Elector`] stands in the election (or [`spawn_elector_thread`] runs one on its own thread);
+//! [`Candidacy::next_term`] hands over a [`Standing`]; [`Term`] is what workers hold; [`FenceLayer`] guards a client.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tokio_util::sync::CancellationToken;
+//! use watchkeeper_leader::{BootClock, Elector, ElectorConfig, End, Identity, KubeLeaseLock, Timings};
+//!
+//! # async fn example(client: kube_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let config = ElectorConfig {
+//!     lease_namespace: "default".to_owned(),
+//!     lease_name: "my-controller".to_owned(),
+//!     identity: Identity::generate("my-pod")?,
+//!     timings: Timings::default(),
+//!     first_install: false,
+//!     seed: 7,
+//! };
+//! let lock = Arc::new(KubeLeaseLock::new(client, "default", "my-controller"));
+//! let (elector, mut candidacy) = Elector::new(lock, config, Arc::new(BootClock))?;
+//! let shutdown = CancellationToken::new();
+//! let work = async {
+//!     while let Some(standing) = candidacy.next_term().await {
+//!         // Catch up with the cluster here, then:
+//!         if standing.open().is_ok() {
+//!             standing.term().cancelled().cancelled().await; // ... and work meanwhile
+//!         }
+//!         standing.end(End::Release).await;
+//!     }
+//! };
+//! futures::join!(elector.run(shutdown), work);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod candidacy;
+mod clock;
+mod election;
+mod elector;
+mod fence;
+mod gate;
+mod identity;
+mod kube_lock;
+mod lock;
+mod record;
+mod rules;
+mod tenure;
+mod thread;
+mod timings;
+mod trace;
+
+pub use candidacy::{Candidacy, End, Standing};
+pub use clock::{BootClock, GateClock, GateInstant, VirtualClock};
+pub use elector::{ConfigError, Elector, ElectorConfig, LONGEST_FAREWELL};
+pub use fence::{Fence, FenceConfig, FenceLayer, FenceRefused, OutcomeUnknown, Refusal};
+pub use gate::{CloseReason, GateClosed, Loss, Remaining, Term};
+pub use identity::{Identity, IdentityError, LONGEST_READABLE};
+pub use kube_lock::KubeLeaseLock;
+pub use lock::{LeaseLock, LockError};
+pub use record::{
+    EPOCH_ANNOTATION, Epoch, Lease, RELEASED_ANNOTATION, RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release,
+};
+pub use thread::{BoxError, ElectorFailure, ElectorThread, spawn_elector_thread};
+pub use timings::{LONGEST_LEASE, Timings, TimingsError};

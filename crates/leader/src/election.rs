@@ -1,0 +1,362 @@
+//! A candidate's part of the election, pure: what was observed and what time it is go in, what to do next comes out.
+//!
+//! In: answers of the server, each with the gate clock at its receipt (reads) or just before its sending (writes). Out: a
+//! [`Step`]. Never: reads a clock, sends anything, or compares a time written by another process.
+//!
+//! The rules (the holder's, H1 and H2, are in `tenure.rs`):
+//!
+//! * **C1** Take over only what has not changed for L on the own clock, counted from the *receipt* of the read that first
+//!   showed its present uid and version. A takeover is a compare-and-swap against exactly that version.
+//! * **C2** L is the recorded duration, clamped; the longest one seen in this holder's term, so that an edit can't cut a
+//!   wait short; the own one where none is recorded. Times written by others are never read.
+//! * **C3** Without waiting only after a proper release, see [`Candidate::released_properly`]. A blank holder without
+//!   marker (client-go's release, which may come before its work has stopped, or an edit by hand), a missing Lease, and a
+//!   new uid are interference, and waited out: the last holder seen could have renewed until just before.
+//!
+//! A missing Lease is put down vacant at once and then waited out. So every takeover is a compare-and-swap: waiting for
+//! a mere absence couldn't see a Lease that was created, won, and deleted again between two reads.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::clock::GateInstant;
+use crate::identity::Identity;
+use crate::lock::LockError;
+use crate::record::{Claim, Epoch, Lease, held, vacant};
+use crate::rules::Rules;
+use crate::timings::Timings;
+
+/// What a candidate does next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Nothing before this time.
+    Wait(GateInstant),
+    /// Read the Lease.
+    Read,
+    /// Create the Lease, held by nobody.
+    PutDown(Value),
+    /// Create the Lease, held by this candidate (first install).
+    Create(Value),
+    /// Replace the Lease with one that this candidate holds.
+    TakeOver(Value),
+}
+
+/// The fixed part of a candidate.
+#[derive(Clone, Debug)]
+pub(crate) struct Standpoint {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) identity: Identity,
+    pub(crate) timings: Timings,
+    pub(crate) first_install: bool,
+    pub(crate) rules: Rules,
+}
+
+/// A candidate: what it has seen, since when, and when it looks again.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    fixed: Standpoint,
+    random: fastrand::Rng,
+    seen: Seen,
+    since: GateInstant,
+    /// The holder seen last, also if it holds no more.
+    last_term: Option<LastTerm>,
+    /// What was interfered with is over by then.
+    not_before: GateInstant,
+    own: Option<Own>,
+    look_at: GateInstant,
+    rest_until: GateInstant,
+    /// What was seen must be read again before anything is claimed.
+    stale: bool,
+    /// Whether any answer has ever shown a Lease.
+    met: bool,
+}
+
+#[derive(Debug)]
+enum Seen {
+    Nothing,
+    Missing,
+    Present(Box<Lease>),
+}
+
+#[derive(Debug)]
+struct LastTerm {
+    uid: String,
+    holder: String,
+    transitions: i32,
+    /// The last version seen in this term.
+    version: Epoch,
+    /// The longest duration recorded in this term.
+    longest: Duration,
+}
+
+/// How to recognise the own write in a record: a word-for-word comparison, no clock.
+#[derive(Debug, PartialEq)]
+struct Own {
+    uid: Option<String>,
+    acquire_time: String,
+    transitions: i32,
+}
+
+impl Candidate {
+    pub(crate) fn new(fixed: Standpoint, seed: u64) -> Self {
+        let zero = GateInstant::from_nanos(0);
+        Self {
+            fixed,
+            random: fastrand::Rng::with_seed(seed),
+            seen: Seen::Nothing,
+            since: zero,
+            last_term: None,
+            not_before: zero,
+            own: None,
+            look_at: zero,
+            rest_until: zero,
+            stale: false,
+            met: false,
+        }
+    }
+
+    pub(crate) fn fixed(&self) -> &Standpoint {
+        &self.fixed
+    }
+
+    /// The holder as last seen, empty if there is none.
+    pub(crate) fn holder(&self) -> &str {
+        match &self.seen {
+            Seen::Present(lease) => lease.holder(),
+            Seen::Nothing | Seen::Missing => "",
+        }
+    }
+
+    /// What to do at `now`.
+    pub(crate) fn decide(&self, now: GateInstant, wall: Timestamp) -> Step {
+        if now >= self.look_at {
+            return Step::Read;
+        }
+        let ready = match &self.seen {
+            _ if self.stale => return Step::Wait(self.look_at),
+            Seen::Nothing => return Step::Wait(self.look_at),
+            Seen::Missing => self.rest_until,
+            Seen::Present(lease) => self.takeover_at(lease).max(self.rest_until),
+        };
+        if now < ready {
+            return Step::Wait(ready.min(self.look_at));
+        }
+        let claim = self.claim(wall);
+        match &self.seen {
+            Seen::Present(lease) => Step::TakeOver(lease.taken_over(&claim)),
+            _ if self.fixed.first_install && !self.met => {
+                Step::Create(held(&self.fixed.namespace, &self.fixed.name, &claim))
+            }
+            _ => Step::PutDown(vacant(&self.fixed.namespace, &self.fixed.name, self.longest_wait())),
+        }
+    }
+
+    /// A read was answered at `received`.
+    pub(crate) fn on_read(&mut self, answer: Result<Lease, LockError>, received: GateInstant) {
+        match answer {
+            Ok(lease) => self.saw(lease, received),
+            Err(LockError::Missing) => self.saw_nothing(received),
+            Err(error) => return self.look_at = received + self.patience(&error),
+        }
+        self.stale = false;
+        self.look_at = received + self.pause();
+    }
+
+    /// The creation of a vacant Lease was answered at `received`. It is waited out like any other, from now.
+    pub(crate) fn on_put_down(&mut self, answer: Result<Lease, LockError>, received: GateInstant) {
+        if answer.is_ok() {
+            return self.on_read(answer, received);
+        }
+        self.stale = true;
+        self.look_at = match answer {
+            // Somebody else was first: see what it says.
+            Err(LockError::Conflict) => received,
+            Err(error) => received + self.patience(&error),
+            Ok(_) => received,
+        };
+    }
+
+    /// A write that claims the Lease is about to be sent: from now on a record of it is recognised as the own.
+    pub(crate) fn sending(&mut self, claim: &Value) {
+        let uid = claim["metadata"]["uid"].as_str().map(str::to_owned);
+        let acquire_time = claim["spec"]["acquireTime"].as_str().unwrap_or_default().to_owned();
+        let transitions = claim["spec"]["leaseTransitions"].as_i64().unwrap_or(0);
+        self.own = Some(Own { uid, acquire_time, transitions: i32::try_from(transitions).unwrap_or(i32::MAX) });
+    }
+
+    /// A write that claims the Lease was answered at `received`. Some(lease): the term is won.
+    pub(crate) fn on_claimed(&mut self, answer: Result<Lease, LockError>, received: GateInstant) -> Option<Lease> {
+        self.stale = true;
+        match answer {
+            Ok(lease) => {
+                let won = self.is_won(&lease);
+                self.saw(lease.clone(), received);
+                self.look_at = received;
+                return won.then_some(lease);
+            }
+            Err(LockError::Missing) => {
+                self.saw_nothing(received);
+                self.look_at = received;
+            }
+            // Changed meanwhile: see what it is now.
+            Err(LockError::Conflict) => self.look_at = received,
+            // Perhaps committed: the next read shows it.
+            Err(error) => self.look_at = received + self.patience(&error) / 4,
+        }
+        None
+    }
+
+    /// A term of this candidate has ended at `now`; its last effect is over at `hard_stop`. It claims the Lease again
+    /// only after a rest, which is longer than any other candidate's period of looks, so that others come first.
+    pub(crate) fn rest(&mut self, now: GateInstant, hard_stop: GateInstant) {
+        let period = self.fixed.timings.retry_period;
+        let rest = period.mul_f64(1.0 + self.fixed.timings.jitter) + self.pause();
+        self.rest_until = hard_stop.max(now + rest);
+        self.look_at = now;
+        self.stale = true;
+    }
+
+    /// An answer to a claim wins only if it shows what was sent, in the Lease it was sent for, as a new version. Another
+    /// holder or uid means that something has rewritten it; an old version means that others have seen no change.
+    fn is_won(&self, lease: &Lease) -> bool {
+        let mine = lease.holder() == self.fixed.identity.as_str();
+        match &self.seen {
+            Seen::Present(base) => mine && base.uid() == lease.uid() && base.version() < lease.version(),
+            Seen::Nothing | Seen::Missing => mine,
+        }
+    }
+
+    fn claim(&self, wall: Timestamp) -> Claim<'_> {
+        Claim { identity: self.fixed.identity.as_str(), duration: self.fixed.timings.lease_duration, wall }
+    }
+
+    fn saw_nothing(&mut self, received: GateInstant) {
+        if !matches!(self.seen, Seen::Missing) {
+            self.interfered(received);
+            self.seen = Seen::Missing;
+            self.since = received;
+        }
+    }
+
+    fn saw(&mut self, lease: Lease, received: GateInstant) {
+        self.met = true;
+        if let Seen::Present(before) = &self.seen
+            && before.uid() == lease.uid()
+            && before.version() == lease.version()
+        {
+            return;
+        }
+        if self.same_term(&lease) {
+            let last = self.last_term.as_mut().expect("same_term found it");
+            last.version = lease.version();
+            last.longest = last.longest.max(lease.duration().unwrap_or(self.fixed.timings.lease_duration));
+        } else {
+            if self.released_properly(&lease) {
+                self.not_before = received;
+            } else {
+                self.interfered(received);
+            }
+            if !lease.holder().is_empty() {
+                self.last_term = Some(LastTerm {
+                    uid: lease.uid().to_owned(),
+                    holder: lease.holder().to_owned(),
+                    transitions: lease.transitions(),
+                    version: lease.version(),
+                    longest: lease.duration().unwrap_or(self.fixed.timings.lease_duration),
+                });
+            }
+        }
+        // What was ours is no more once another record has been seen.
+        if !self.is_own(&lease) {
+            self.own = None;
+        }
+        self.seen = Seen::Present(Box::new(lease));
+        self.since = received;
+    }
+
+    /// The term seen last is not shown any more, and nothing proves that its work has stopped. Its holder may have
+    /// renewed until just now.
+    fn interfered(&mut self, received: GateInstant) {
+        if let Some(last) = &self.last_term
+            && self.holder() == last.holder
+        {
+            self.not_before = self.not_before.max(received + last.longest);
+        }
+    }
+
+    fn same_term(&self, lease: &Lease) -> bool {
+        self.last_term.as_ref().is_some_and(|last| {
+            last.uid == lease.uid() && last.holder == lease.holder() && last.transitions == lease.transitions()
+        })
+    }
+
+    /// C3. The marker was written by the releasing holder's compare-and-swap, after its work had stopped, and a takeover
+    /// by these rules removes it; [`Lease::release`] refuses one that a foreign holder has carried on. So marker and
+    /// blank holder prove that the last term is over, also to a candidate that never saw that term: it may go ahead. One
+    /// that did see a term holds the marker against it: it must be of that term, or of a later one, in the same Lease. A
+    /// restored backup of a released Lease, put in the place of a held one, fails that.
+    fn released_properly(&self, lease: &Lease) -> bool {
+        if self.fixed.rules.trust_blank_holder && lease.holder().is_empty() {
+            return true;
+        }
+        let Some(marker) = lease.release() else { return false };
+        match &self.last_term {
+            None => true,
+            Some(last) => {
+                let same = marker.identity == last.holder && marker.epoch <= last.version;
+                last.uid == lease.uid() && (same || marker.epoch > last.version)
+            }
+        }
+    }
+
+    /// Written by this very candidate, in a claim whose answer was lost, or in a term of its own that has ended. Nobody
+    /// else has held the Lease since, and its own work has stopped, so there is nothing to wait for.
+    fn is_own(&self, lease: &Lease) -> bool {
+        lease.holder() == self.fixed.identity.as_str()
+            && self.own.as_ref().is_some_and(|own| {
+                own.uid.as_deref().is_none_or(|uid| uid == lease.uid())
+                    && own.acquire_time == lease.acquire_time()
+                    && own.transitions == lease.transitions()
+            })
+    }
+
+    /// C1 and C2: from when on the Lease may be taken over as it is shown.
+    fn takeover_at(&self, lease: &Lease) -> GateInstant {
+        if self.fixed.rules.skip_the_wait || self.is_own(lease) || self.released_properly(lease) {
+            return self.since;
+        }
+        let own = self.fixed.timings.lease_duration;
+        let recorded = lease.duration().unwrap_or(own);
+        let wait = match &self.last_term {
+            Some(last) if self.same_term(lease) => recorded.max(last.longest),
+            // Nobody holds it: what is recorded may be the one second of upstream's release.
+            _ => recorded.max(own),
+        };
+        (self.since + wait).max(self.not_before)
+    }
+
+    /// For the record of a vacant Lease, which every other candidate will wait out.
+    fn longest_wait(&self) -> Duration {
+        let own = self.fixed.timings.lease_duration;
+        self.last_term.as_ref().map_or(own, |last| last.longest.max(own))
+    }
+
+    fn pause(&mut self) -> Duration {
+        let jitter = self.fixed.timings.jitter * self.random.f64();
+        self.fixed.timings.retry_period.mul_f64(1.0 + jitter)
+    }
+
+    /// How long to leave the server alone after an error: what it asks for, but not so long that a free Lease would be
+    /// missed.
+    fn patience(&mut self, error: &LockError) -> Duration {
+        let pause = self.pause();
+        error.retry_after().map_or(pause, |asked| asked.min(pause).max(self.fixed.timings.retry_period / 4))
+    }
+}
+
+#[cfg(test)]
+#[path = "election_tests.rs"]
+mod tests;

@@ -1,0 +1,274 @@
+//! What a Lease says, and the bodies of the writes that change what it says.
+//!
+//! In: the JSON object a server returned, whatever is in it. Out: the few fields an election reads, and new objects
+//! that differ from the one read only where the election has something to say.
+//! Never: drops labels, annotations or fields it doesn't know; reads a time (they are for people).
+//!
+//! The record is kept as the JSON it came as, because a PUT replaces the whole object.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::timings::LONGEST_LEASE;
+
+/// Annotation that a releasing holder leaves: `"<identity> <epoch>"` of the term it ends. Removed by the next takeover.
+pub const RELEASED_ANNOTATION: &str = "watchkeeper.dev/released";
+
+/// Annotation beside [`RELEASED_ANNOTATION`]: the Lease's `leaseTransitions` at the release.
+///
+/// Clients that don't know the marker (client-go) keep it when they take over, but they do count the transition. So a
+/// marker whose count differs from the record's belongs to an earlier term.
+pub const RELEASED_TRANSITIONS_ANNOTATION: &str = "watchkeeper.dev/released-transitions";
+
+/// Annotation stamped on gated writes: the epoch, in decimal.
+pub const EPOCH_ANNOTATION: &str = "watchkeeper.dev/epoch";
+
+/// The number of a term: the resource version of the Lease write that won it.
+///
+/// Epochs of one Lease strictly increase, also over a deletion of the Lease (`leaseTransitions` doesn't: it restarts).
+/// Only a restore of etcd to the past breaks that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u128);
+
+impl Epoch {
+    /// The epoch with this number.
+    pub const fn new(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+
+    /// The epoch that a resource version or annotation in decimal stands for.
+    pub fn parse(text: &str) -> Option<Self> {
+        let decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if decimal { text.parse().ok().map(Self) } else { None }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A marker of a proper release: who ended which term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The identity that held the Lease.
+    pub identity: String,
+    /// The epoch of the term that ended.
+    pub epoch: Epoch,
+}
+
+/// A Lease as a server returned it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lease {
+    object: Value,
+    uid: String,
+    version: Epoch,
+}
+
+/// Why a server's answer can't be used as a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// No `metadata.uid`, so a recreated Lease couldn't be told from this one.
+    #[error("the server's Lease has no metadata.uid")]
+    NoUid,
+    /// No `metadata.resourceVersion`, or not a decimal one, so there would be no epoch.
+    #[error("the server's Lease has no decimal metadata.resourceVersion")]
+    NoVersion,
+}
+
+/// What a writer puts into a Lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The writer's identity.
+    pub identity: &'a str,
+    /// L, in whole seconds.
+    pub duration: Duration,
+    /// The wall clock, for people.
+    pub wall: Timestamp,
+}
+
+impl Lease {
+    /// Reads what an election needs to know of any object.
+    ///
+    /// # Errors
+    /// Without uid or decimal resource version the object can't be used. Whatever else is missing or absurd can.
+    pub fn parse(object: Value) -> Result<Self, RecordError> {
+        let metadata = object.get("metadata");
+        let text = |name: &str| metadata.and_then(|metadata| metadata.get(name)).and_then(Value::as_str);
+        let uid = text("uid").filter(|uid| !uid.is_empty()).ok_or(RecordError::NoUid)?.to_owned();
+        let version = text("resourceVersion").and_then(Epoch::parse).ok_or(RecordError::NoVersion)?;
+        Ok(Self { object, uid, version })
+    }
+
+    /// The JSON object.
+    pub fn object(&self) -> &Value {
+        &self.object
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// `metadata.resourceVersion`, which is the epoch if this is the answer to a write that won a term.
+    pub fn version(&self) -> Epoch {
+        self.version
+    }
+
+    /// `spec.holderIdentity`, empty if nobody holds the Lease.
+    pub fn holder(&self) -> &str {
+        self.spec("holderIdentity").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// `spec.leaseDurationSeconds`, at most [`LONGEST_LEASE`]. None if it is missing or not positive, since such a value
+    /// says nothing about how long the holder may act.
+    pub fn duration(&self) -> Option<Duration> {
+        let value = self.spec("leaseDurationSeconds")?;
+        // A number beyond u64 arrives as a float; it is longer than the longest all the same.
+        let seconds = value.as_f64().filter(|seconds| *seconds >= 1.0)?;
+        Some(Duration::from_secs_f64(seconds.min(LONGEST_LEASE.as_secs_f64()).floor()))
+    }
+
+    /// `spec.leaseTransitions`, zero if it is missing or absurd.
+    pub fn transitions(&self) -> i32 {
+        let value = self.spec("leaseTransitions").and_then(Value::as_i64).unwrap_or(0);
+        i32::try_from(value.max(0)).unwrap_or(i32::MAX)
+    }
+
+    /// `spec.acquireTime` as text. Compared only with what this process wrote itself; never understood as a time.
+    pub fn acquire_time(&self) -> &str {
+        self.spec("acquireTime").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The marker of a proper release of the last term, if nobody holds the Lease and no term has followed.
+    pub fn release(&self) -> Option<Release> {
+        if !self.holder().is_empty() {
+            return None;
+        }
+        let counted = self.annotation(RELEASED_TRANSITIONS_ANNOTATION)?;
+        if counted != self.transitions().to_string() {
+            return None;
+        }
+        let (identity, epoch) = self.annotation(RELEASED_ANNOTATION)?.rsplit_once(' ')?;
+        let epoch = Epoch::parse(epoch)?;
+        // A term can't have begun after the write that ended it.
+        (!identity.is_empty() && epoch < self.version).then(|| Release { identity: identity.to_owned(), epoch })
+    }
+
+    /// The object that takes this Lease over for `claim`: a new holder counts a transition, as upstream does.
+    pub fn taken_over(&self, claim: &Claim<'_>) -> Value {
+        let same = self.holder() == claim.identity;
+        let transitions = if same { self.transitions() } else { self.transitions().saturating_add(1) };
+        let mut object = self.object.clone();
+        if let Some(annotations) = existing_map(&mut object, &["metadata", "annotations"]) {
+            annotations.remove(RELEASED_ANNOTATION);
+            annotations.remove(RELEASED_TRANSITIONS_ANNOTATION);
+        }
+        let spec = map(map_of(&mut object), "spec");
+        hold(spec, claim);
+        // Kept if it was ours: acquireTime is the beginning of a holder's term and doesn't move.
+        if !same || spec.get("acquireTime").and_then(Value::as_str).is_none() {
+            spec.insert("acquireTime".to_owned(), micro_time(claim.wall));
+        }
+        spec.insert("leaseTransitions".to_owned(), json!(transitions));
+        object
+    }
+
+    /// The object that renews this Lease for `claim`, whose holder it is.
+    pub fn renewed(&self, claim: &Claim<'_>) -> Value {
+        let mut object = self.object.clone();
+        hold(map(map_of(&mut object), "spec"), claim);
+        object
+    }
+
+    /// The object that releases this Lease and leaves the marker. As upstream: blank holder, a duration of one second,
+    /// acquireTime and transitions kept.
+    pub fn released(&self, identity: &str, epoch: Epoch, wall: Timestamp) -> Value {
+        let transitions = self.transitions();
+        let mut object = self.object.clone();
+        let root = map_of(&mut object);
+        let spec = map(root, "spec");
+        spec.insert("holderIdentity".to_owned(), json!(""));
+        spec.insert("leaseDurationSeconds".to_owned(), json!(1));
+        spec.insert("leaseTransitions".to_owned(), json!(transitions));
+        spec.insert("renewTime".to_owned(), micro_time(wall));
+        let annotations = map(map(root, "metadata"), "annotations");
+        annotations.insert(RELEASED_ANNOTATION.to_owned(), json!(format!("{identity} {epoch}")));
+        annotations.insert(RELEASED_TRANSITIONS_ANNOTATION.to_owned(), json!(transitions.to_string()));
+        object
+    }
+
+    fn spec(&self, field: &str) -> Option<&Value> {
+        self.object.get("spec")?.get(field)
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.object.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    }
+}
+
+/// A new Lease that nobody holds, to be waited out for `duration` like a held one.
+pub fn vacant(namespace: &str, name: &str, duration: Duration) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": { "leaseDurationSeconds": duration.as_secs() },
+    })
+}
+
+/// A new Lease held from the start.
+pub fn held(namespace: &str, name: &str, claim: &Claim<'_>) -> Value {
+    let mut object = vacant(namespace, name, claim.duration);
+    let spec = map(map_of(&mut object), "spec");
+    hold(spec, claim);
+    spec.insert("acquireTime".to_owned(), micro_time(claim.wall));
+    spec.insert("leaseTransitions".to_owned(), json!(0));
+    object
+}
+
+/// Kubernetes' MicroTime: RFC 3339 in UTC with exactly six digits.
+fn micro_time(wall: Timestamp) -> Value {
+    Value::String(format!("{wall:.6}"))
+}
+
+fn hold(spec: &mut Map<String, Value>, claim: &Claim<'_>) {
+    spec.insert("holderIdentity".to_owned(), json!(claim.identity));
+    spec.insert("leaseDurationSeconds".to_owned(), json!(claim.duration.as_secs()));
+    // A server answers a PUT that changes nothing without a new version, and others would see no renewal.
+    let mut wall = claim.wall;
+    if spec.get("renewTime") == Some(&micro_time(wall)) {
+        wall = wall.checked_add(Duration::from_micros(1)).unwrap_or(wall);
+    }
+    spec.insert("renewTime".to_owned(), micro_time(wall));
+}
+
+/// The value as a map; whatever else it was (null, mostly) is replaced by an empty one.
+pub(crate) fn map_of(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().expect("just made a map")
+}
+
+/// The map under a key, made if it is missing.
+pub(crate) fn map<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    map_of(parent.entry(key).or_insert(Value::Null))
+}
+
+fn existing_map<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<String, Value>> {
+    path.iter().try_fold(value, |value, key| value.get_mut(*key))?.as_object_mut()
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -1,0 +1,17 @@
+//! Ways to break the rules of the election, for tests only.
+//!
+//! Each field breaks one rule. The simulation must find two open gates for each of them; that proves that it could find
+//! them in the real rules. Outside tests everything is false, and there is no way to change it.
+
+/// The rules that are broken; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Breaks C1: a candidate takes over what it sees, without waiting.
+    pub(crate) skip_the_wait: bool,
+    /// Breaks C3: a blank holder is taken for a release.
+    pub(crate) trust_blank_holder: bool,
+    /// Breaks H1: a renewal counts from its answer.
+    pub(crate) count_from_answer: bool,
+    /// Breaks H2: a holder that sees another holder goes on until its time runs out.
+    pub(crate) ignore_other_holders: bool,
+}

@@ -1,0 +1,106 @@
+//! An elector on its own thread.
+//!
+//! In: a way to make a client, since a client belongs to the runtime it was made in. Out: the candidacy, and the thread
+//! to wait for. Never: shares a runtime with the work, which could keep a renewal waiting for as long as it is busy.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use kube_client::Client;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::candidacy::{Candidacy, Seats};
+use crate::clock::GateClock;
+use crate::elector::{ConfigError, Elector, ElectorConfig};
+use crate::kube_lock::KubeLeaseLock;
+use crate::rules::Rules;
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An elector's thread. Dropping it leaves the thread running until its shutdown token is cancelled.
+#[derive(Debug)]
+pub struct ElectorThread {
+    result: oneshot::Receiver<Result<(), ElectorFailure>>,
+    thread: JoinHandle<()>,
+}
+
+/// Why an elector's thread ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ElectorFailure {
+    /// No client could be made.
+    #[error("the elector can't connect to the API server: {0}")]
+    Connect(#[source] BoxError),
+    /// No runtime could be made.
+    #[error("the elector's runtime can't be started: {0}")]
+    Runtime(#[source] std::io::Error),
+    /// It panicked; its gate was closed on the way.
+    #[error("the elector has panicked: {0}")]
+    Panicked(String),
+}
+
+/// Runs an elector on its own thread with its own single-threaded runtime and its own connection.
+///
+/// `connect` is called there once, inside the runtime. The client must be built without kube's retry layer
+/// (`default_retry = false`), see [`KubeLeaseLock`]. If it fails, [`Candidacy::next_term`] returns None and
+/// [`ElectorThread::join`] says why.
+///
+/// # Errors
+/// A config that can't work, or no thread.
+pub fn spawn_elector_thread(
+    connect: impl FnOnce() -> Result<Client, BoxError> + Send + 'static,
+    config: ElectorConfig,
+    clock: Arc<dyn GateClock>,
+    shutdown: CancellationToken,
+) -> Result<(Candidacy, ElectorThread), ConfigError> {
+    config.check()?;
+    let (seats, candidacy) = Candidacy::new();
+    let (tell, result) = oneshot::channel();
+    let body = move || {
+        let outcome = run(connect, config, clock, shutdown, seats);
+        // Nobody may be waiting.
+        let _ = tell.send(outcome);
+    };
+    let thread = std::thread::Builder::new().name("elector".to_owned()).spawn(body).map_err(ConfigError::Thread)?;
+    Ok((candidacy, ElectorThread { result, thread }))
+}
+
+impl ElectorThread {
+    /// Waits for the thread to end, which it does after its shutdown token was cancelled and its standing was ended.
+    ///
+    /// # Errors
+    /// Why it ended too early.
+    pub async fn join(self) -> Result<(), ElectorFailure> {
+        match self.result.await {
+            // It has said its last word, and is about to end.
+            Ok(outcome) => outcome,
+            Err(_) => match self.thread.join() {
+                Ok(()) => Ok(()),
+                Err(panic) => Err(ElectorFailure::Panicked(message(panic.as_ref()))),
+            },
+        }
+    }
+}
+
+fn run(
+    connect: impl FnOnce() -> Result<Client, BoxError>,
+    config: ElectorConfig,
+    clock: Arc<dyn GateClock>,
+    shutdown: CancellationToken,
+    seats: Seats,
+) -> Result<(), ElectorFailure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ElectorFailure::Runtime)?;
+    runtime.block_on(async {
+        let client = connect().map_err(ElectorFailure::Connect)?;
+        let lock = KubeLeaseLock::new(client, config.lease_namespace.clone(), config.lease_name.clone());
+        Elector::assemble(Arc::new(lock), config, clock, seats, Rules::default()).run(shutdown).await;
+        Ok(())
+    })
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
