@@ -63,6 +63,13 @@ pub trait Known: Send + Sync + 'static {
     /// Whether the cached object under this name is of this uid and exactly this version. Only true to the whole
     /// truth when the consumer has caught up ([`DeltaFifo::consumed`]): a pending delta may be about to change it.
     fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool;
+
+    /// Whether this life of the object is cached at all, at whatever version. An item of a list that can't be decoded
+    /// keeps its cached state, rather than appear to be gone.
+    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        let _ = (namespace, name, uid);
+        false
+    }
 }
 
 /// What the store has to do for one key.

@@ -41,6 +41,13 @@ pub struct Reached {
     pub replacements: u64,
 }
 
+impl Reached {
+    /// Whether the store is known to stand at `version` or after it.
+    pub fn has_reached(&self, version: &ResourceVersion) -> bool {
+        self.version.as_ref().is_some_and(|present| present.has_reached(version))
+    }
+}
+
 /// The readers' side of the store; a cheap handle.
 pub struct ThreadSafeStore<K> {
     shared: Arc<Shared<K>>,
@@ -280,5 +287,9 @@ impl<K: Cached> Known for ThreadSafeStore<K> {
         cached.is_some_and(|cached| {
             cached.uid() == uid && version::compare(cached.version(), version) == Some(Ordering::Equal)
         })
+    }
+
+    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        self.get(&ObjectKey::new(namespace, name)).is_some_and(|cached| cached.uid() == uid)
     }
 }

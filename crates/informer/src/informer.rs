@@ -1,0 +1,218 @@
+//! SharedInformer: one kind and scope of the cluster, kept here.
+//!
+//! In: a `ListWatch` and a config. Out: a handle with everything an application reads: a lister, indexes, handlers,
+//! who is synced, the version reached. It is set up before it runs and consumed by [`SharedInformer::run`], which owns
+//! every task: the reflector's, one a handler, and the processor's loop, which it runs itself. Nothing is spawned
+//! before, and nothing is left after it has returned.
+//!
+//! Any number of controllers share one informer. It never writes to the server.
+//!
+//! Upstream counterpart: `SharedIndexInformer` of client-go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::InformerConfig;
+use crate::decode::Decoder;
+use crate::delta_fifo::DeltaFifo;
+use crate::event::Event;
+use crate::handler::{Registration, Registry};
+use crate::index::{Index, IndexValue};
+use crate::key::ObjectKey;
+use crate::list_watch::ListWatch;
+use crate::lister::Lister;
+use crate::object::Cached;
+use crate::reflector::{Reflector, ReflectorHandle};
+use crate::request_error::RequestError;
+use crate::store::{Reached, StoreWriter, ThreadSafeStore};
+use crate::sync::SyncStatus;
+use crate::version::ResourceVersion;
+
+pub(crate) mod processor;
+
+use processor::{Processor, Source, rethrow};
+
+/// How long [`InformerHandle::catch_up`] waits for the watch to bring a version before it asks for a list. A busy kind
+/// gets there in milliseconds; a quiet one never does, since bookmarks come once a minute.
+const CATCH_UP_PATIENCE: Duration = Duration::from_millis(300);
+
+/// An informer being set up.
+pub struct SharedInformer<K> {
+    processor: Processor<K>,
+    reflector: Reflector<K>,
+    handle: InformerHandle<K>,
+}
+
+impl<K: Cached + DeserializeOwned> SharedInformer<K> {
+    /// An informer over one kind and scope. Nothing happens before [`SharedInformer::run`].
+    pub fn new(list_watch: Arc<dyn ListWatch>, config: InformerConfig) -> Self {
+        let (fifo, writer, registry) = (DeltaFifo::new(), StoreWriter::default(), Arc::new(Registry::new()));
+        let store = writer.store();
+        let decoder = Decoder::new(config.decoder);
+        let known = Arc::new(store.clone());
+        let (reflector, reflector_handle) =
+            Reflector::new(Arc::clone(&list_watch), decoder, known, fifo.clone(), config.reflector);
+        let handle = InformerHandle {
+            list_watch,
+            reflector: reflector_handle,
+            store,
+            registry: Arc::clone(&registry),
+            ended: CancellationToken::new(),
+        };
+        Self { processor: Processor { fifo, writer, registry, sources: Vec::new() }, reflector, handle }
+    }
+
+    /// Adds an index: the objects under each of the values that `values` gives for them. It runs on the processor, and
+    /// again in every look-up: make it cheap and let it depend on nothing but the object.
+    pub fn add_index<V: IndexValue>(&mut self, values: impl Fn(&K) -> Vec<V> + Send + Sync + 'static) -> Index<K, V> {
+        self.processor.writer.add_index(values)
+    }
+
+    /// Adds a function that is called inline with every event, after the store shows it and before any handler hears
+    /// of it. It must neither block nor panic (a panic ends [`SharedInformer::run`]): it is meant for work queues,
+    /// which coalesce by themselves. Everything else registers a handler.
+    pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {
+        self.processor.sources.push(Box::new(source) as Source<K>);
+    }
+
+    /// A handle, for before, while and after it runs.
+    pub fn handle(&self) -> InformerHandle<K> {
+        self.handle.clone()
+    }
+
+    /// Lists, watches and tells, until `shutdown`. When it has returned, no handler and no source is being called and
+    /// no task of it is alive. It waits for the calls in progress, so a handler that never returns keeps it here.
+    ///
+    /// Not cancel-safe: dropped early, its tasks are aborted at their next await, and a call may still be running.
+    ///
+    /// # Panics
+    /// If a source or an index function panicked: an event would be lost in silence otherwise.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { processor, reflector, handle } = self;
+        let stop = shutdown.child_token();
+        let _stops_when_dropped = stop.clone().drop_guard();
+        let _ended = handle.ended.clone().drop_guard();
+        let mut reflecting = JoinSet::new();
+        reflecting.spawn(reflector.run(stop.clone()));
+        let reflected = async {
+            let ended = reflecting.join_next().await;
+            stop.cancel();
+            ended
+        };
+        let (ended, ()) = tokio::join!(reflected, processor.run(stop.clone(), || handle.reflector.relist()));
+        ended.into_iter().for_each(rethrow);
+    }
+}
+
+/// What an application holds of an informer; a cheap, cloneable handle. It keeps the cache alive, not the informer.
+pub struct InformerHandle<K> {
+    list_watch: Arc<dyn ListWatch>,
+    reflector: ReflectorHandle,
+    store: ThreadSafeStore<K>,
+    registry: Arc<Registry<K>>,
+    /// Cancelled when `run` has ended.
+    ended: CancellationToken,
+}
+
+impl<K> Clone for InformerHandle<K> {
+    fn clone(&self) -> Self {
+        Self {
+            list_watch: Arc::clone(&self.list_watch),
+            reflector: self.reflector.clone(),
+            store: self.store.clone(),
+            registry: Arc::clone(&self.registry),
+            ended: self.ended.clone(),
+        }
+    }
+}
+
+impl<K: Cached> InformerHandle<K> {
+    /// A view of the cached objects.
+    pub fn lister(&self) -> Lister<K> {
+        Lister::new(self.store.clone())
+    }
+
+    /// The keys of all cached objects.
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.store.keys()
+    }
+
+    /// Registers a handler, before the informer runs or while it does; it first hears of everything that is there, as
+    /// [`Event::Added`] with `initial`. Calls come one at a time, on a task of the handler's own; they must not block
+    /// the thread. After the informer has ended it is never called.
+    pub fn add_handler(&self, handler: impl FnMut(Event<K>) + Send + 'static) -> Registration {
+        self.registry.add(Box::new(handler))
+    }
+
+    /// Whether the first complete list is in the store. Handlers may still be at work on it: ask their
+    /// [`Registration`].
+    pub fn has_synced(&self) -> bool {
+        self.store.reached().replacements > 0
+    }
+
+    /// Waits for [`InformerHandle::has_synced`]. Never returns if the informer ends before: bound it. Cancel-safe.
+    pub async fn synced(&self) {
+        self.store.wait_until(|reached| reached.replacements > 0).await;
+    }
+
+    /// Who is synced, who isn't, and why.
+    pub fn sync_status(&self) -> SyncStatus {
+        SyncStatus {
+            reached: self.store.reached(),
+            objects: self.store.len(),
+            reflector: self.reflector.status(),
+            handlers: self.registry.statuses(),
+        }
+    }
+
+    /// The resource version the cache stands at, or has passed; `None` before the first list.
+    pub fn version(&self) -> Option<ResourceVersion> {
+        self.store.reached().version
+    }
+
+    /// Waits until the cache stands at `version` or after it: read your own writes. A version that can't be compared
+    /// is waited for as such. Never returns if it is never reached (a write outside the scope moves the version only
+    /// with the next bookmark, within about a minute): bound it. Cancel-safe.
+    pub async fn wait_for(&self, version: &ResourceVersion) {
+        self.store.wait_until(|reached| reached.has_reached(version)).await;
+    }
+
+    /// Returns when the cache shows everything that was committed before this was called: the barrier between two
+    /// leaders. It asks the server for its present version, and for a new list if the watch doesn't bring that version
+    /// shortly. Waits for the first list as long as that takes: bound it. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the server can't be asked, or the informer has ended.
+    pub async fn catch_up(&self) -> Result<(), RequestError> {
+        // Biased: what was reached before the informer ended may be long ago.
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Err(RequestError::Unreachable("the informer has ended".to_owned())),
+            caught_up = self.reach_present() => caught_up,
+        }
+    }
+
+    async fn reach_present(&self) -> Result<(), RequestError> {
+        self.synced().await;
+        let present = self.list_watch.newest_version().await?;
+        if tokio::time::timeout(CATCH_UP_PATIENCE, self.wait_for(&present)).await.is_ok() {
+            return Ok(());
+        }
+        // A list that was under way may have begun before this call. The one after it has not, so it is the present
+        // whatever its version says: after a restore of the server's storage versions start over.
+        let before = self.store.reached().replacements;
+        for lists in 1..=2 {
+            self.reflector.relist();
+            let enough = |reached: &Reached| reached.has_reached(&present) || reached.replacements >= before + lists;
+            self.store.wait_until(enough).await;
+            if self.store.reached().has_reached(&present) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Sync: who is synced, who isn't, and why not.
+//!
+//! In: what store, reflector and registry know at one moment. Out: a value that says it in one line. It never calls
+//! something synced that a handler has yet to finish.
+//!
+//! Upstream counterpart: `HasSynced`, which is a bare bool.
+
+use std::fmt;
+
+use crate::handler::HandlerStatus;
+use crate::reflector::ReflectorStatus;
+use crate::store::Reached;
+
+/// One informer's state of synchronisation.
+#[derive(Debug, Clone)]
+pub struct SyncStatus {
+    /// The version of the cache and the number of complete lists it has taken.
+    pub reached: Reached,
+    /// Objects cached.
+    pub objects: usize,
+    /// What the reflector is up against.
+    pub reflector: ReflectorStatus,
+    /// Every registration that hasn't ended, in order of registration.
+    pub handlers: Vec<HandlerStatus>,
+}
+
+impl SyncStatus {
+    /// The first complete list is in the store.
+    pub fn is_listed(&self) -> bool {
+        self.reached.replacements > 0
+    }
+
+    /// Listed, and every handler has finished the first complete snapshot.
+    pub fn is_synced(&self) -> bool {
+        self.is_listed() && self.handlers.iter().all(|handler| handler.synced)
+    }
+}
+
+/// One line for people: what is waited for, the error in the way, and for how long it has been.
+impl fmt::Display for SyncStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_listed() {
+            write!(f, "not listed yet ({:?})", self.reflector.activity)?;
+        } else if self.is_synced() {
+            write!(f, "synced, {} objects", self.objects)?;
+        } else {
+            let busy = self.handlers.iter().filter(|handler| !handler.synced);
+            let (count, pending) = busy.fold((0, 0), |(count, pending), one| (count + 1, pending + one.pending));
+            write!(f, "listed, {count} of {} handlers at work on the first snapshot", self.handlers.len())?;
+            write!(f, " with {pending} keys pending")?;
+        }
+        if let Some(failing) = &self.reflector.failing {
+            write!(
+                f,
+                "; {} failures in a row for {:?}, the last: {}",
+                failing.failures,
+                failing.since.elapsed(),
+                failing.message
+            )?;
+        }
+        Ok(())
+    }
+}
