@@ -3,22 +3,37 @@
 //! One stage a file, in the order in which an object meets them (see ARCHITECTURE.md for the walk).
 #![forbid(unsafe_code)]
 
+pub mod backoff;
+pub mod config;
+pub mod decode;
 pub mod delta_fifo;
 pub mod event;
+pub mod frame;
 pub mod handler;
 pub mod index;
+pub mod informer;
 pub mod key;
+pub mod list_watch;
 pub mod lister;
 pub mod object;
+pub mod recovery;
+pub mod reflector;
+pub mod request_error;
+mod scan;
+pub mod scope;
+pub mod scripted;
 pub mod store;
+pub mod sync;
 pub mod version;
 
 pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
 pub use handler::{HandlerStatus, Registration};
 pub use index::Index;
+pub use informer::{InformerHandle, SharedInformer};
 pub use key::ObjectKey;
 pub use lister::Lister;
 pub use object::Cached;
 pub use store::{StoreWriter, ThreadSafeStore};
+pub use sync::SyncStatus;
 pub use version::ResourceVersion;

@@ -1,0 +1,220 @@
+//! `ListWatch`: where bytes come from; and its implementation over kube-client.
+//!
+//! In: what to list or from where to watch. Out: a stream of body bytes, or why there is none. It knows bytes only: it
+//! doesn't frame, decode, retry or remember a version, and every wait in it has a deadline.
+//!
+//! Upstream counterpart: `cache.ListerWatcher`, which yields decoded objects.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use http::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use kube_client::client::Body;
+
+use crate::config::Deadlines;
+use crate::frame::{FrameError, FrameLimits, ListSplitter};
+use crate::request_error::{Awaited, ERROR_BODY_LIMIT, Refusal, RequestError};
+use crate::scope::Scope;
+use crate::version::ResourceVersion;
+
+/// The bytes of a body as they arrive. Dropping it ends the request; it ends with the body or with one error.
+pub type ByteStream = BoxStream<'static, Result<Bytes, RequestError>>;
+
+/// A list to be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Items a page; `None`: all in one body.
+    pub limit: Option<u32>,
+    /// The token that the page before gave.
+    pub continue_token: Option<String>,
+    /// Not older than this; `None`: consistent, at least as new as the newest write when the server got the request.
+    pub resource_version: Option<ResourceVersion>,
+}
+
+/// Where a watch begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchStart {
+    /// Behind this version.
+    After(ResourceVersion),
+    /// With the present state as ADDED events, read consistently, up to a bookmark that says so: a streaming list.
+    InitialEvents,
+}
+
+/// A watch to be opened; bookmarks are always asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchRequest {
+    /// Where it begins.
+    pub start: WatchStart,
+    /// After how many seconds the server shall end it.
+    pub timeout_seconds: u32,
+}
+
+/// A source of lists and watches of one scope, as bytes.
+///
+/// Whoever implements it bounds every wait, in the calls and in the streams: nothing downstream has a timer for them.
+/// All three calls are cancel-safe: dropping the future ends the request.
+#[async_trait]
+pub trait ListWatch: Send + Sync + 'static {
+    /// Opens a list: the body of a `200` answer.
+    async fn list(&self, request: &ListRequest) -> Result<ByteStream, RequestError>;
+
+    /// Opens a watch: the body of a `200` answer.
+    async fn watch(&self, request: &WatchRequest) -> Result<ByteStream, RequestError>;
+
+    /// The newest version of this scope, by a consistent read that begins after the call: a list of at most one object.
+    async fn newest_version(&self) -> Result<ResourceVersion, RequestError> {
+        let body = self.list(&ListRequest { limit: Some(1), ..ListRequest::default() }).await?;
+        list_version(body).await
+    }
+}
+
+/// Reads a list to its end for nothing but its version.
+async fn list_version(mut body: ByteStream) -> Result<ResourceVersion, RequestError> {
+    let mut splitter = ListSplitter::new(FrameLimits::default());
+    while let Some(chunk) = body.next().await {
+        splitter.push(&chunk?, |_| Ok::<(), FrameError>(()))?;
+    }
+    Ok(splitter.finish()?.version)
+}
+
+/// Lists and watches one scope through a `kube_client::Client`.
+///
+/// Make the client with `Config::default_retry = false`: kube-client's own layer otherwise waits out 429, 503 and 504
+/// inside a call, up to fifteen times, and the deadlines here would cut it short blindly.
+#[derive(Clone)]
+pub struct KubeListWatch {
+    client: kube_client::Client,
+    scope: Scope,
+    deadlines: Deadlines,
+}
+
+impl std::fmt::Debug for KubeListWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KubeListWatch").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl KubeListWatch {
+    /// A source for `scope`; nothing is sent yet.
+    pub fn new(client: kube_client::Client, scope: Scope, deadlines: Deadlines) -> Self {
+        Self { client, scope, deadlines }
+    }
+
+    /// Sends a GET and sees to the status: an error unless it is 2xx.
+    async fn get(&self, url: String, answer: Duration, silence: Duration) -> Result<ByteStream, RequestError> {
+        let request = http::Request::get(url)
+            .header(ACCEPT, "application/json")
+            // Servers from 1.37 on compress watches in a way that few decoders read (one gzip member an event).
+            .header(ACCEPT_ENCODING, "identity")
+            .body(Body::empty())
+            .map_err(|error| RequestError::Unsendable(error.to_string()))?;
+        let send = async { self.client.send(request).await.map_err(|error| RequestError::unreachable(&error)) };
+        let response = within(answer, Awaited::Answer, send).await?;
+        if response.status().is_success() {
+            return Ok(body_stream(response.into_body(), silence));
+        }
+        let (parts, body) = response.into_parts();
+        let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let body = error_body(body, silence).await;
+        Err(RequestError::Refused(Refusal::from_answer(parts.status.as_u16(), retry_after, &body)))
+    }
+}
+
+#[async_trait]
+impl ListWatch for KubeListWatch {
+    async fn list(&self, request: &ListRequest) -> Result<ByteStream, RequestError> {
+        let limit = request.limit.map(|limit| limit.to_string());
+        let mut parameters = Vec::new();
+        parameters.extend(limit.as_deref().map(|limit| ("limit", limit)));
+        parameters.extend(request.continue_token.as_deref().map(|token| ("continue", token)));
+        if let Some(version) = &request.resource_version {
+            parameters.push(("resourceVersion", version.as_str()));
+            parameters.push(("resourceVersionMatch", "NotOlderThan"));
+        }
+        self.get(self.scope.url(&parameters), self.deadlines.list_answer, self.deadlines.list_silence).await
+    }
+
+    async fn watch(&self, request: &WatchRequest) -> Result<ByteStream, RequestError> {
+        let seconds = request.timeout_seconds.to_string();
+        let mut parameters = vec![("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", &*seconds)];
+        match &request.start {
+            WatchStart::After(version) => parameters.push(("resourceVersion", version.as_str())),
+            WatchStart::InitialEvents => parameters.extend([
+                ("sendInitialEvents", "true"),
+                ("resourceVersionMatch", "NotOlderThan"),
+                // Empty, not absent: the newest state, read consistently.
+                ("resourceVersion", ""),
+            ]),
+        }
+        let timeout = Duration::from_secs(request.timeout_seconds.into());
+        let silence = self.deadlines.watch_silence.min(timeout.saturating_add(self.deadlines.watch_margin));
+        self.get(self.scope.url(&parameters), self.deadlines.watch_answer, silence).await
+    }
+}
+
+/// Bounds one wait.
+pub(crate) async fn within<T>(
+    bound: Duration,
+    waited_for: Awaited,
+    what: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    let timed_out = RequestError::TimedOut { waited_for, bound };
+    tokio::time::timeout(bound, what).await.unwrap_or(Err(timed_out))
+}
+
+/// The data of a body, with a bound on the silence between two pieces; ends after the first error.
+fn body_stream<B>(body: B, silence: Duration) -> ByteStream
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: StdError + Send + 'static,
+{
+    let next = move |body: Option<B>| async move {
+        let mut body = body?;
+        let piece = async {
+            loop {
+                return match body.frame().await {
+                    None => Ok(None),
+                    Some(Err(error)) => Err(RequestError::cut(&error)),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => Ok(Some(data)),
+                        Err(_trailers) => continue,
+                    },
+                };
+            }
+        };
+        match within(silence, Awaited::Data, piece).await {
+            Ok(None) => None,
+            Ok(Some(data)) => Some((Ok(data), Some(body))),
+            Err(error) => Some((Err(error), None)),
+        }
+    };
+    stream::unfold(Some(body), next).boxed()
+}
+
+/// As much of an error's body as is worth reading, in one bounded time; what can't be had is left out.
+async fn error_body<B>(body: B, bound: Duration) -> Vec<u8>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: StdError + Send + 'static,
+{
+    let mut kept = Vec::new();
+    let mut pieces = body_stream(body, bound);
+    let read = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            if kept.len() + piece.len() > ERROR_BODY_LIMIT {
+                break;
+            }
+            kept.extend_from_slice(&piece);
+        }
+        Ok(())
+    };
+    // Out of time is no new error: the refusal itself is what counts.
+    let _ = within(bound.min(Duration::from_secs(5)), Awaited::Data, read).await;
+    kept
+}

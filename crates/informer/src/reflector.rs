@@ -1,0 +1,294 @@
+//! Reflector: keeps the queue, and so the cache, a faithful copy of one scope of the server.
+//!
+//! In: a [`ListWatch`], a [`Decoder`], what is [`Known`]. Out: deltas, bookmarks and replacements in a [`DeltaFifo`].
+//! The first read is consistent: a streaming list, or a paged one where the server refuses that; then a watch from its
+//! version, resumed from the last version pushed. On trouble [`crate::recovery`] says what comes next. It spawns
+//! nothing, never gives up and never lets the version it resumes from pass an event that it has neither pushed nor
+//! recorded as undecodable.
+//!
+//! Requests are bounded in every steady state (defaults; a list counts as one however many pages it has):
+//!
+//! | state of the server | requests a minute, at most |
+//! | --- | --- |
+//! | healthy, with bookmarks | 0.2 (a new watch every 5 to 10 min) |
+//! | healthy, quiet, without bookmarks | 0.7 (silence of 3 min, a question for the newest version, a new watch) |
+//! | failing in any way, once at the cap of the backoff | 2, or 4 where a list succeeds and its watch then fails |
+//! | ending every watch cleanly after an event | 60 (one a second: the pace) |
+//! | relists asked for without end | 60 lists |
+//!
+//! Upstream counterpart: `Reflector` of client-go, without resync.
+
+mod list;
+mod status;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::config::ReflectorConfig;
+use crate::decode::{Decoder, Identity, Undecodable, identity};
+use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
+use crate::list_watch::ListWatch;
+use crate::object::Cached;
+use crate::recovery::{Next, Phase, Step, Trouble, Wait, next_step};
+use crate::version::ResourceVersion;
+
+use status::Shared;
+pub use status::{Activity, Counts, Failing, ReflectorHandle, ReflectorStatus};
+
+/// A reflector, not yet running.
+pub struct Reflector<K> {
+    list_watch: Arc<dyn ListWatch>,
+    decoder: Decoder<K>,
+    known: Arc<dyn Known>,
+    fifo: DeltaFifo<K>,
+    config: ReflectorConfig,
+    shared: Arc<Shared>,
+}
+
+/// How one request, or one stream, ended.
+enum Ended {
+    /// A complete list was handed on.
+    Listed,
+    /// Somebody asked for a list.
+    RelistAsked,
+    /// Anything else, on which recovery decides.
+    Trouble(Trouble, Phase),
+}
+
+impl<K: Cached> Reflector<K> {
+    /// A reflector and its handle; nothing happens before [`Reflector::run`].
+    pub fn new(
+        list_watch: Arc<dyn ListWatch>,
+        decoder: Decoder<K>,
+        known: Arc<dyn Known>,
+        fifo: DeltaFifo<K>,
+        config: ReflectorConfig,
+    ) -> (Self, ReflectorHandle) {
+        let shared = Arc::new(Shared::default());
+        let handle = ReflectorHandle(Arc::clone(&shared));
+        (Self { list_watch, decoder, known, fifo, config, shared }, handle)
+    }
+
+    /// Lists and watches until `shutdown`; returns promptly then, its request dropped. Dropping it does the same.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let shared = Arc::clone(&self.shared);
+        let mut run = Box::new(Run::new(self));
+        shutdown.run_until_cancelled(run.forever()).await;
+        shared.status.lock().activity = Activity::Stopped;
+    }
+}
+
+/// A running reflector: the only writer of everything in here.
+struct Run<K> {
+    given: Reflector<K>,
+    backoff: Backoff,
+    random: fastrand::Rng,
+    /// Everything up to this version has been pushed or recorded as undecodable.
+    version: Option<ResourceVersion>,
+    streaming: bool,
+    missed_bookmark: bool,
+    malformed_before: bool,
+    last_list: Option<Instant>,
+    last_watch: Option<Instant>,
+    /// For the decoder.
+    scratch: Vec<u8>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "run modules read tokio's clock, which tests pause")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<K: Cached> Run<K> {
+    fn new(given: Reflector<K>) -> Self {
+        let config = &given.config;
+        let mut random = fastrand::Rng::with_seed(config.seed);
+        let backoff = Backoff::new(&config.backoff, random.u64(..), now().into_std());
+        let streaming = config.streaming_list;
+        Self {
+            given,
+            backoff,
+            random,
+            version: None,
+            streaming,
+            missed_bookmark: false,
+            malformed_before: false,
+            last_list: None,
+            last_watch: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    async fn forever(&mut self) {
+        let mut next = Next::List;
+        loop {
+            let ended = match next {
+                Next::List | Next::PagedListForGood => self.list().await,
+                Next::UnpagedList => self.paged_list(None).await,
+                Next::Watch => self.watch().await,
+                Next::NewestVersion => self.newest_version().await,
+            };
+            next = match ended {
+                Ended::Listed => Next::Watch,
+                Ended::RelistAsked => Next::List,
+                Ended::Trouble(trouble, phase) => self.recover(&trouble, phase).await,
+            };
+        }
+    }
+
+    async fn list(&mut self) -> Ended {
+        if self.streaming {
+            self.streaming_list().await
+        } else {
+            self.paged_list(Some(self.given.config.page_size)).await
+        }
+    }
+
+    /// Lets recovery decide, notes it where it can be seen, and waits as it says.
+    async fn recover(&mut self, trouble: &Trouble, phase: Phase) -> Next {
+        let Step { next, wait } = next_step(trouble, phase);
+        if let Phase::StreamingList { any_event, .. } = phase {
+            self.missed_bookmark |= !any_event && matches!(trouble, Trouble::Ended | Trouble::Failed(_));
+        }
+        self.malformed_before = matches!(trouble, Trouble::Failed(crate::request_error::RequestError::Malformed(_)));
+        if next == Next::PagedListForGood && std::mem::replace(&mut self.streaming, false) {
+            let reason = describe(trouble).1;
+            tracing::info!(reflector = self.given.config.name, %reason, "paged lists from now on: no streaming list here");
+            self.given.shared.status.lock().paged_because = Some(reason);
+        }
+        if wait == Wait::None {
+            tracing::debug!(reflector = self.given.config.name, ended = describe(trouble).1, ?next, "going on");
+            return next;
+        }
+        let delay = self.backoff.failed(now().into_std());
+        let delay = if let Wait::BackoffAndAtLeast(asked) = wait { delay.max(asked) } else { delay };
+        self.note_failure(trouble, next, delay);
+        tokio::time::sleep(delay).await;
+        next
+    }
+
+    fn note_failure(&self, trouble: &Trouble, next: Next, delay: Duration) {
+        let (class, message) = describe(trouble);
+        let is_new = {
+            let mut status = self.given.shared.status.lock();
+            status.activity = Activity::BackingOff;
+            status.counts.backoffs += 1;
+            status.note_failure(class, message.clone(), now())
+        };
+        let reflector = &self.given.config.name;
+        if is_new {
+            tracing::warn!(reflector, class, message, ?delay, ?next, "trouble with the server");
+        } else {
+            tracing::debug!(reflector, class, message, ?delay, ?next, "still trouble with the server");
+        }
+    }
+
+    /// Something has arrived: whatever failed before works again.
+    fn note_success(&self) {
+        let failed = self.given.shared.status.lock().failing.take();
+        if let Some(failed) = failed {
+            tracing::info!(
+                reflector = self.given.config.name,
+                after = failed.class,
+                failures = failed.failures,
+                "recovered"
+            );
+        }
+    }
+
+    /// Is our version still in the server's past? After a restore from a backup it may lie in its future, where every
+    /// watch is silent for ever.
+    async fn newest_version(&mut self) -> Ended {
+        self.given.shared.status.lock().counts.newest_versions += 1;
+        let trouble = match self.given.list_watch.newest_version().await {
+            Err(error) => Trouble::Failed(error),
+            Ok(newest) if self.version.as_ref().is_some_and(|version| !newest.has_reached(version)) => {
+                Trouble::WentBackwards
+            }
+            Ok(_) => Trouble::UpToDate,
+        };
+        Ended::Trouble(trouble, Phase::NewestVersion { listed_recently: self.listed_recently() })
+    }
+
+    fn listed_recently(&self) -> bool {
+        self.last_list.is_some_and(|last| now().duration_since(last) < self.given.config.suspicious)
+    }
+
+    /// A list begins, not before its pace: waits until what is cached can be told from what is pending. `false`: the
+    /// consumer is too far behind, so nothing may be taken for unchanged.
+    async fn begin_list(&mut self) -> bool {
+        pace(&mut self.last_list, self.given.config.pace).await;
+        self.given.shared.take_relist();
+        self.given.shared.status.lock().activity = Activity::Listing;
+        tokio::time::timeout(self.given.config.catch_up, self.given.fifo.consumed()).await.is_ok()
+    }
+
+    /// One item of a list: unchanged, new, or undecodable (then what is cached of it stays).
+    fn relisted(&mut self, item: &[u8], ask_known: bool) -> Option<Relisted<K>> {
+        let Ok(identity) = identity(item) else {
+            self.note_undecodable(Undecodable::nameless());
+            return None;
+        };
+        let Identity { namespace, name, uid, version } = &identity;
+        if ask_known && self.given.known.is_current(namespace, name, uid, version) {
+            self.given.shared.status.lock().counts.unchanged += 1;
+            return Some(Relisted::Unchanged(identity.key()));
+        }
+        match self.given.decoder.object(item, &mut self.scratch) {
+            Ok(object) => Some(Relisted::New(object)),
+            Err(fault) => {
+                let held = self.given.known.holds(namespace, name, uid);
+                self.note_undecodable(Undecodable::known(&identity, fault));
+                held.then(|| Relisted::Unchanged(identity.key()))
+            }
+        }
+    }
+
+    fn replace(&mut self, items: Vec<Relisted<K>>, version: ResourceVersion) {
+        tracing::debug!(reflector = self.given.config.name, items = items.len(), %version, "listed");
+        self.given.fifo.replace(Replacement { items, version: version.clone() });
+        self.missed_bookmark = false;
+        {
+            let mut status = self.given.shared.status.lock();
+            status.counts.replacements += 1;
+            status.version = Some(version.clone());
+        }
+        self.version = Some(version);
+        self.note_success();
+    }
+
+    fn note_undecodable(&self, undecodable: Undecodable) {
+        tracing::warn!(
+            reflector = self.given.config.name,
+            key = undecodable.key.as_ref().map(tracing::field::display),
+            version = undecodable.version.as_ref().map(tracing::field::display),
+            fault = %undecodable.fault,
+            "an object can't be decoded; the others go on"
+        );
+        self.given.shared.status.lock().note_undecodable(undecodable);
+    }
+}
+
+/// Waits until `pace` has passed since the last time, and notes this time.
+async fn pace(last: &mut Option<Instant>, pace: Duration) {
+    if let Some(earliest) = last.and_then(|last| last.checked_add(pace)) {
+        tokio::time::sleep_until(earliest).await;
+    }
+    *last = Some(now());
+}
+
+/// Class and text of a trouble, for status and logs.
+fn describe(trouble: &Trouble) -> (&'static str, String) {
+    match trouble {
+        Trouble::Failed(error) => (error.class(), error.to_string()),
+        Trouble::Ended => ("short_watch", "the server ended the stream".to_owned()),
+        Trouble::UndecodableDeletion => ("undecodable", "a deletion can't be decoded".to_owned()),
+        Trouble::WentBackwards => ("went_backwards", "the server's versions went backwards".to_owned()),
+        Trouble::UpToDate => ("up_to_date", "the server has nothing newer".to_owned()),
+    }
+}

@@ -1,0 +1,64 @@
+//! Reading a paged list, or one without pages, into one replacement.
+//!
+//! In: pages of bytes. Out: one replacement when the last page is complete, nothing before. Pages of different
+//! versions are never mixed.
+
+use futures::StreamExt;
+
+use super::{Ended, Run};
+use crate::delta_fifo::Relisted;
+use crate::frame::{FrameError, ListEnd, ListSplitter};
+use crate::list_watch::ListRequest;
+use crate::object::Cached;
+use crate::recovery::{Phase, Trouble};
+use crate::version::ResourceVersion;
+
+impl<K: Cached> Run<K> {
+    /// Reads all pages of `limit` items, consistently.
+    pub(super) async fn paged_list(&mut self, limit: Option<u32>) -> Ended {
+        let ask_known = self.begin_list().await;
+        let (mut items, mut request) = (Vec::new(), ListRequest { limit, ..ListRequest::default() });
+        let mut version: Option<ResourceVersion> = None;
+        loop {
+            let end = match self.page(&request, ask_known, &mut items).await {
+                Ok(end) => end,
+                Err(trouble) => {
+                    let continued = request.continue_token.is_some();
+                    return Ended::Trouble(trouble, Phase::List { continued });
+                }
+            };
+            let moved = version.as_ref().is_some_and(|first| *first != end.version);
+            if moved || (end.continue_token.is_some() && end.continue_token == request.continue_token) {
+                let error = FrameError::NotAList("pages of one version with tokens that move on");
+                return Ended::Trouble(error.into(), Phase::List { continued: true });
+            }
+            version.get_or_insert(end.version);
+            match end.continue_token {
+                Some(token) => request.continue_token = Some(token),
+                None => break,
+            }
+        }
+        self.replace(items, version.expect("the loop ends with a page read, and every page has a version"));
+        Ended::Listed
+    }
+
+    async fn page(
+        &mut self,
+        request: &ListRequest,
+        ask_known: bool,
+        items: &mut Vec<Relisted<K>>,
+    ) -> Result<ListEnd, Trouble> {
+        self.given.shared.status.lock().counts.lists += 1;
+        let mut body = self.given.list_watch.list(request).await.map_err(Trouble::Failed)?;
+        let mut splitter = ListSplitter::new(self.given.config.limits);
+        while let Some(chunk) = body.next().await {
+            splitter.push(&chunk.map_err(Trouble::Failed)?, |item| {
+                items.extend(self.relisted(item, ask_known));
+                Ok::<(), Trouble>(())
+            })?;
+            // Bytes that are already here would otherwise be decoded without ever giving way to other tasks.
+            tokio::task::coop::consume_budget().await;
+        }
+        Ok(splitter.finish()?)
+    }
+}

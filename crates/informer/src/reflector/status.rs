@@ -1,0 +1,147 @@
+//! What a reflector says of itself: its handle, its state, its counts.
+//!
+//! In: notes from the run loop. Out: a copy for whoever asks. It never waits and holds nothing of an object but the
+//! names of the last few that couldn't be decoded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::decode::Undecodable;
+use crate::version::ResourceVersion;
+
+/// How many undecodable objects are remembered by name.
+const UNDECODABLE_KEPT: usize = 16;
+
+/// What a reflector is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Not running yet.
+    #[default]
+    Waiting,
+    /// Reading a list, streaming or paged.
+    Listing,
+    /// Reading a watch.
+    Watching,
+    /// Waiting after a failure.
+    BackingOff,
+    /// Shut down.
+    Stopped,
+}
+
+/// A failure that hasn't been followed by a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Its class, as metrics name it: `forbidden`, `unreachable`, `timed_out` and so on.
+    pub class: &'static str,
+    /// For people; of a Status at most its first 512 characters.
+    pub message: String,
+    /// When the first failure of this row happened.
+    pub since: Instant,
+    /// How many there have been in a row.
+    pub failures: u64,
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// List requests, a page each; streaming lists count as watches.
+    pub lists: u64,
+    /// Watch requests, streaming lists included.
+    pub watches: u64,
+    /// Questions for nothing but the newest version.
+    pub newest_versions: u64,
+    /// Complete lists handed on.
+    pub replacements: u64,
+    /// Items of relists that weren't decoded because they were cached already.
+    pub unchanged: u64,
+    /// Changes read from watches.
+    pub events: u64,
+    /// Items and events that couldn't be decoded.
+    pub undecodable: u64,
+    /// Events and bookmarks not newer than what had been delivered.
+    pub stale_dropped: u64,
+    /// Waits after failures.
+    pub backoffs: u64,
+}
+
+/// A reflector's state at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct ReflectorStatus {
+    /// What it is doing.
+    pub activity: Activity,
+    /// Where it stands; `None` before the first list.
+    pub version: Option<ResourceVersion>,
+    /// What goes wrong, until a list or something from a watch has arrived.
+    pub failing: Option<Failing>,
+    /// Why it reads paged lists although streaming ones are configured.
+    pub paged_because: Option<String>,
+    /// Counts since the start.
+    pub counts: Counts,
+    /// The last few objects that couldn't be decoded, oldest first.
+    pub undecodable: VecDeque<Undecodable>,
+}
+
+impl ReflectorStatus {
+    /// Remembers an object that couldn't be decoded.
+    pub(super) fn note_undecodable(&mut self, undecodable: Undecodable) {
+        self.counts.undecodable += 1;
+        if self.undecodable.len() == UNDECODABLE_KEPT {
+            self.undecodable.pop_front();
+        }
+        self.undecodable.push_back(undecodable);
+    }
+
+    /// Remembers a failure; `true`: it is the first of its class in this row.
+    pub(super) fn note_failure(&mut self, class: &'static str, message: String, now: Instant) -> bool {
+        let before = self.failing.take();
+        let is_new = before.as_ref().is_none_or(|before| before.class != class);
+        let (since, failures) = before.map_or((now, 0), |before| (before.since, before.failures));
+        self.failing = Some(Failing { class, message, since, failures: failures + 1 });
+        is_new
+    }
+}
+
+/// What the reflector and its handles share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) status: Mutex<ReflectorStatus>,
+    relist_asked: AtomicBool,
+    asked: Notify,
+}
+
+impl Shared {
+    /// Waits for a relist to be asked for. Cancel-safe: the request stays until [`Shared::take_relist`].
+    pub(super) async fn relist_asked(&self) {
+        while !self.relist_asked.load(Ordering::Acquire) {
+            self.asked.notified().await;
+        }
+    }
+
+    /// A list begins: whatever was asked for until now is served by it.
+    pub(super) fn take_relist(&self) {
+        self.relist_asked.store(false, Ordering::Release);
+    }
+}
+
+/// A handle on a reflector; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ReflectorHandle(pub(super) Arc<Shared>);
+
+impl ReflectorHandle {
+    /// Asks for a list that begins after this call. Requests until it begins are served by one list. It comes at once
+    /// while watching (but not sooner than the configured pace), else when the present list or backoff is over.
+    pub fn relist(&self) {
+        self.0.relist_asked.store(true, Ordering::Release);
+        self.0.asked.notify_one();
+    }
+
+    /// The state at this moment.
+    pub fn status(&self) -> ReflectorStatus {
+        self.0.status.lock().clone()
+    }
+}

@@ -1,0 +1,229 @@
+//! Reading a watch, and a streaming list, which is a watch that begins with the present state.
+//!
+//! In: events. Out: deltas in their order; for a streaming list first one replacement, at the bookmark that ends it.
+//! What is not newer than what was delivered in this session (a replay) is dropped and counted.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::{Activity, Ended, Run, now, pace};
+use crate::decode::{Bookmark, EventType, Undecodable, WatchFrame, bookmark, identity, watch_frame};
+use crate::delta_fifo::{Delta, Relisted};
+use crate::frame::WatchSplitter;
+use crate::key::ObjectKey;
+use crate::list_watch::{ByteStream, WatchRequest, WatchStart};
+use crate::object::Cached;
+use crate::recovery::{Phase, Trouble, WatchPhase};
+use crate::request_error::{Awaited, Refusal, RequestError};
+use crate::version::{self, ResourceVersion};
+
+/// One watch request and what has come of it.
+struct Session<K> {
+    opened: Instant,
+    open: bool,
+    delivered: bool,
+    initial: Option<Initial<K>>,
+}
+
+/// The initial events of a streaming list. They come in key order, not in the order of their versions, so they move no
+/// version; changes in between replace or remove them.
+struct Initial<K> {
+    items: BTreeMap<ObjectKey, Relisted<K>>,
+    any_event: bool,
+    ask_known: bool,
+    deadline: Instant,
+}
+
+impl<K: Cached> Run<K> {
+    /// Watches from the version reached, until the stream ends one way or another.
+    pub(super) async fn watch(&mut self) -> Ended {
+        let Some(version) = self.version.clone() else { return Ended::RelistAsked };
+        pace(&mut self.last_watch, self.given.config.pace).await;
+        let mut session = Session { opened: now(), open: false, delivered: false, initial: None };
+        self.run_session(&mut session, WatchStart::After(version)).await
+    }
+
+    /// Lists by a watch with initial events and goes on with the same stream as the watch.
+    pub(super) async fn streaming_list(&mut self) -> Ended {
+        let ask_known = self.begin_list().await;
+        let opened = now();
+        self.last_watch = Some(opened);
+        let initial = Initial { items: BTreeMap::new(), any_event: false, ask_known, deadline: opened };
+        let mut session = Session { opened, open: false, delivered: false, initial: Some(initial) };
+        self.run_session(&mut session, WatchStart::InitialEvents).await
+    }
+
+    async fn run_session(&mut self, session: &mut Session<K>, start: WatchStart) -> Ended {
+        let timeout_seconds = self.random.u32(self.given.config.watch_timeout_seconds.clone());
+        if let Some(initial) = &mut session.initial {
+            // A server that ignores `sendInitialEvents` may also ignore the time it was given.
+            let margin = self.given.config.initial_events_silence;
+            initial.deadline = session.opened + std::time::Duration::from_secs(timeout_seconds.into()) + margin;
+        }
+        {
+            let mut status = self.given.shared.status.lock();
+            status.counts.watches += 1;
+            status.activity = if session.initial.is_some() { Activity::Listing } else { Activity::Watching };
+        }
+        let opened = self.given.list_watch.watch(&WatchRequest { start, timeout_seconds }).await;
+        let result = match opened {
+            Ok(body) => {
+                session.open = true;
+                self.read(session, body).await
+            }
+            Err(error) => Err(Trouble::Failed(error)),
+        };
+        match result {
+            Ok(()) => Ended::RelistAsked,
+            Err(trouble) => Ended::Trouble(trouble, self.phase(session)),
+        }
+    }
+
+    fn phase(&self, session: &Session<K>) -> Phase {
+        match &session.initial {
+            Some(initial) => Phase::StreamingList { any_event: initial.any_event, missed_before: self.missed_bookmark },
+            None => Phase::Watch(WatchPhase {
+                open: session.open,
+                delivered: session.delivered,
+                short: now().duration_since(session.opened) < self.given.config.suspicious,
+                listed_recently: self.listed_recently(),
+                malformed_before: self.malformed_before,
+            }),
+        }
+    }
+
+    /// Reads to the end of the stream; `Ok`: left because a list was asked for.
+    async fn read(&mut self, session: &mut Session<K>, mut body: ByteStream) -> Result<(), Trouble> {
+        let mut splitter = WatchSplitter::new(self.given.config.limits);
+        loop {
+            let chunk = match &session.initial {
+                Some(initial) => self.next_initial(initial.deadline, &mut body).await,
+                None => {
+                    // Biased: a stream that is never empty must not keep a request for a list waiting.
+                    tokio::select! {
+                        biased;
+                        () = self.given.shared.relist_asked() => return Ok(()),
+                        chunk = body.next() => chunk,
+                    }
+                }
+            };
+            let Some(chunk) = chunk else { break };
+            splitter.push(&chunk.map_err(Trouble::Failed)?, |frame| self.event(session, frame))?;
+            tokio::task::coop::consume_budget().await;
+        }
+        splitter.finish()?;
+        Err(Trouble::Ended)
+    }
+
+    /// The next bytes of a streaming list, for which shorter deadlines hold than for a quiet watch.
+    async fn next_initial(
+        &self,
+        deadline: Instant,
+        body: &mut ByteStream,
+    ) -> Option<Result<bytes::Bytes, RequestError>> {
+        let bound = self.given.config.initial_events_silence;
+        let until = deadline.min(now() + bound);
+        match tokio::time::timeout_at(until, body.next()).await {
+            Ok(chunk) => chunk,
+            Err(_) => Some(Err(RequestError::TimedOut { waited_for: Awaited::EndOfInitialEvents, bound })),
+        }
+    }
+
+    fn event(&mut self, session: &mut Session<K>, frame: &[u8]) -> Result<(), Trouble> {
+        let WatchFrame { event_type, object } = watch_frame(frame)?;
+        match (event_type, &mut session.initial) {
+            (EventType::Error, _) => Err(Trouble::Failed(RequestError::Refused(Refusal::from_status(object)))),
+            (EventType::Bookmark, _) => {
+                self.bookmark(session, bookmark(object)?);
+                Ok(())
+            }
+            (_, Some(initial)) => {
+                self.initial(initial, event_type, object);
+                Ok(())
+            }
+            (_, None) => self.change(session, event_type, object),
+        }
+    }
+
+    fn bookmark(&mut self, session: &mut Session<K>, bookmark: Bookmark) {
+        if let Some(initial) = &mut session.initial {
+            initial.any_event = true;
+            if bookmark.ends_initial_events {
+                let items = std::mem::take(&mut initial.items).into_values().collect();
+                session.initial = None;
+                session.delivered = true;
+                self.replace(items, bookmark.version);
+                self.given.shared.status.lock().activity = Activity::Watching;
+            }
+            return;
+        }
+        let order = self.version.as_ref().and_then(|version| bookmark.version.compare(version));
+        if order == Some(Ordering::Less) {
+            self.given.shared.status.lock().counts.stale_dropped += 1;
+            return;
+        }
+        self.given.fifo.reached(bookmark.version.clone());
+        self.advance(session, bookmark.version);
+    }
+
+    fn initial(&mut self, initial: &mut Initial<K>, event_type: EventType, object: &[u8]) {
+        initial.any_event = true;
+        if event_type == EventType::Deleted {
+            match identity(object) {
+                Ok(identity) => drop(initial.items.remove(&identity.key())),
+                Err(_) => self.note_undecodable(Undecodable::nameless()),
+            }
+            return;
+        }
+        if let Some(item) = self.relisted(object, initial.ask_known) {
+            let key = match &item {
+                Relisted::New(object) => ObjectKey::of(&**object),
+                Relisted::Unchanged(key) => key.clone(),
+            };
+            initial.items.insert(key, item);
+        }
+    }
+
+    /// One change behind the version reached.
+    fn change(&mut self, session: &mut Session<K>, event_type: EventType, object: &[u8]) -> Result<(), Trouble> {
+        let is_deletion = event_type == EventType::Deleted;
+        let Ok(identity) = identity(object) else {
+            self.note_undecodable(Undecodable::nameless());
+            return if is_deletion { Err(Trouble::UndecodableDeletion) } else { Ok(()) };
+        };
+        let order = self.version.as_ref().and_then(|reached| version::compare(&identity.version, reached.as_str()));
+        if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
+            self.given.shared.status.lock().counts.stale_dropped += 1;
+            return Ok(());
+        }
+        let version = ResourceVersion::new(&identity.version);
+        match self.given.decoder.object(object, &mut self.scratch) {
+            Ok(object) => {
+                let delta = if is_deletion { Delta::Deleted(object) } else { Delta::Applied(object) };
+                self.given.fifo.push(delta, version.clone());
+            }
+            Err(fault) => {
+                self.note_undecodable(Undecodable::known(&identity, fault));
+                if is_deletion {
+                    return Err(Trouble::UndecodableDeletion);
+                }
+                self.given.fifo.reached(version.clone());
+            }
+        }
+        self.given.shared.status.lock().counts.events += 1;
+        self.advance(session, version);
+        Ok(())
+    }
+
+    /// Everything up to `version` has been pushed or recorded.
+    fn advance(&mut self, session: &mut Session<K>, version: ResourceVersion) {
+        if !std::mem::replace(&mut session.delivered, true) {
+            self.note_success();
+        }
+        self.given.shared.status.lock().version = Some(version.clone());
+        self.version = Some(version);
+    }
+}
