@@ -11,6 +11,7 @@ use watchkeeper_workqueue::{Added, Config, Exponential, RateLimiter, WorkItem, W
 const MS: Duration = Duration::from_millis(1);
 
 type Queue = WorkQueue<&'static str>;
+type Outcome = fn(WorkItem<&'static str>);
 
 /// A queue with per-key backoff from 10 ms to 1 s and no overall limit.
 fn queue() -> Queue {
@@ -75,7 +76,7 @@ async fn a_key_added_while_in_flight_runs_exactly_once_more_afterwards() {
 /// Goal: the re-run doesn't wait for the delay that the finished worker asked for, and takes its place.
 #[tokio::test(start_paused = true)]
 async fn an_add_while_in_flight_beats_every_outcome() {
-    let outcomes: [(&str, fn(WorkItem<&'static str>)); 5] = [
+    let outcomes: [(&str, Outcome); 5] = [
         ("done", WorkItem::done),
         ("after", |item| item.after(1000 * MS)),
         ("retry", |item| {

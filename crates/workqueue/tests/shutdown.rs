@@ -1,6 +1,10 @@
 //! The end of a queue: shut down, discard, drain. Under paused time; where client-go tests the same, its test is named.
 #![allow(clippy::disallowed_methods)]
 
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -24,6 +28,11 @@ fn is_over(queue: &Queue) -> bool {
 
 fn is_drained(queue: &Queue) -> bool {
     queue.drained().now_or_never().is_some()
+}
+
+/// Fails where waiting would never end: paused time runs ahead when nobody else has anything to do.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(3600), future).await.expect("it sleeps for ever")
 }
 
 /// TestBasic, its second half: nothing that is added after the shut down is seen.
@@ -76,7 +85,7 @@ async fn a_key_in_flight_that_was_added_again_runs_once_more_after_a_shut_down()
     assert!(workers.try_join_next().is_none(), "it must wait for the re-run");
     item.retry();
     assert!(!is_drained(&queue));
-    assert_eq!(workers.join_next().await.expect("one").expect("no panic"), Some(()));
+    assert_eq!(soon(workers.join_next()).await.expect("one").expect("no panic"), Some(()));
     assert!(is_over(&queue) && is_drained(&queue));
 }
 
@@ -115,7 +124,34 @@ async fn a_shut_down_ends_every_waiting_worker() {
     }
     yield_now().await;
     queue.shut_down();
-    assert!(workers.join_all().await.into_iter().all(|over| over));
+    assert!(soon(workers.join_all()).await.into_iter().all(|over| over));
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Goal: workers are woken side by side, not each by the one before it, which may be slow to run. Method: waiting
+/// calls that are never polled again.
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_wakes_all_workers_at_once() {
+    let queue = queue();
+    let woken = Arc::new(Count::default());
+    let waker = Waker::from(woken.clone());
+    let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(queue.next())).collect();
+    for next in &mut waiting {
+        assert!(next.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    }
+    queue.add("a");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    take(&queue).done();
+    queue.shut_down();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 10);
 }
 
 /// TestForceQueueShutdownUsingShutDown: what an immediate stop is for.
@@ -158,7 +194,7 @@ async fn a_drain_waits_for_ready_keys_and_those_in_flight_and_wakes_every_waiter
     yield_now().await;
     assert!(drains.try_join_next().is_none(), "one is in flight");
     item.done();
-    drains.join_all().await;
+    soon(drains.join_all()).await;
 }
 
 /// Goal: a waiter whose moment came isn't cheated of it by an add before it ran.
