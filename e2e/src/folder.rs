@@ -18,7 +18,7 @@ const GUARD: &str = r#"
 echo on duty
 cat >/dev/null
 for file in "$1"/running/*; do
-  [ -e "$file" ] && kill -KILL -- "-${file##*/}" 2>/dev/null
+  [ -e "$file" ] && kill -s KILL -- "-${file##*/}" 2>/dev/null
 done
 tries=0
 while ! rm -rf -- "$1" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
