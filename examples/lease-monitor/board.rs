@@ -162,6 +162,11 @@ impl Board {
         }
     }
 
+    /// Who holds a Lease, as far as has been seen.
+    pub(crate) fn holder(&self, key: &ObjectKey) -> Option<String> {
+        self.inner.lock().leases.get(key)?.seen.record.holder.clone()
+    }
+
     /// Lets `read` look at everything, under the lock: it must only compute.
     pub(crate) fn glance<T>(&self, read: impl FnOnce(Glance<'_>) -> T) -> T {
         let now = self.clock.moment();

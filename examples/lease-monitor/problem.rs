@@ -4,6 +4,10 @@
 
 use kube_client::Error;
 
+/// What to do about credentials that aren't accepted.
+pub(crate) const UNAUTHORIZED: &str =
+    "the API server doesn't accept the credentials (401): renew the token or the client certificate of the kubeconfig";
+
 /// The HTTP status of a refusal, if the server answered.
 pub(crate) fn code(error: &Error) -> Option<u16> {
     match error {
@@ -20,22 +24,20 @@ pub(crate) fn explain(error: &Error, verb: &str, resource: &str, namespace: &str
     };
     match code(error) {
         Some(403) => forbidden(verb, resource, &place),
-        Some(401) => {
-            "the API server doesn't accept the credentials (401): renew the token or the client certificate of the kubeconfig"
-                .to_owned()
-        }
+        Some(401) => UNAUTHORIZED.to_owned(),
         Some(404) => format!("the API server has no {resource} {place}, or the object is gone (404)"),
         Some(_) => format!("the API server refuses to {verb} {resource} {place}: {}", chain(error)),
         None => format!("cannot {verb} {resource} {place}: {}", chain(error)),
     }
 }
 
-/// The sentence for a missing permission: what to grant.
+/// The sentence for a missing permission: what to grant. `verb` may be two: `list and watch`.
 pub(crate) fn forbidden(verb: &str, resource: &str, place: &str) -> String {
     let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let verbs = verb.split(" and ").map(|verb| format!("\"{verb}\"")).collect::<Vec<_>>().join(", ");
     format!(
         "not allowed to {verb} {resource} {place} (403): grant it with an RBAC rule \
-         {{apiGroups: [\"{group}\"], resources: [\"{plural}\"], verbs: [\"{verb}\"]}}"
+         {{apiGroups: [\"{group}\"], resources: [\"{plural}\"], verbs: [{verbs}]}}"
     )
 }
 

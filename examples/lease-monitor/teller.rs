@@ -72,7 +72,8 @@ impl Desk<'_> {
         match self.events.create(&PostParams::default(), &event).await {
             Ok(_) => {
                 let Story { namespace, lease, reason, note, .. } = story;
-                self.say(&format!("event {reason} on {namespace}/{lease}: {note}"));
+                let by = &self.teller.replica;
+                self.teller.voice.say(&format!("event: {reason} on {namespace}/{lease}: {note} [{by}, epoch {}]", self.epoch));
                 self.done(story);
                 Ok(())
             }
@@ -115,10 +116,6 @@ impl Desk<'_> {
 
     fn done(&self, story: &Story) {
         self.teller.board.told(self.key, story, &self.epoch);
-    }
-
-    fn say(&self, line: &str) {
-        self.teller.voice.say(&format!("{}: {line}", self.teller.replica));
     }
 }
 
