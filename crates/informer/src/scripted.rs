@@ -18,6 +18,9 @@ use crate::config::Deadlines;
 use crate::list_watch::{ByteStream, ListRequest, ListWatch, WatchRequest, within};
 use crate::request_error::{Awaited, Refusal, RequestError};
 
+/// Longer than any deadline.
+const FOREVER: Duration = Duration::from_secs(100_000_000);
+
 /// One thing that happens in a scripted body.
 #[derive(Debug, Clone)]
 pub enum Piece {
@@ -50,6 +53,11 @@ impl Answer {
     /// A body in pieces that ends cleanly, unless its last piece says otherwise.
     pub fn pieces(pieces: impl IntoIterator<Item = Piece>) -> Self {
         Self(Kind::Body(pieces.into_iter().collect()))
+    }
+
+    /// A body that begins with `text` and then stays open, silent.
+    pub fn live_with(text: impl Into<String>) -> Self {
+        Self::pieces([Piece::Bytes(Bytes::from(text.into())), Piece::Silence(FOREVER)])
     }
 
     /// A body that is fed while the test runs; it ends cleanly when the [`Feed`] is dropped.

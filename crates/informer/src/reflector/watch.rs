@@ -68,7 +68,12 @@ impl<K: Cached> Run<K> {
             status.counts.watches += 1;
             status.activity = if session.initial.is_some() { Activity::Listing } else { Activity::Watching };
         }
-        let opened = self.given.list_watch.watch(&WatchRequest { start, timeout_seconds }).await;
+        let request = WatchRequest { start, timeout_seconds };
+        let opened = tokio::select! {
+            biased;
+            () = self.given.shared.relist_asked(), if session.initial.is_none() => return Ended::RelistAsked,
+            opened = self.given.list_watch.watch(&request) => opened,
+        };
         let result = match opened {
             Ok(body) => {
                 session.open = true;
