@@ -28,6 +28,9 @@ use crate::record::{Claim, Epoch, Lease, held, vacant};
 use crate::rules::Rules;
 use crate::timings::Timings;
 
+/// How many claims with unknown outcome are remembered. A forgotten one only costs time: its record is waited out.
+const MOST_CLAIMS: usize = 4;
+
 /// What a candidate does next.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
@@ -65,7 +68,8 @@ pub(crate) struct Candidate {
     last_term: Option<LastTerm>,
     /// What was interfered with is over by then.
     not_before: GateInstant,
-    own: Option<Own>,
+    /// Claims of this candidate that are not known to have failed, the latest last.
+    own: Vec<Own>,
     look_at: GateInstant,
     rest_until: GateInstant,
     /// What was seen must be read again before anything is claimed.
@@ -110,7 +114,7 @@ impl Candidate {
             since: zero,
             last_term: None,
             not_before: zero,
-            own: None,
+            own: Vec::new(),
             look_at: zero,
             rest_until: zero,
             stale: false,
@@ -184,7 +188,10 @@ impl Candidate {
         let uid = claim["metadata"]["uid"].as_str().map(str::to_owned);
         let acquire_time = claim["spec"]["acquireTime"].as_str().unwrap_or_default().to_owned();
         let transitions = claim["spec"]["leaseTransitions"].as_i64().unwrap_or(0);
-        self.own = Some(Own { uid, acquire_time, transitions: i32::try_from(transitions).unwrap_or(i32::MAX) });
+        if self.own.len() == MOST_CLAIMS {
+            self.own.remove(0);
+        }
+        self.own.push(Own { uid, acquire_time, transitions: i32::try_from(transitions).unwrap_or(i32::MAX) });
     }
 
     /// A write that claims the Lease was answered at `received`. Some(lease): the term is won.
@@ -201,8 +208,11 @@ impl Candidate {
                 self.saw_nothing(received);
                 self.look_at = received;
             }
-            // Changed meanwhile: see what it is now.
-            Err(LockError::Conflict) => self.look_at = received,
+            // Changed meanwhile: see what it is now. This claim was not committed, so no record of it can be met.
+            Err(LockError::Conflict) => {
+                self.own.pop();
+                self.look_at = received;
+            }
             // Perhaps committed: the next read shows it.
             Err(error) => self.look_at = received + self.patience(&error) / 4,
         }
@@ -271,7 +281,7 @@ impl Candidate {
         }
         // What was ours is no more once another record has been seen.
         if !self.is_own(&lease) {
-            self.own = None;
+            self.own.clear();
         }
         self.seen = Seen::Present(Box::new(lease));
         self.since = received;
@@ -316,7 +326,7 @@ impl Candidate {
     /// else has held the Lease since, and its own work has stopped, so there is nothing to wait for.
     fn is_own(&self, lease: &Lease) -> bool {
         lease.holder() == self.fixed.identity.as_str()
-            && self.own.as_ref().is_some_and(|own| {
+            && self.own.iter().any(|own| {
                 own.uid.as_deref().is_none_or(|uid| uid == lease.uid())
                     && own.acquire_time == lease.acquire_time()
                     && own.transitions == lease.transitions()

@@ -61,6 +61,8 @@ mod kube_lock;
 mod lock;
 mod record;
 mod rules;
+#[cfg(test)]
+mod simulation;
 mod tenure;
 mod thread;
 mod timings;

@@ -164,7 +164,8 @@ impl Lease {
         (!identity.is_empty() && epoch < self.version).then(|| Release { identity: identity.to_owned(), epoch })
     }
 
-    /// The object that takes this Lease over for `claim`: a new holder counts a transition, as upstream does.
+    /// The object that takes this Lease over for `claim`. A new holder counts a transition, as upstream does; acquireTime
+    /// is the beginning of the term, and doesn't move with renewals.
     pub fn taken_over(&self, claim: &Claim<'_>) -> Value {
         let same = self.holder() == claim.identity;
         let transitions = if same { self.transitions() } else { self.transitions().saturating_add(1) };
@@ -175,10 +176,7 @@ impl Lease {
         }
         let spec = map(map_of(&mut object), "spec");
         hold(spec, claim);
-        // Kept if it was ours: acquireTime is the beginning of a holder's term and doesn't move.
-        if !same || spec.get("acquireTime").and_then(Value::as_str).is_none() {
-            spec.insert("acquireTime".to_owned(), micro_time(claim.wall));
-        }
+        spec.insert("acquireTime".to_owned(), micro_time(claim.wall));
         spec.insert("leaseTransitions".to_owned(), json!(transitions));
         object
     }

@@ -1,0 +1,208 @@
+//! One simulated process: an elector, a worker set as bad as the rules allow, and the hand that stops or kills them.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Plan;
+use super::checker::Checker;
+use super::server::Wire;
+use crate::candidacy::{Candidacy, End, Standing};
+use crate::clock::VirtualClock;
+use crate::elector::{Elector, ElectorConfig};
+use crate::gate::CloseReason;
+use crate::identity::Identity;
+
+/// What the owner of the work does.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Habits {
+    /// Breaks the order of a release: the Lease is given back while the work still runs.
+    pub(crate) release_before_stop: bool,
+    /// The first install is declared.
+    pub(crate) first_install: bool,
+    /// The work catches up at once, and always releases.
+    pub(crate) prompt: bool,
+    /// Everybody has the same name (a rule says they mustn't).
+    pub(crate) same_identity: bool,
+}
+
+/// One process.
+pub(crate) struct Process {
+    pub(crate) wire: Wire,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) elector: JoinHandle<()>,
+    work: JoinHandle<()>,
+    elector_paused: Pauses,
+    work_paused: Pauses,
+    hand_over: Rc<tokio::sync::Notify>,
+}
+
+type Pauses = Rc<Cell<Option<Instant>>>;
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+impl Process {
+    pub(crate) fn start(plan: &Plan, number: u32, seed: u64, rate: f64, wire: Wire, checker: &Checker) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let name = if plan.habits.same_identity { 0 } else { number };
+        let config = ElectorConfig {
+            lease_namespace: "default".to_owned(),
+            lease_name: "the-lease".to_owned(),
+            identity: Identity::from_parts("sim", name, u128::from(name)).expect("a good name"),
+            timings: plan.timings.clone(),
+            first_install: plan.habits.first_install,
+            seed: random.u64(..),
+        };
+        let born = now();
+        // Nobody's wall clock is right, nor equal to another's.
+        let wall =
+            jiff::Timestamp::from_microsecond(1_700_000_000_000_000 + random.i64(0..1_000_000_000)).expect("a date");
+        let clock = VirtualClock::new()
+            .with_wall(wall)
+            .with_offset(Duration::from_secs(random.u64(..1_000_000)))
+            .with_rate(rate);
+        let (seats, candidacy) = Candidacy::new();
+        let elector = Elector::assemble(Arc::new(wire.clone()), config, Arc::new(clock.clone()), seats, plan.rules);
+        let shutdown = CancellationToken::new();
+        let (elector_paused, work_paused) = (Pauses::default(), Pauses::default());
+        let hand_over = Rc::new(tokio::sync::Notify::new());
+        let work =
+            Work { habits: plan.habits, random, checker: checker.clone(), clock, born, hand_over: hand_over.clone() };
+        let elector = Pausable::new(elector.run(shutdown.clone()), elector_paused.clone());
+        let work = Pausable::new(work.run(candidacy), work_paused.clone());
+        Self {
+            wire,
+            shutdown,
+            elector: tokio::task::spawn_local(elector),
+            work: tokio::task::spawn_local(work),
+            elector_paused,
+            work_paused,
+            hand_over,
+        }
+    }
+
+    /// SIGSTOP for a while; or only the elector is stuck, and the work goes on.
+    pub(crate) fn pause(&self, length: Duration, all: bool) {
+        let until = Some(now() + length);
+        self.elector_paused.set(until);
+        if all {
+            self.work_paused.set(until);
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        self.elector_paused.set(None);
+        self.work_paused.set(None);
+    }
+
+    /// SIGKILL.
+    pub(crate) fn crash(&self) {
+        self.elector.abort();
+        self.work.abort();
+    }
+
+    /// The owner is asked to give its next (or present) term up.
+    pub(crate) fn hand_over(&self) {
+        self.hand_over.notify_one();
+    }
+}
+
+struct Work {
+    habits: Habits,
+    random: fastrand::Rng,
+    checker: Checker,
+    clock: VirtualClock,
+    born: Instant,
+    hand_over: Rc<tokio::sync::Notify>,
+}
+
+impl Work {
+    async fn run(mut self, mut candidacy: Candidacy) {
+        while let Some(standing) = candidacy.next_term().await {
+            self.term(standing).await;
+        }
+    }
+
+    async fn term(&mut self, standing: Standing) {
+        let stop_bound = standing.term().stop_bound();
+        let number = self.checker.borrow_mut().won(standing.term(), &self.clock, self.born);
+        let catching_up = self.up_to(2.0);
+        if !self.habits.prompt {
+            tokio::time::sleep(catching_up).await;
+        }
+        if standing.open().is_err() {
+            return standing.end(End::Release).await;
+        }
+        self.checker.borrow_mut().opened(number);
+        let cancelled = standing.term().cancelled();
+        tokio::select! {
+            biased;
+            // Lost. The last effects take as long as they may; the judge assumes so by itself.
+            () = cancelled.cancelled() => {
+                tokio::time::sleep(stop_bound).await;
+                return standing.end(End::Release).await;
+            }
+            () = self.hand_over.notified() => {}
+        }
+        // Time to stop: drain while renewing, then close and join.
+        let drain = self.up_to(3.0);
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => {}
+            () = tokio::time::sleep(drain) => {}
+        }
+        standing.term().close(CloseReason::Stopping);
+        let join = stop_bound.mul_f64(self.random.f64());
+        if self.habits.release_before_stop {
+            standing.end(End::Release).await;
+            tokio::time::sleep(join).await;
+            self.checker.borrow_mut().stopped(number);
+        } else {
+            tokio::time::sleep(join).await;
+            self.checker.borrow_mut().stopped(number);
+            let keep = self.random.u8(..4) == 0 && !self.habits.prompt;
+            standing.end(if keep { End::Keep } else { End::Release }).await;
+        }
+    }
+
+    fn up_to(&mut self, seconds: f64) -> Duration {
+        Duration::from_secs_f64(self.random.f64() * seconds)
+    }
+}
+
+/// A future that isn't polled while it is paused.
+struct Pausable<F> {
+    inner: Pin<Box<F>>,
+    until: Pauses,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F> Pausable<F> {
+    fn new(inner: F, until: Pauses) -> Self {
+        Self { inner: Box::pin(inner), until, sleep: None }
+    }
+}
+
+impl<F: Future> Future for Pausable<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        if let Some(until) = self.until.get().filter(|until| now() < *until) {
+            let sleep = self.sleep.insert(Box::pin(tokio::time::sleep_until(until)));
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.inner.as_mut().poll(context)
+    }
+}

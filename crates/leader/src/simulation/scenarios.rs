@@ -1,0 +1,68 @@
+//! The simulation's tests: many seeds under the real rules, and each broken rule caught.
+
+use super::*;
+
+/// Seeds of an ordinary test run.
+const SEEDS: u64 = 300;
+
+/// Goal: I11, I13 and recovery hold for any seed. Method: three to five processes on clocks at the stated error, timings on
+/// the edge, delays, losses, cuts, pauses, crashes, hand-overs, deletions and edits; a judge in true time.
+#[test]
+fn no_two_gates_are_open_in_any_seed() {
+    let mut terms = 0;
+    for seed in 0..SEEDS {
+        let findings = explore(&Plan::new(), seed);
+        assert!(findings.violations.is_empty(), "seed {seed}: {:#?}", findings.violations);
+        terms += findings.terms;
+    }
+    // Otherwise the runs show little.
+    assert!(terms > 1100, "only {terms} terms in {SEEDS} seeds");
+}
+
+/// Goal: the simulation can find an overlap. Method: break one rule at a time, and look for the first seed that shows it.
+#[test]
+fn each_broken_rule_is_found() {
+    let rules = Rules::default();
+    let edge = Plan::new();
+    let long = edge.timings.renew_deadline + Duration::from_millis(1500);
+    let broken = [
+        ("C1: no wait", Plan { rules: Rules { skip_the_wait: true, ..rules }, ..edge.clone() }),
+        (
+            "C3: a blank holder is a release",
+            Plan { rules: Rules { trust_blank_holder: true, ..rules }, ..edge.clone() },
+        ),
+        ("H1: counted from the answer", Plan { rules: Rules { count_from_answer: true, ..rules }, ..edge.clone() }),
+        ("H2: other holders ignored", Plan { rules: Rules { ignore_other_holders: true, ..rules }, ..edge.clone() }),
+        ("D too long", Plan { timings: Timings { renew_deadline: long, ..edge.timings.clone() }, ..edge.clone() }),
+        (
+            "released before the stop",
+            Plan { habits: Habits { release_before_stop: true, ..edge.habits }, ..edge.clone() },
+        ),
+    ];
+    for (name, plan) in broken {
+        let found = (0..SEEDS).find(|seed| {
+            explore(&plan, *seed)
+                .violations
+                .iter()
+                .any(|violation| violation.starts_with("I11") || violation.starts_with("theft"))
+        });
+        println!("{name}: found by seed {found:?}");
+        assert!(found.is_some(), "{name}: no overlap found in {SEEDS} seeds");
+    }
+}
+
+/// Goal: a run is a function of its seed. Method: run twice and compare.
+#[test]
+fn runs_repeat() {
+    let run = |seed| {
+        simulate(async move {
+            let world = World::new(Plan::new(), seed);
+            let (checker, server) = (world.checker.clone(), world.server.clone());
+            world.run().await;
+            (checker.borrow().openings(), server.counts(), server.object())
+        })
+    };
+    for seed in 0..5 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+}
