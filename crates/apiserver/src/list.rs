@@ -187,8 +187,7 @@ fn page(
         return Err(failure);
     }
     let span = Span { prefix, start };
-    // A list that says "compacted" must say so also where nothing happened to change since.
-    if version == present && version >= store.floor(id) {
+    if version == present {
         return Ok(collect(store.range(id, span).cloned(), prefix, selector, (version, limit)));
     }
     match store.range_at(id, span, version) {

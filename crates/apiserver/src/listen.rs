@@ -31,8 +31,9 @@ pub const PATH_PREFIX: &str = "/as/";
 
 /// Connections open at once; more wait to be accepted.
 const CONNECTIONS: usize = 4096;
-/// A client has so long to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(32);
+/// A client has so long to send the head of a request. hyper counts the idle time between two requests in: more than the
+/// 90 seconds after which clients drop idle connections themselves, so that none is closed under a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection whose client doesn't read has so long to end after a shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a failed accept (too many open files) it is tried again so much later.
@@ -76,7 +77,7 @@ async fn connection(server: ApiServer, stream: TcpStream, shutdown: Cancellation
     let stop = shutdown.clone();
     let service = service_fn(move |request| answer(server.clone(), request, stop.clone()));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).pipeline_flush(true);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     // Once told to stop, the connection closes after the response in progress.

@@ -55,17 +55,24 @@ pub(crate) fn delete(transaction: &mut Transaction<'_>, old: &Stored) -> Result<
         return Err(Failure::forbidden(kinds::kind(NAMESPACES), name, why, Vec::new()));
     }
     let mut object = old.value();
+    let mut outcome = Outcome {
+        code: 200,
+        body: old.bytes(),
+        name: name.to_owned(),
+        version: (!transaction.is_dry_run()).then_some(old.version),
+        epoch: None,
+    };
     if !is_terminating(&object) {
         transaction.mark_terminating(&mut object);
         set_phase(&mut object);
+        outcome = transaction.put(NAMESPACES, Arc::from(name), object, 200);
     }
-    let mut outcome = transaction.put(NAMESPACES, Arc::from(name), object, 200);
     let prefix = format!("{name}/");
     for (id, _) in kinds::all().filter(|(_, row)| row.namespaced) {
         for key in transaction.keys_with_prefix(id, &prefix) {
             // The last content may have taken the namespace along already; the rest of the loop then finds nothing.
             if let Some(content) = transaction.get(id, &key) {
-                outcome.version = transaction.delete(id, &content).version.max(outcome.version);
+                transaction.delete(id, &content);
             }
         }
     }
@@ -78,16 +85,10 @@ pub(crate) fn finish(transaction: &mut Transaction<'_>, name: &str) {
     let Some(found) = transaction.get(NAMESPACES, name) else { return };
     let prefix = format!("{name}/");
     let empty = |(id, row): (KindId, &'static Kind)| !row.namespaced || transaction.is_empty(id, &prefix);
-    if !is_terminating_name(&found) || !kinds::all().all(empty) {
-        return;
-    }
-    if !has_finalizers(&found.value()) {
+    let object = found.value();
+    if is_terminating(&object) && !has_finalizers(&object) && kinds::all().all(empty) {
         transaction.remove(NAMESPACES, &found);
     }
-}
-
-fn is_terminating_name(found: &Stored) -> bool {
-    is_terminating(&found.value())
 }
 
 fn set_phase(object: &mut Map<String, Value>) {

@@ -53,6 +53,10 @@ impl<'a> Transaction<'a> {
         self.touched
     }
 
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     pub(crate) fn get(&self, id: KindId, key: &str) -> Option<Arc<Stored>> {
         self.state.store.get(id, key).cloned()
     }
@@ -140,7 +144,8 @@ impl<'a> Transaction<'a> {
             return Outcome { code: 200, body, name, version, epoch: None };
         }
         if is_terminating(&object) {
-            return Outcome { code: 200, body: old.bytes(), name, version: Some(old.version), epoch: epoch(&object) };
+            let version = (!self.dry_run).then_some(old.version);
+            return Outcome { code: 200, body: old.bytes(), name, version, epoch: epoch(&object) };
         }
         self.mark_terminating(&mut object);
         self.put(id, old.key.clone(), object, 200)
@@ -221,6 +226,7 @@ impl<'a> Transaction<'a> {
         let uid = uuid(&mut self.state.random);
         let stamp = format!("{:.0}", self.now);
         let metadata = metadata_mut(object);
+        drop_nulls(metadata);
         for wiped in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
             metadata.remove(wiped);
         }
@@ -267,6 +273,11 @@ fn check_version(row: &Kind, old: &Stored, object: &Map<String, Value>) -> Resul
     }
 }
 
+/// Go clients write nulls where they mean nothing; upstream's types lose them when they are decoded.
+fn drop_nulls(metadata: &mut Map<String, Value>) {
+    metadata.retain(|_, value| !value.is_null());
+}
+
 /// Puts back what an update may not change. The main path leaves the status alone, the status path the spec.
 fn restore(row: &Kind, before: &Map<String, Value>, object: &mut Map<String, Value>, status: bool) {
     object.remove("kind");
@@ -281,6 +292,7 @@ fn restore(row: &Kind, before: &Map<String, Value>, object: &mut Map<String, Val
         "deletionGracePeriodSeconds",
     ];
     let metadata = metadata_mut(object);
+    drop_nulls(metadata);
     for member in restored {
         match at(before, &["metadata", member]) {
             Some(value) => metadata.insert(member.to_owned(), value.clone()),

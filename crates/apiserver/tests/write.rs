@@ -1,0 +1,473 @@
+//! Goal: writes keep their promises: preconditions, the fields that are the server's, validation, finalizers, time limits,
+//! the audit. Method: requests by hand against the service, paused time.
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{LEASES, Watch, call, create, get, request, send, server, server_with, version};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[tokio::test(start_paused = true)]
+async fn the_server_decides_what_is_the_servers() {
+    let server = server();
+    let body = json!({ "metadata": {
+        "name": "a", "uid": "mine", "creationTimestamp": null, "deletionTimestamp": "2020-01-01T00:00:00Z", "generation": 9,
+    }, "spec": { "renewTime": "2026-01-02T03:04:05Z" } });
+    let (code, lease) = send(&server, "POST", LEASES, body).await;
+    assert_eq!(code, 201);
+    assert_eq!((lease["kind"].as_str(), lease["metadata"]["namespace"].as_str()), (Some("Lease"), Some("default")));
+    assert_eq!(lease["metadata"]["creationTimestamp"], "2026-01-02T03:04:05Z");
+    assert_eq!(lease["metadata"].get("deletionTimestamp"), None);
+    assert_eq!(lease["metadata"].get("generation"), None);
+    assert_ne!(lease["metadata"]["uid"], "mine");
+    // MicroTime always has six digits.
+    assert_eq!(lease["spec"]["renewTime"], "2026-01-02T03:04:05.000000Z");
+    let mut changed = lease.clone();
+    changed["metadata"]["creationTimestamp"] = json!("2000-01-01T00:00:00Z");
+    changed["metadata"]["annotations"] = json!({ "x": "y" });
+    let (code, updated) = send(&server, "PUT", &format!("{LEASES}/a"), changed).await;
+    assert_eq!((code, &updated["metadata"]["creationTimestamp"]), (200, &lease["metadata"]["creationTimestamp"]));
+    assert_eq!(version(&updated), version(&lease) + 1);
+    assert_eq!(get(&server, &format!("{LEASES}/a")).await, (200, updated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn creations_are_refused_with_upstreams_answers() {
+    let server = server();
+    create(&server, "taken", Value::Null).await;
+    let named = |name: &str| json!({ "metadata": { "name": name } });
+    let spec = |spec: Value| json!({ "metadata": { "name": "x" }, "spec": spec });
+    let elsewhere = "/apis/coordination.k8s.io/v1/namespaces/nowhere/leases";
+    let rows = [
+        (LEASES, named("taken"), 409, "AlreadyExists", r#"leases.coordination.k8s.io "taken" already exists"#),
+        (LEASES, named("Bad_Name"), 422, "Invalid", "a lowercase RFC 1123 subdomain must consist"),
+        (LEASES, json!({}), 422, "Invalid", "name or generateName is required"),
+        (elsewhere, named("x"), 404, "NotFound", r#"namespaces "nowhere" not found"#),
+        (
+            LEASES,
+            json!({ "metadata": { "name": "x", "namespace": "other" } }),
+            400,
+            "BadRequest",
+            "does not match the namespace",
+        ),
+        (
+            LEASES,
+            json!({ "apiVersion": "v1", "metadata": { "name": "x" } }),
+            400,
+            "BadRequest",
+            "does not match the expected API version",
+        ),
+        (
+            LEASES,
+            json!({ "kind": "Pod", "metadata": { "name": "x" } }),
+            400,
+            "BadRequest",
+            "does not match the expected kind",
+        ),
+        (
+            LEASES,
+            spec(json!({ "leaseDurationSeconds": 0 })),
+            422,
+            "Invalid",
+            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+        ),
+        (LEASES, spec(json!({ "leaseDurationSeconds": -3 })), 422, "Invalid", "must be greater than 0"),
+        (LEASES, spec(json!({ "leaseTransitions": -1 })), 422, "Invalid", "must be greater than or equal to 0"),
+        (LEASES, spec(json!({ "leaseDurationSeconds": "long" })), 400, "BadRequest", "cannot be handled as a Lease"),
+        (LEASES, spec(json!({ "renewTime": "yesterday" })), 400, "BadRequest", "cannot be handled as a Lease"),
+        (LEASES, json!({ "metadata": { "name": "x", "labels": { "a b": "c" } } }), 422, "Invalid", "metadata.labels"),
+        (
+            LEASES,
+            json!({ "metadata": { "name": "x", "labels": { "a": 1 } } }),
+            400,
+            "BadRequest",
+            "must be a map of strings",
+        ),
+        ("/api/v1/namespaces", named("with.dot"), 422, "Invalid", "RFC 1123 label"),
+    ];
+    let before = server.version();
+    for (uri, body, code, reason, text) in rows {
+        let (answered, status) = send(&server, "POST", uri, body).await;
+        assert_eq!((answered, status["reason"].as_str()), (code, Some(reason)), "{status}");
+        assert!(status["message"].as_str().expect("a message").contains(text), "{status}");
+    }
+    let (code, status) =
+        send(&server, "POST", LEASES, json!({ "metadata": { "name": "x", "resourceVersion": "5" } })).await;
+    assert_eq!(
+        (code, status["message"].as_str()),
+        (500, Some("resourceVersion should not be set on objects to be created"))
+    );
+    assert_eq!(server.version(), before, "what is refused takes no version");
+    // An empty holder is how a release looks.
+    let released = spec(json!({ "holderIdentity": "", "leaseDurationSeconds": 1 }));
+    assert_eq!(send(&server, "POST", LEASES, released).await.0, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn generated_names_differ() {
+    let server = server();
+    let body = json!({ "metadata": { "generateName": "map-" } });
+    let (_, one) = send(&server, "POST", MAPS, body.clone()).await;
+    let (_, two) = send(&server, "POST", MAPS, body).await;
+    let name = one["metadata"]["name"].as_str().expect("a name");
+    assert!(name.starts_with("map-") && name.len() == 9, "{name}");
+    assert_ne!(one["metadata"]["name"], two["metadata"]["name"]);
+    let long = json!({ "metadata": { "generateName": "x".repeat(100) } });
+    let (_, long) = send(&server, "POST", MAPS, long).await;
+    assert_eq!(long["metadata"]["name"].as_str().map(str::len), Some(63));
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_need_the_version_and_uid_they_were_made_from() {
+    let server = server();
+    let at = create(&server, "a", Value::Null).await;
+    let uri = format!("{LEASES}/a");
+    let put = |metadata: Value| {
+        send(&server, "PUT", &uri, json!({ "metadata": metadata, "spec": { "holderIdentity": "me" } }))
+    };
+    let (code, status) = put(json!({ "name": "a", "resourceVersion": (at + 1).to_string() })).await;
+    assert_eq!((code, status["reason"].as_str()), (409, Some("Conflict")));
+    assert_eq!(status["details"], json!({ "name": "a", "group": "coordination.k8s.io", "kind": "leases" }));
+    let (code, status) = put(json!({ "name": "a", "resourceVersion": at.to_string(), "uid": "other" })).await;
+    assert_eq!(code, 409);
+    assert!(status["message"].as_str().expect("text").contains("Precondition failed: UID in precondition: other"));
+    // A Lease can't be overwritten blindly, a ConfigMap can.
+    for none in [json!({ "name": "a" }), json!({ "name": "a", "resourceVersion": "0" })] {
+        let (code, status) = put(none).await;
+        assert_eq!(code, 422, "{status}");
+        assert!(
+            status["message"].as_str().expect("text").contains("metadata.resourceVersion: Invalid value: 0x0: must be")
+        );
+    }
+    assert_eq!(put(json!({ "name": "b", "resourceVersion": at.to_string() })).await.0, 400);
+    assert_eq!(put(json!({ "name": "a", "resourceVersion": at.to_string() })).await.0, 200);
+    send(&server, "POST", MAPS, json!({ "metadata": { "name": "m" } })).await;
+    let body = json!({ "metadata": { "name": "m" }, "data": { "x": "y" } });
+    assert_eq!(send(&server, "PUT", &format!("{MAPS}/m"), body.clone()).await.0, 200);
+    // A PUT of what doesn't exist creates a Lease, but no ConfigMap; never if a certain object was meant.
+    let missing = format!("{LEASES}/new");
+    let with_uid = json!({ "metadata": { "name": "new", "uid": "gone" } });
+    assert_eq!(send(&server, "PUT", &missing, with_uid).await.0, 409);
+    assert_eq!(send(&server, "PUT", &missing, json!({ "metadata": { "name": "new" } })).await.0, 201);
+    assert_eq!(send(&server, "PUT", &format!("{MAPS}/none"), json!({ "metadata": { "name": "none" } })).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patches_apply_to_the_present_state_unless_they_name_another() {
+    let server = server();
+    let at = create(&server, "a", json!({ "x": "1", "y": "2" })).await;
+    let uri = format!("{LEASES}/a");
+    let (code, lease) = send(
+        &server,
+        "PATCH",
+        &uri,
+        json!({ "metadata": { "labels": { "x": null } }, "spec": { "leaseTransitions": 1 } }),
+    )
+    .await;
+    assert_eq!((code, &lease["metadata"]["labels"]), (200, &json!({ "y": "2" })));
+    let stale = json!({ "metadata": { "resourceVersion": at.to_string(), "labels": { "z": "3" } } });
+    assert_eq!(send(&server, "PATCH", &uri, stale).await.0, 409);
+    let (code, status) = send(&server, "PATCH", &uri, json!({ "metadata": { "uid": "other" } })).await;
+    assert_eq!((code, status["reason"].as_str()), (422, Some("Invalid")));
+    assert_eq!(send(&server, "PATCH", &uri, json!({ "spec": { "leaseDurationSeconds": 0 } })).await.0, 422);
+    assert_eq!(send(&server, "PATCH", &format!("{LEASES}/none"), json!({})).await.0, 404);
+    let media = |media: &str, body: Value| {
+        let request = Request::builder().method("PATCH").uri(&uri).header("content-type", media);
+        request.body(Full::new(Bytes::from(body.to_string()))).expect("a request")
+    };
+    let test = |value: &str| {
+        json!([
+            { "op": "test", "path": "/metadata/resourceVersion", "value": value },
+            { "op": "add", "path": "/metadata/labels/z", "value": "3" },
+        ])
+    };
+    let json_patch = "application/json-patch+json";
+    assert_eq!(call(&server, media(json_patch, test("1"))).await.status(), 422);
+    assert_eq!(call(&server, media(json_patch, test(&version(&lease).to_string()))).await.status(), 200);
+    for other in ["application/strategic-merge-patch+json", "application/apply-patch+yaml", "application/json"] {
+        let refused = call(&server, media(other, json!({}))).await;
+        assert_eq!(refused.status(), 415, "{other}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_and_spec_have_their_own_paths() {
+    let server = server();
+    let body = json!({ "metadata": { "name": "p" }, "spec": { "nodeName": "n" }, "status": { "phase": "Running" } });
+    let (_, pod) = send(&server, "POST", PODS, body).await;
+    assert_eq!((pod["status"]["phase"].as_str(), pod["metadata"]["generation"].as_u64()), (Some("Pending"), Some(1)));
+    let both = json!({ "spec": { "nodeName": "m" }, "status": { "phase": "Running" } });
+    let (code, pod) = send(&server, "PATCH", &format!("{PODS}/p/status"), both.clone()).await;
+    assert_eq!(code, 200);
+    assert_eq!((pod["status"]["phase"].as_str(), pod["spec"]["nodeName"].as_str()), (Some("Running"), Some("n")));
+    assert_eq!(pod["metadata"]["generation"], 1);
+    let (_, pod) =
+        send(&server, "PATCH", &format!("{PODS}/p"), json!({ "spec": { "nodeName": "m" }, "status": null })).await;
+    assert_eq!((pod["status"]["phase"].as_str(), pod["spec"]["nodeName"].as_str()), (Some("Running"), Some("m")));
+    assert_eq!(pod["metadata"]["generation"], 2);
+    assert_eq!(get(&server, &format!("{PODS}/p/status")).await.0, 200);
+    assert_eq!(get(&server, &format!("{LEASES}/a/status")).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn finalizers_hold_an_object_until_the_last_is_gone() {
+    let server = server();
+    let body = json!({ "metadata": { "name": "m", "finalizers": ["a.dev/x"] } });
+    let (_, created) = send(&server, "POST", MAPS, body).await;
+    let uri = format!("{MAPS}/m");
+    let mut watch = Watch::start(&server, &format!("{MAPS}?watch=true&resourceVersion={}", version(&created))).await;
+    let (code, marked) = send(&server, "DELETE", &uri, Value::Null).await;
+    assert_eq!((code, marked["kind"].as_str()), (200, Some("ConfigMap")));
+    assert_eq!(marked["metadata"]["deletionTimestamp"], "2026-01-02T03:04:05Z");
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
+    // Asked again it is the same, and no event.
+    assert_eq!(send(&server, "DELETE", &uri, Value::Null).await, (200, marked.clone()));
+    let (code, status) =
+        send(&server, "PATCH", &uri, json!({ "metadata": { "finalizers": ["a.dev/x", "b.dev/y"] } })).await;
+    assert_eq!(code, 422);
+    assert!(status["message"].as_str().expect("text").contains("no new finalizers can be added"));
+    let (_, taken) = send(&server, "POST", MAPS, json!({ "metadata": { "name": "m" } })).await;
+    assert!(taken["message"].as_str().expect("text").starts_with("object is being deleted: "));
+    let (code, _) = send(&server, "PATCH", &uri, json!({ "metadata": { "finalizers": null } })).await;
+    assert_eq!((code, get(&server, &uri).await.0), (200, 404));
+    assert_eq!(watch.short().await, format!("MODIFIED m {}", version(&marked)));
+    let last = watch.next().await.expect("an event");
+    assert_eq!((last["type"].as_str(), version(&last["object"])), (Some("DELETED"), version(&marked) + 1));
+    assert_eq!(last["object"]["metadata"]["finalizers"], json!(["a.dev/x"]), "the last stored state");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_keep_their_preconditions() {
+    let server = server();
+    let at = create(&server, "a", Value::Null).await;
+    let uri = format!("{LEASES}/a");
+    let delete = |preconditions: Value| send(&server, "DELETE", &uri, json!({ "preconditions": preconditions }));
+    let (code, status) = delete(json!({ "uid": "other" })).await;
+    assert_eq!((code, status["reason"].as_str()), (409, Some("Conflict")));
+    assert!(status["message"].as_str().expect("text").contains("the UID in the precondition (other) does not match"));
+    let (code, status) = delete(json!({ "resourceVersion": "1" })).await;
+    assert_eq!(code, 409);
+    assert!(
+        status["message"]
+            .as_str()
+            .expect("text")
+            .contains("the ResourceVersion in the precondition (1) does not match")
+    );
+    let (code, status) = delete(json!({ "resourceVersion": at.to_string() })).await;
+    assert_eq!((code, status["status"].as_str()), (200, Some("Success")));
+    assert_eq!((&status["details"]["kind"], &status["details"]["name"]), (&json!("leases"), &json!("a")));
+    let (code, status) = delete(json!({})).await;
+    assert_eq!((code, status["message"].as_str()), (404, Some(r#"leases.coordination.k8s.io "a" not found"#)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_goes_when_nothing_holds_its_content() {
+    let server = server();
+    let spaces = "/api/v1/namespaces";
+    let (code, status) = send(&server, "DELETE", "/api/v1/namespaces/default", Value::Null).await;
+    assert_eq!((code, status["reason"].as_str()), (403, Some("Forbidden")));
+    send(&server, "POST", spaces, json!({ "metadata": { "name": "x" } })).await;
+    let maps = "/api/v1/namespaces/x/configmaps";
+    send(&server, "POST", maps, json!({ "metadata": { "name": "free" } })).await;
+    send(&server, "POST", maps, json!({ "metadata": { "name": "held", "finalizers": ["a.dev/x"] } })).await;
+    let (code, gone) = send(&server, "DELETE", "/api/v1/namespaces/x", Value::Null).await;
+    assert_eq!((code, gone["status"]["phase"].as_str()), (200, Some("Terminating")));
+    assert_eq!(common::names(&get(&server, maps).await.1), ["held"]);
+    let (code, status) = send(&server, "POST", maps, json!({ "metadata": { "name": "late" } })).await;
+    assert_eq!((code, status["details"]["causes"][0]["reason"].as_str()), (403, Some("NamespaceTerminating")));
+    send(&server, "PATCH", &format!("{maps}/held"), json!({ "metadata": { "finalizers": [] } })).await;
+    assert_eq!(get(&server, "/api/v1/namespaces/x").await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_checks_everything_and_writes_nothing() {
+    let server = server();
+    create(&server, "a", Value::Null).await;
+    let before = server.version();
+    assert_eq!(
+        send(&server, "POST", &format!("{LEASES}?dryRun=All"), json!({ "metadata": { "name": "b" } })).await.0,
+        201
+    );
+    assert_eq!(
+        send(&server, "POST", &format!("{LEASES}?dryRun=All"), json!({ "metadata": { "name": "a" } })).await.0,
+        409
+    );
+    assert_eq!(
+        send(&server, "PATCH", &format!("{LEASES}/a?dryRun=All"), json!({ "spec": { "leaseTransitions": 1 } })).await.0,
+        200
+    );
+    assert_eq!(send(&server, "DELETE", &format!("{LEASES}/a?dryRun=All"), Value::Null).await.0, 200);
+    assert_eq!(send(&server, "POST", &format!("{LEASES}?dryRun=Some"), json!({})).await.0, 422);
+    assert_eq!((server.version(), get(&server, &format!("{LEASES}/a")).await.0), (before, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_time_is_up_is_not_applied() {
+    let server = server();
+    let before = server.version();
+    // A body that takes five seconds to arrive.
+    let slow = futures::stream::once(async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let body = json!({ "metadata": { "name": "a" } }).to_string();
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(body)))
+    });
+    let body = http_body_util::StreamBody::new(Box::pin(slow));
+    let slow = Request::post(format!("{LEASES}?timeout=1500ms")).body(body).expect("a request");
+    let begin = tokio::time::Instant::now();
+    let response = server.service("tester").oneshot(slow).await.expect("the service never fails");
+    assert_eq!((response.status().as_u16(), begin.elapsed().as_millis()), (504, 1500));
+    let status: Value =
+        serde_json::from_slice(&response.into_body().collect().await.expect("a body").to_bytes()).expect("a Status");
+    assert_eq!(status["reason"], "Timeout");
+    // A request that was already too old when it was looked at: time passes between call and poll.
+    let request = request("POST", &format!("{LEASES}?timeout=1s"), json!({ "metadata": { "name": "b" } }).to_string());
+    let answer = tower::Service::call(&mut server.service("tester"), request);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(answer.await.expect("the service never fails").status(), 504);
+    assert_eq!(server.version(), before);
+    for garbage in ["-1s", "soon", "5"] {
+        assert_eq!(send(&server, "POST", &format!("{LEASES}?timeout={garbage}"), json!({})).await.0, 400, "{garbage}");
+    }
+    assert_eq!(
+        send(&server, "POST", &format!("{LEASES}?timeout=0s"), json!({ "metadata": { "name": "c" } })).await.0,
+        201
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_requests_get_upstreams_codes() {
+    let server = server_with(|config| config.body_limit = 1000);
+    let with = |method: &str, uri: &str, name: &str, value: &str, body: String| {
+        Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(name, value)
+            .body(Full::new(Bytes::from(body)))
+            .expect("a request")
+    };
+    let deep = format!("{}{}", r#"{"a":"#.repeat(300), "}".repeat(300));
+    let rows = [
+        (request("POST", LEASES, "{not json"), 400),
+        (request("POST", LEASES, "[]"), 400),
+        (request("POST", LEASES, deep.clone()), 413),
+        (request("POST", LEASES, deep[..990].to_owned()), 400),
+        (with("POST", LEASES, "content-type", "application/yaml", "a: b".into()), 415),
+        (with("POST", LEASES, "content-type", "application/vnd.kubernetes.protobuf", String::new()), 415),
+        (with("GET", LEASES, "accept", "application/yaml", String::new()), 406),
+        (
+            with(
+                "GET",
+                LEASES,
+                "accept",
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1",
+                String::new(),
+            ),
+            406,
+        ),
+        (
+            with(
+                "GET",
+                LEASES,
+                "accept",
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+                String::new(),
+            ),
+            200,
+        ),
+        (with("GET", LEASES, "accept", "application/vnd.kubernetes.protobuf,application/json", String::new()), 200),
+        (request("PUT", LEASES, "{}"), 405),
+        (request("DELETE", LEASES, ""), 405),
+        (request("POST", common::ALL_LEASES, "{}"), 405),
+        (request("OPTIONS", LEASES, ""), 405),
+        (request("GET", &format!("{LEASES}?limit=%zz"), ""), 400),
+        (request("GET", "/apis/coordination.k8s.io/v1/nothings", ""), 404),
+        (request("GET", "/apis/none.dev/v1/leases", ""), 404),
+        (request("GET", "/apis/coordination.k8s.io/v1/leases/a", ""), 404),
+    ];
+    for (request, code) in rows {
+        let shown = format!("{} {}", request.method(), request.uri());
+        let response = call(&server, request).await;
+        assert_eq!(response.status().as_u16(), code, "{shown}");
+        let json = response.headers()["content-type"] == "application/json";
+        assert_eq!(json, code != 404, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn discovery_names_what_is_served() {
+    let server = server();
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(get(&server, path).await, (200, json!("ok")));
+    }
+    let (_, core) = get(&server, "/api/v1").await;
+    let names: Vec<&str> =
+        core["resources"].as_array().expect("a list").iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(
+        names,
+        ["namespaces", "namespaces/status", "configmaps", "nodes", "nodes/status", "pods", "pods/status"]
+    );
+    let (_, groups) = get(&server, "/apis").await;
+    assert_eq!(groups["groups"][0]["preferredVersion"]["groupVersion"], "coordination.k8s.io/v1");
+    assert_eq!(groups["groups"].as_array().map(Vec::len), Some(2));
+    assert_eq!(get(&server, "/apis/events.k8s.io/v1").await.1["resources"][0]["kind"], "Event");
+    assert_eq!(get(&server, "/version").await.1["minor"], "36");
+    assert_eq!(get(&server, "/nowhere").await, (404, json!("404 page not found\n")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_mutating_request_is_recorded() {
+    use std::sync::{Arc, Mutex};
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Shared::default();
+    let server = server_with(|config| {
+        config.audit_records = 4;
+        config.audit_log = Some(Box::new(log.clone()));
+    });
+    let epoch = json!({ "metadata": { "name": "a", "annotations": { "watchkeeper.dev/epoch": "45" } } });
+    send(&server, "POST", LEASES, epoch.clone()).await;
+    send(&server, "POST", LEASES, epoch).await;
+    send(&server, "PATCH", &format!("{LEASES}/a"), json!({ "metadata": { "annotations": null } })).await;
+    send(&server, "DELETE", &format!("{LEASES}/a"), Value::Null).await;
+    send(&server, "PUT", &format!("{LEASES}/b"), json!([])).await;
+    get(&server, LEASES).await;
+    let text = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let short: Vec<String> = lines
+        .iter()
+        .map(|line| format!("{} {} {} {} {}", line["verb"], line["name"], line["code"], line["version"], line["epoch"]))
+        .collect();
+    let first = server.version() - 2;
+    assert_eq!(
+        short,
+        [
+            format!(r#""create" "a" 201 {first} "45""#),
+            r#""create" "a" 409 null null"#.to_owned(),
+            format!(r#""patch" "a" 200 {} null"#, first + 1),
+            format!(r#""delete" "a" 200 {} null"#, first + 2),
+            r#""update" "b" 400 null null"#.to_owned(),
+        ]
+    );
+    assert_eq!(lines[0]["resource"], "coordination.k8s.io/leases");
+    assert_eq!((&lines[0]["namespace"], &lines[0]["identity"]), (&json!("default"), &json!("tester")));
+    assert!(lines[0]["bootNanos"].is_u64());
+    let writes = server.writes();
+    assert_eq!((writes.len(), writes[0].code, writes[3].verb), (4, 409, "update"), "the newest four");
+}
