@@ -52,8 +52,8 @@ const RELEASES: Script = Script(&[
 ]);
 
 /// One line about what is played, for people.
-pub(crate) const SUMMARY: &str = "5 nodes that renew (node-e hangs now and then) and one that has stopped, 2 API servers,\n\
-     and 2 components with two candidates each: demo/payments crashes, demo/search releases its Lease";
+pub(crate) const SUMMARY: &str = "5 nodes that renew (node-e hangs now and then) and one that has stopped, 2 API servers,\n  \
+     \x20           and 2 components with two candidates each: demo/payments crashes, demo/search releases its Lease";
 
 /// Plays until `shutdown`.
 ///

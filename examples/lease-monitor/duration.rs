@@ -49,8 +49,8 @@ pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{}ms", duration.as_millis()),
-        1..=9 => format!("{:.1}s", duration.as_millis() as f64 / 1000.0),
-        10..=119 => format!("{seconds}s"),
+        1..=9 if duration.subsec_millis() != 0 => format!("{:.1}s", duration.as_millis() as f64 / 1000.0),
+        1..=119 => format!("{seconds}s"),
         120..=7199 => pair(seconds, 60, "m", 1, "s"),
         7200..=172_799 => pair(seconds, 3600, "h", 60, "m"),
         _ => format!("{}d", seconds / 86_400),
@@ -100,6 +100,7 @@ mod tests {
         for (millis, text) in [
             (350, "350ms"),
             (2_400, "2.4s"),
+            (3_000, "3s"),
             (12_900, "12s"),
             (190_000, "3m10s"),
             (7_500_000, "2h5m"),

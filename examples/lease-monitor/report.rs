@@ -48,13 +48,14 @@ struct Acting {
 }
 
 impl Report {
-    /// Reports until `shutdown`, and once more then. Ends `shutdown` itself when nobody reads stdout any more.
+    /// Reports until `shutdown`; at least once, whatever the period. Ends `shutdown` itself when nobody reads stdout any more.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(self.period.max(Duration::from_millis(100)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         // The first one comes after a period: at the start there is nothing to see.
         ticks.tick().await;
         let mut before = (self.clock.moment(), 0);
+        let mut printed = false;
         loop {
             // Biased: a stop that is asked for wins.
             tokio::select! {
@@ -62,11 +63,14 @@ impl Report {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => before = self.print(before),
             }
+            printed = true;
             if self.voice.reader_gone() {
                 shutdown.cancel();
             }
         }
-        self.print(before);
+        if !printed {
+            self.print(before);
+        }
     }
 
     fn print(&self, (then, changes): (Moment, u64)) -> (Moment, u64) {
@@ -106,7 +110,10 @@ impl Report {
         let lease = format!("{}/{}", face.lease.namespace(), face.lease.name());
         match (acting, holder) {
             (Some((face, epoch)), _) => format!("acting: {}, epoch {epoch}, identity {}", face.name, face.identity),
-            (None, Some(holder)) => format!("acting: not this process; {lease} is held by {holder}"),
+            (None, Some(holder)) => match self.faces.iter().find(|face| face.identity.as_str() == holder) {
+                Some(face) => format!("acting: nobody just now; {lease} is held by {}", face.name),
+                None => format!("acting: not this process; {lease} is held by {holder}"),
+            },
             (None, None) => format!("acting: nobody as far as seen from here; {lease} has no holder"),
         }
     }
