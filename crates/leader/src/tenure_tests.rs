@@ -1,1 +1,125 @@
+//! Tests of `tenure.rs`: what each answer means for a term.
+
 use super::*;
+use crate::identity::Identity;
+use crate::rules::Rules;
+use crate::timings::Timings;
+use serde_json::json;
+
+fn at(seconds: f64) -> GateInstant {
+    GateInstant::from_nanos(1_000) + Duration::from_secs_f64(seconds)
+}
+
+fn me() -> Identity {
+    Identity::from_parts("me", 1, 1).unwrap()
+}
+
+fn lease(uid: &str, version: u64, holder: &str) -> Lease {
+    let object = json!({"metadata": {"uid": uid, "resourceVersion": version.to_string(), "labels": {"v": version.to_string()}},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": 3}});
+    Lease::parse(object).unwrap()
+}
+
+fn mine(version: u64) -> Lease {
+    lease("u", version, me().as_str())
+}
+
+fn tenure() -> Tenure {
+    let fixed = Standpoint {
+        namespace: "ns".to_owned(),
+        name: "n".to_owned(),
+        identity: me(),
+        timings: Timings::default(),
+        first_install: false,
+        rules: Rules::default(),
+    };
+    Tenure::new(fixed, mine(10), at(0.0))
+}
+
+fn renews(tenure: &Tenure, now: f64) -> Value {
+    match tenure.decide(at(now), Timestamp::UNIX_EPOCH) {
+        Duty::Renew(object) => object,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Goal: H1, a success counts from its sending, and the next renewal is due one period after it. Method: a slow answer.
+#[test]
+fn renewals_count_from_their_sending() {
+    let mut tenure = tenure();
+    assert_eq!(tenure.epoch(), Epoch::new(10));
+    assert_eq!(tenure.decide(at(1.0), Timestamp::UNIX_EPOCH), Duty::Wait(at(2.0)));
+    assert_eq!(renews(&tenure, 2.0)["metadata"]["resourceVersion"], "10");
+    assert_eq!(tenure.on_renewed(Ok(mine(11)), at(2.0), at(3.5)), Verdict::Renewed(at(2.0)));
+    assert_eq!(tenure.decide(at(3.5), Timestamp::UNIX_EPOCH), Duty::Wait(at(4.0)));
+    // Slower than a period: at once, but not before the answer.
+    assert_eq!(tenure.on_renewed(Ok(mine(12)), at(4.0), at(6.9)), Verdict::Renewed(at(4.0)));
+    assert_eq!(renews(&tenure, 6.9)["metadata"]["resourceVersion"], "12");
+    assert_eq!(tenure.epoch(), Epoch::new(10));
+}
+
+/// Goal: H2 and H1 for every other answer. Method: a table of answers to a renewal and to a re-read.
+#[test]
+fn what_ends_a_term() {
+    let cases: [(Result<Lease, LockError>, Verdict); 8] = [
+        (Ok(lease("u", 11, "other")), Verdict::Lost(Loss::Overwritten("other".to_owned()))),
+        (Ok(lease("u", 11, "")), Verdict::Lost(Loss::Overwritten(String::new()))),
+        (Ok(lease("w", 11, me().as_str())), Verdict::Lost(Loss::Recreated)),
+        (Err(LockError::Missing), Verdict::Lost(Loss::Deleted)),
+        (Err(LockError::unknown("?")), Verdict::Open),
+        (Err(LockError::Refused { code: 403, message: String::new(), retry_after: None }), Verdict::Open),
+        (Err(LockError::Refused { code: 429, message: String::new(), retry_after: None }), Verdict::Open),
+        (Err(LockError::Conflict), Verdict::Open),
+    ];
+    for (answer, verdict) in cases {
+        assert_eq!(tenure().on_renewed(answer.clone(), at(2.0), at(2.1)), verdict, "renewal: {answer:?}");
+        assert_eq!(tenure().on_read(answer.clone(), at(2.1)), verdict, "read: {answer:?}");
+    }
+    // A success without a new version has shown others nothing.
+    assert_eq!(tenure().on_renewed(Ok(mine(10)), at(2.0), at(2.1)), Verdict::Open);
+}
+
+/// Goal: a conflict is looked at once at once, its edit is preserved, and a storm of edits isn't answered by a storm.
+/// Method: conflicts in a row.
+#[test]
+fn a_conflict_is_read_and_renewed_on_top() {
+    let mut tenure = tenure();
+    tenure.on_renewed(Err(LockError::Conflict), at(2.0), at(2.1));
+    assert_eq!(tenure.decide(at(2.1), Timestamp::UNIX_EPOCH), Duty::Read);
+    assert_eq!(tenure.on_read(Ok(mine(15)), at(2.2)), Verdict::Open);
+    let body = renews(&tenure, 2.2);
+    assert_eq!(body["metadata"]["resourceVersion"], "15");
+    assert_eq!(body["metadata"]["labels"]["v"], "15");
+    tenure.on_renewed(Err(LockError::Conflict), at(2.2), at(2.3));
+    assert_eq!(tenure.decide(at(2.3), Timestamp::UNIX_EPOCH), Duty::Wait(at(2.8)));
+    assert_eq!(tenure.decide(at(2.8), Timestamp::UNIX_EPOCH), Duty::Read);
+    // A failed read is repeated as a read.
+    assert_eq!(tenure.on_read(Err(LockError::unknown("?")), at(3.0)), Verdict::Open);
+    assert_eq!(tenure.decide(at(3.5), Timestamp::UNIX_EPOCH), Duty::Read);
+}
+
+/// Goal: errors are retried soon but not at once, and a server's wish is bounded by the retry period. Method: a table.
+#[test]
+fn errors_leave_time_for_another_try() {
+    let wish = |seconds| LockError::Unknown { message: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
+    for (error, pause) in [(LockError::unknown("?"), 0.5), (wish(0), 0.5), (wish(1), 1.0), (wish(9_999), 2.0)] {
+        let mut tenure = tenure();
+        tenure.on_renewed(Err(error.clone()), at(2.0), at(5.0));
+        assert_eq!(tenure.decide(at(5.0), Timestamp::UNIX_EPOCH), Duty::Wait(at(5.0 + pause)), "{error:?}");
+        // Of the same version: if the lost one was committed, this is a conflict, and nothing is overwritten.
+        assert_eq!(renews(&tenure, 5.0 + pause)["metadata"]["resourceVersion"], "10");
+    }
+}
+
+/// Goal: a release is a compare-and-swap on the own last version, with the marker of this term. Method: look at the body.
+#[test]
+fn release_is_of_the_own_last_version() {
+    let mut tenure = tenure();
+    tenure.on_renewed(Ok(mine(11)), at(2.0), at(2.1));
+    let body = tenure.release(Timestamp::UNIX_EPOCH);
+    assert_eq!(body["metadata"]["resourceVersion"], "11");
+    assert_eq!(body["metadata"]["uid"], "u");
+    assert_eq!(body["spec"]["holderIdentity"], "");
+    assert_eq!(body["spec"]["leaseTransitions"], 3);
+    assert_eq!(body["metadata"]["annotations"]["watchkeeper.dev/released"], format!("{} 10", me()));
+}
