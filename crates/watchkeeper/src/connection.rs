@@ -25,9 +25,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube_client::client::{Body, ConfigExt as _};
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
-use kube_client::{Client, Config};
+use kube_client::{Client, Config, Resource};
+use serde::de::DeserializeOwned;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
+
+use watchkeeper_informer::{Cached, Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
 
 use crate::BoxError;
 
@@ -132,6 +135,29 @@ impl Connection {
     /// Credentials or certificates that can't be used.
     pub fn client(&self) -> Result<Client, ConnectionError> {
         self.layered(tower::layer::util::Identity::new())
+    }
+
+    /// An informer of all objects of a kind, in all namespaces, with default settings and a connection of its own.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub fn informer<K>(&self) -> Result<SharedInformer<K>, ConnectionError>
+    where
+        K: Cached + DeserializeOwned + Resource<DynamicType = ()>,
+    {
+        self.informer_in(Scope::all::<K>())
+    }
+
+    /// An informer of the objects in `scope` (a namespace, a selector), otherwise as [`informer`](Self::informer).
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub fn informer_in<K: Cached + DeserializeOwned>(
+        &self,
+        scope: Scope,
+    ) -> Result<SharedInformer<K>, ConnectionError> {
+        let list_watch = KubeListWatch::new(self.client()?, scope, Deadlines::default());
+        Ok(SharedInformer::new(Arc::new(list_watch), InformerConfig::default()))
     }
 
     /// As [`client`](Self::client), with `layer` directly above the connection.

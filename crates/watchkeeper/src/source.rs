@@ -19,8 +19,8 @@ where
     K: Resource<DynamicType = ()>,
     C: Cached + Resource,
 {
-    let mut keys: Vec<ObjectKey> = event
-        .old_and_new()
+    let old = if let Event::Updated { old, .. } = event { Some(old) } else { None };
+    let mut keys: Vec<ObjectKey> = [old, Some(event.object())]
         .into_iter()
         .flatten()
         .filter_map(|object| {
