@@ -165,16 +165,20 @@ pub fn next_step(trouble: &Trouble, phase: Phase) -> Step {
     Step { next, wait }
 }
 
-fn streaming_list(trouble: &Trouble, any_event: bool, missed_before: bool) -> (Next, bool) {
-    let misses_bookmark = match trouble {
-        Trouble::Failed(RequestError::Refused(refusal)) if refusal.is_unsupported() => {
-            return (Next::PagedListForGood, false);
-        }
+/// The stream was open and neither refused nor broken, but the bookmark that ends a streaming list did not come.
+pub(crate) fn misses_bookmark(trouble: &Trouble) -> bool {
+    match trouble {
         Trouble::Failed(RequestError::TimedOut { waited_for, .. }) => *waited_for != Awaited::Answer,
         Trouble::Ended => true,
         _ => false,
-    };
-    match (misses_bookmark, any_event) {
+    }
+}
+
+fn streaming_list(trouble: &Trouble, any_event: bool, missed_before: bool) -> (Next, bool) {
+    if matches!(trouble, Trouble::Failed(RequestError::Refused(refusal)) if refusal.is_unsupported()) {
+        return (Next::PagedListForGood, false);
+    }
+    match (misses_bookmark(trouble), any_event) {
         (true, true) => (Next::PagedListForGood, false),
         // A server whose cache is not ready ends the stream at once and cleanly: that says nothing about its abilities.
         (true, false) if missed_before => (Next::PagedListForGood, true),

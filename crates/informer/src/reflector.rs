@@ -34,7 +34,8 @@ use crate::decode::{Decoder, Identity, Undecodable, identity};
 use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
 use crate::list_watch::ListWatch;
 use crate::object::Cached;
-use crate::recovery::{Next, Phase, Step, Trouble, Wait, next_step};
+use crate::recovery::{Next, Phase, Step, Trouble, Wait, misses_bookmark, next_step};
+use crate::request_error::RequestError;
 use crate::version::ResourceVersion;
 
 use status::Shared;
@@ -152,10 +153,9 @@ impl<K: Cached> Run<K> {
     /// Lets recovery decide, notes it where it can be seen, and waits as it says.
     async fn recover(&mut self, trouble: &Trouble, phase: Phase) -> Next {
         let Step { next, wait } = next_step(trouble, phase);
-        if let Phase::StreamingList { any_event, .. } = phase {
-            self.missed_bookmark |= !any_event && matches!(trouble, Trouble::Ended | Trouble::Failed(_));
-        }
-        self.malformed_before = matches!(trouble, Trouble::Failed(crate::request_error::RequestError::Malformed(_)));
+        // A second stream without its bookmark is a verdict on the server; a second refused connection is not.
+        self.missed_bookmark |= matches!(phase, Phase::StreamingList { .. }) && misses_bookmark(trouble);
+        self.malformed_before = matches!(trouble, Trouble::Failed(RequestError::Malformed(_)));
         if next == Next::PagedListForGood && std::mem::replace(&mut self.streaming, false) {
             let reason = describe(trouble).1;
             tracing::info!(reflector = self.given.config.name, %reason, "paged lists from now on: no streaming list here");
@@ -253,6 +253,7 @@ impl<K: Cached> Run<K> {
         tracing::debug!(reflector = self.given.config.name, items = items.len(), %version, "listed");
         self.given.fifo.replace(Replacement { items, version: version.clone() });
         self.missed_bookmark = false;
+        self.malformed_before = false;
         {
             let mut status = self.given.shared.status.lock();
             status.counts.replacements += 1;

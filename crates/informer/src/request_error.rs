@@ -136,7 +136,7 @@ impl Refusal {
             || self.message.contains(TEXT)
     }
 
-    /// Refuses the streaming list as such, not this attempt of it: 400, 405 or 422.
+    /// Refuses the streaming list as such, not this attempt of it: 400, 405, 415 or 422.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.code, 400 | 405 | 415 | 422)
     }

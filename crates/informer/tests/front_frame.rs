@@ -1,4 +1,5 @@
 //! The splitters against serde_json on the whole body, with chunk boundaries anywhere.
+#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! Reflector and list-watch against the embedded API server, in process, and against an answer made by hand.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::convert::Infallible;
 use std::sync::Arc;
