@@ -273,9 +273,11 @@ impl Watcher {
             // Nothing of this batch was for us, but there is more: look again without waiting.
             self.changed.mark_changed();
         }
-        // A watch from a version not reached yet stays silent until then, bookmarks included.
-        if chunk.is_empty() && self.bookmarks && now >= self.next_bookmark && self.position <= present {
-            chunk = bookmark(self.kind, self.position, false);
+        if chunk.is_empty() && self.bookmarks && now >= self.next_bookmark {
+            // A watch from a version not reached yet stays silent until then, but its timer goes on.
+            if self.position <= present {
+                chunk = bookmark(self.kind, self.position, false);
+            }
             self.schedule_bookmark(now);
         }
         Ok((!chunk.is_empty()).then_some(chunk))
