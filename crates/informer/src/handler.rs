@@ -188,7 +188,7 @@ impl<K: Cached> Newcomer<K> {
                 Some(event) => {
                     subscription.call(&mut handler, event);
                     calls = calls.wrapping_add(1);
-                    if calls % CALLS_BETWEEN_YIELDS == 0 {
+                    if calls.is_multiple_of(CALLS_BETWEEN_YIELDS) {
                         tokio::task::yield_now().await;
                     }
                 }

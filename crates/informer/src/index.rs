@@ -66,12 +66,14 @@ impl<K: Cached, V: IndexValue> Index<K, V> {
 /// The keys under one value; copied on write only while a reader walks them.
 type Keys = HashSet<ObjectKey, RandomState>;
 
+type Shard<V> = RwLock<HashMap<V, Arc<Keys>, RandomState>>;
+
 /// The postings of one index in one root of the store.
 pub(crate) struct Postings<K, V> {
     values: Values<K, V>,
     hasher: RandomState,
     /// Sharded by value, so that one look-up visits one shard.
-    shards: Box<[RwLock<HashMap<V, Arc<Keys>, RandomState>>]>,
+    shards: Box<[Shard<V>]>,
 }
 
 impl<K, V: IndexValue> Postings<K, V> {
@@ -110,7 +112,7 @@ impl<K, V: IndexValue> Postings<K, V> {
         }
     }
 
-    fn shard(&self, value: &V) -> &RwLock<HashMap<V, Arc<Keys>, RandomState>> {
+    fn shard(&self, value: &V) -> &Shard<V> {
         &self.shards[shard_of(self.hasher.hash_one(value), SHARDS)]
     }
 }

@@ -10,13 +10,13 @@ use watchkeeper_informer::delta_fifo::Delta;
 use crate::thing::{Thing, thing};
 
 #[derive(Default)]
-pub struct Server {
+pub(crate) struct Server {
     pub live: BTreeMap<u8, (u64, Arc<Thing>)>,
     pub revision: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Step {
+pub(crate) enum Step {
     /// Create or change this name.
     Write(u8),
     /// Delete it, if it lives.
@@ -33,7 +33,7 @@ pub enum Step {
     Consume,
 }
 
-pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let name = 0u8..5;
     let step = prop_oneof![
         6 => name.clone().prop_map(Step::Write),
@@ -48,11 +48,11 @@ pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
 }
 
 impl Server {
-    pub fn version(&self) -> ResourceVersion {
+    pub(crate) fn version(&self) -> ResourceVersion {
         ResourceVersion::new(&self.revision.to_string())
     }
 
-    pub fn write(&mut self, name: u8) -> Delta<Thing> {
+    pub(crate) fn write(&mut self, name: u8) -> Delta<Thing> {
         self.revision += 1;
         let life = self.live.get(&name).map_or(self.revision, |(life, _)| *life);
         let object = thing(name, life, self.revision);
@@ -60,7 +60,7 @@ impl Server {
         Delta::Applied(object)
     }
 
-    pub fn delete(&mut self, name: u8) -> Option<Delta<Thing>> {
+    pub(crate) fn delete(&mut self, name: u8) -> Option<Delta<Thing>> {
         let (life, _) = self.live.remove(&name)?;
         self.revision += 1;
         Some(Delta::Deleted(thing(name, life, self.revision)))

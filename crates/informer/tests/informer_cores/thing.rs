@@ -5,7 +5,7 @@ use std::sync::Arc;
 use watchkeeper_informer::{Cached, ObjectKey};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Thing {
+pub(crate) struct Thing {
     pub namespace: String,
     pub name: String,
     pub uid: String,
@@ -29,7 +29,7 @@ impl Cached for Thing {
 }
 
 /// Name `name` in one of two namespaces, in its life number `life`, at `version`.
-pub fn thing(name: u8, life: u64, version: u64) -> Arc<Thing> {
+pub(crate) fn thing(name: u8, life: u64, version: u64) -> Arc<Thing> {
     Arc::new(Thing {
         namespace: format!("ns{}", name % 2),
         name: format!("n{name}"),
@@ -39,10 +39,10 @@ pub fn thing(name: u8, life: u64, version: u64) -> Arc<Thing> {
     })
 }
 
-pub fn key(thing: &Thing) -> ObjectKey {
+pub(crate) fn key(thing: &Thing) -> ObjectKey {
     ObjectKey::of(thing)
 }
 
-pub fn version(thing: &Thing) -> u64 {
+pub(crate) fn version(thing: &Thing) -> u64 {
     thing.version.parse().expect("test versions are numbers")
 }
