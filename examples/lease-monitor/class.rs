@@ -83,17 +83,26 @@ mod tests {
     fn the_first_match_wins() {
         let time = "2026-01-01T00:00:00.000000Z";
         let table = [
-            (json!({"namespace": "kube-system", "name": "x", "labels": {API_SERVER_LABEL: "kube-apiserver"}}),
-             json!({"renewTime": time, "strategy": "OldestEmulationVersion"}), Class::ApiServer),
+            (
+                json!({"namespace": "kube-system", "name": "x", "labels": {API_SERVER_LABEL: "kube-apiserver"}}),
+                json!({"renewTime": time, "strategy": "OldestEmulationVersion"}),
+                Class::ApiServer,
+            ),
             (json!({"namespace": NODE_LEASES, "name": "node-a"}), json!({"holderIdentity": "node-a"}), Class::Node),
             (json!({"namespace": "a", "name": "b"}), json!({"strategy": "OldestEmulationVersion"}), Class::Coordinated),
             (json!({"namespace": "kube-system", "name": "kube-scheduler"}), json!({}), Class::Core),
             (json!({"namespace": "a", "name": "kube-scheduler"}), json!({}), Class::Inert),
             (json!({"namespace": "a", "name": "b"}), json!({"renewTime": time}), Class::Heartbeat),
-            (json!({"namespace": "a", "name": "b"}),
-             json!({"renewTime": time, "acquireTime": time, "holderIdentity": "b"}), Class::Heartbeat),
-            (json!({"namespace": "a", "name": "b"}),
-             json!({"renewTime": time, "acquireTime": time, "holderIdentity": "b-1_x"}), Class::Election),
+            (
+                json!({"namespace": "a", "name": "b"}),
+                json!({"renewTime": time, "acquireTime": time, "holderIdentity": "b"}),
+                Class::Heartbeat,
+            ),
+            (
+                json!({"namespace": "a", "name": "b"}),
+                json!({"renewTime": time, "acquireTime": time, "holderIdentity": "b-1_x"}),
+                Class::Election,
+            ),
         ];
         for (metadata, spec, class) in table {
             let lease = json!({"metadata": metadata, "spec": spec});

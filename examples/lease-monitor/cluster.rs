@@ -35,21 +35,23 @@ const NODES: [(&str, Script); 6] = [
 ];
 
 const API_SERVERS: [(&str, &str, Script); 2] = [
-    ("apiserver-k3vq7zt2mw5xbn4rjydh6pfsae", "cp-1", Script(&[(FOR_EVER, Hold("apiserver-k3vq7zt2mw5xbn4rjydh6pfsae_1"))])),
-    ("apiserver-ybd5hw2nq7kmzx4tvjrc3gfeus", "cp-2", Script(&[(FOR_EVER, Hold("apiserver-ybd5hw2nq7kmzx4tvjrc3gfeus_1"))])),
+    (
+        "apiserver-k3vq7zt2mw5xbn4rjydh6pfsae",
+        "cp-1",
+        Script(&[(FOR_EVER, Hold("apiserver-k3vq7zt2mw5xbn4rjydh6pfsae_1"))]),
+    ),
+    (
+        "apiserver-ybd5hw2nq7kmzx4tvjrc3gfeus",
+        "cp-2",
+        Script(&[(FOR_EVER, Hold("apiserver-ybd5hw2nq7kmzx4tvjrc3gfeus_1"))]),
+    ),
 ];
 
 /// Crashes after 6 s; the other one waits for the lease (6 s) to run out, and takes it.
-const CRASHES: Script =
-    Script(&[(6, Hold("payments-x7k2m")), (8, Nothing), (6, Hold("payments-q9d4t")), (8, Nothing)]);
+const CRASHES: Script = Script(&[(6, Hold("payments-x7k2m")), (8, Nothing), (6, Hold("payments-q9d4t")), (8, Nothing)]);
 
 /// Releases when it is updated; the next one comes up some seconds later.
-const RELEASES: Script = Script(&[
-    (6, Hold("search-5f6b9")),
-    (4, Release),
-    (6, Hold("search-8c2n1")),
-    (4, Release),
-]);
+const RELEASES: Script = Script(&[(6, Hold("search-5f6b9")), (4, Release), (6, Hold("search-8c2n1")), (4, Release)]);
 
 /// One line about what is played, for people.
 pub(crate) const SUMMARY: &str = "5 nodes that renew (node-e hangs now and then) and one that has stopped, 2 API servers,\n  \
@@ -74,11 +76,8 @@ pub(crate) async fn play(client: Client, clock: SharedClock, shutdown: Cancellat
             uid,
             ..OwnerReference::default()
         };
-        let metadata = ObjectMeta {
-            namespace: Some(NODE_LEASES.to_owned()),
-            owner_references: Some(vec![owner]),
-            ..named(name)
-        };
+        let metadata =
+            ObjectMeta { namespace: Some(NODE_LEASES.to_owned()), owner_references: Some(vec![owner]), ..named(name) };
         actors.push(Actor { metadata, seconds: 8, period: Duration::from_secs(2), elects: false, script });
     }
     let mut tasks = JoinSet::new();

@@ -71,9 +71,15 @@ mod tests {
 
     #[test]
     fn go_spellings_are_read() {
-        for (text, millis) in
-            [("15s", 15_000), ("1m30s", 90_000), ("500ms", 500), ("1.5h", 5_400_000), ("0", 0), ("0s", 0), (" 2s ", 2_000)]
-        {
+        for (text, millis) in [
+            ("15s", 15_000),
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("1.5h", 5_400_000),
+            ("0", 0),
+            ("0s", 0),
+            (" 2s ", 2_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }

@@ -39,10 +39,8 @@ impl Health {
     pub(crate) fn look(&mut self) -> Vec<String> {
         let leases = trouble(&self.leases);
         self.cut_off = leases.is_some();
-        let lines = [
-            self.said.change("leases.coordination.k8s.io", leases),
-            self.said.change("nodes", trouble(&self.nodes)),
-        ];
+        let lines =
+            [self.said.change("leases.coordination.k8s.io", leases), self.said.change("nodes", trouble(&self.nodes))];
         lines.into_iter().flatten().map(|line| format!("watch: {}: {line}", self.name)).collect()
     }
 
@@ -81,8 +79,8 @@ impl Said {
 }
 
 fn trouble<K: watchkeeper::informer::Cached>(handle: &InformerHandle<K>) -> Option<Trouble> {
-    let error = handle.sync_status().reflector.last_error?;
-    Some(Trouble { class: error.class.to_string(), message: error.message })
+    let failing = handle.sync_status().reflector.failing?;
+    Some(Trouble { class: failing.class.to_owned(), message: failing.message })
 }
 
 #[cfg(test)]
@@ -98,7 +96,9 @@ mod tests {
         assert!(first.contains("cannot watch nodes: refused"));
         assert_eq!(said.change("nodes", trouble("unreachable", "refused, try 2")), None);
         let second = said.change("nodes", trouble("forbidden", "no")).expect("a change");
-        assert!(second.contains("not allowed to list and watch nodes") && second.contains(r#"verbs: ["list", "watch"]"#));
+        assert!(
+            second.contains("not allowed to list and watch nodes") && second.contains(r#"verbs: ["list", "watch"]"#)
+        );
         assert!(said.change("nodes", None).is_some_and(|line| line.contains("again")));
         assert_eq!(said.change("nodes", None), None);
     }

@@ -121,7 +121,8 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = (u64, Step)> {
-    let kind = prop_oneof![Just(Step::Renew), Just(Step::Take), Just(Step::Release), Just(Step::Label), Just(Step::Look)];
+    let kind =
+        prop_oneof![Just(Step::Renew), Just(Step::Take), Just(Step::Release), Just(Step::Label), Just(Step::Look)];
     (0u64..7, kind)
 }
 

@@ -96,8 +96,7 @@ impl Report {
                     epoch,
                 });
                 let time = self.clock.wall().to_string();
-                let document =
-                    Document { time, acting, lease_holder: holder, changes_per_second: rate, view: &view };
+                let document = Document { time, acting, lease_holder: holder, changes_per_second: rate, view: &view };
                 if let Ok(text) = serde_json::to_string(&document) {
                     self.voice.print(&format!("{text}\n"));
                 }

@@ -7,8 +7,7 @@ use crate::duration::brief;
 use crate::judge::State;
 use crate::view::{Row, View};
 
-const HEAD: [&str; 8] =
-    ["NAMESPACE", "NAME", "CLASS", "STATE", "HOLDER", "LAST-CHANGE", "EXPIRES-IN", "TRANSITIONS"];
+const HEAD: [&str; 8] = ["NAMESPACE", "NAME", "CLASS", "STATE", "HOLDER", "LAST-CHANGE", "EXPIRES-IN", "TRANSITIONS"];
 
 /// Longer names are cut in the middle of a table; `-o json` has them whole.
 const WIDEST: usize = 40;

@@ -73,7 +73,9 @@ impl Desk<'_> {
             Ok(_) => {
                 let Story { namespace, lease, reason, note, .. } = story;
                 let by = &self.teller.replica;
-                self.teller.voice.say(&format!("event: {reason} on {namespace}/{lease}: {note} [{by}, epoch {}]", self.epoch));
+                self.teller
+                    .voice
+                    .say(&format!("event: {reason} on {namespace}/{lease}: {note} [{by}, epoch {}]", self.epoch));
                 self.done(story);
                 Ok(())
             }
@@ -90,11 +92,8 @@ impl Desk<'_> {
     }
 
     async fn renew(&self, story: &Story, reason: Reason) -> Result<(), Failure> {
-        let Some(event) = self
-            .events
-            .get_opt(&story.name)
-            .await
-            .map_err(|error| failure(error, "get", &story.namespace))?
+        let Some(event) =
+            self.events.get_opt(&story.name).await.map_err(|error| failure(error, "get", &story.namespace))?
         else {
             // Events live for an hour, or were deleted: told anew, at the next try.
             self.teller.board.untold(self.key, story);

@@ -56,7 +56,8 @@ fn an_unusable_kubeconfig_is_named() {
 fn list_gives_up_on_an_unreachable_server_and_run_keeps_trying() {
     let folder = tempfile::tempdir().expect("a folder");
     // Bound and dropped: nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let config = kubeconfig(folder.path(), port);
     let ended = monitor(&["list", "--kubeconfig", &config]).end();
     assert_eq!(ended.code, Some(1));
@@ -107,7 +108,12 @@ fn absurd_leases_are_findings_not_failures() {
         let items = if path.contains("leases") { items.as_str() } else { "" };
         let kind = if path.contains("leases") { "coordination.k8s.io/v1" } else { "v1" };
         let list = if path.contains("leases") { "LeaseList" } else { "NodeList" };
-        (200, format!(r#"{{"apiVersion":"{kind}","kind":"{list}","metadata":{{"resourceVersion":"5"}},"items":[{items}]}}"#))
+        (
+            200,
+            format!(
+                r#"{{"apiVersion":"{kind}","kind":"{list}","metadata":{{"resourceVersion":"5"}},"items":[{items}]}}"#
+            ),
+        )
     });
     let folder = tempfile::tempdir().expect("a folder");
     let config = kubeconfig(folder.path(), server.port);
@@ -132,7 +138,8 @@ fn the_embedded_run_shows_every_state_and_one_acting_replica() {
     let ended = monitor(&["--embedded", "--for", "16s", "--table-every", "1s", "--trace-file", trace]).end();
     let out = &ended.stdout;
     assert_eq!(ended.code, Some(0), "{out}\n{}", ended.stderr);
-    for word in [" fresh ", " late ", " stale ", " vacant ", "event: LeaseStale", "event: LeaseVacant", "ended cleanly"] {
+    for word in [" fresh ", " late ", " stale ", " vacant ", "event: LeaseStale", "event: LeaseVacant", "ended cleanly"]
+    {
         assert!(out.contains(word), "{word:?} is missing:\n{out}");
     }
     let mut acting = 0;
@@ -149,7 +156,9 @@ fn the_embedded_run_shows_every_state_and_one_acting_replica() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a JSON line"))
         .map(|line| line["what"].as_str().unwrap_or_default().to_owned())
         .collect();
-    for what in ["term-begin", "gate-open", "gate", "write-begin", "write-end", "worker-start", "worker-end", "gate-close"] {
+    for what in
+        ["term-begin", "gate-open", "gate", "write-begin", "write-end", "worker-start", "worker-end", "gate-close"]
+    {
         assert!(whats.contains(what), "{what} is missing in {whats:?}");
     }
 }
