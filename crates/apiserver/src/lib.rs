@@ -1,4 +1,60 @@
-//! An embedded Kubernetes API server, exact where informers and electors look.
+//! An embedded Kubernetes API server, thin, and exact where informers and electors look.
+//!
+//! Comes in: HTTP requests, from a socket or straight from a client in the same process. Goes out: what a Kubernetes API
+//! server answers, watches as streams included. It never keeps anything on disk, never authenticates anyone, and runs
+//! nothing in the background: it is a function of requests over one revisioned log.
+//!
+//! ```
+//! use k8s_openapi::api::coordination::v1::Lease;
+//! use kube_client::api::{ListParams, PostParams};
+//! use kube_client::core::ObjectMeta;
+//! use kube_client::{Api, Client};
+//! use watchkeeper_apiserver::{ApiServer, Config};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), kube_client::Error> {
+//! let server = ApiServer::new(Config { seed: 7, ..Config::default() });
+//! let alice = Client::new(server.service("alice"), "default");
+//! let leases: Api<Lease> = Api::default_namespaced(alice);
+//! let metadata = ObjectMeta { name: Some("a".into()), ..ObjectMeta::default() };
+//! leases.create(&PostParams::default(), &Lease { metadata, ..Lease::default() }).await?;
+//! assert_eq!(leases.list(&ListParams::default()).await?.items.len(), 1);
+//! assert_eq!(server.writes()[0].identity, "alice");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is served
+//!
+//! Lease (coordination.k8s.io/v1), Event (events.k8s.io/v1), Node, Pod, ConfigMap and Namespace (v1), each a row of a table:
+//! get, list, watch, create, update, merge and JSON patch, delete, and `/status` where upstream has it.
+//!
+//! * One counter for all resources; every write takes the next version, a write that changes nothing takes none, a deletion
+//!   has a version of its own. History is bounded by count a kind; [`ApiServer::compact`] cuts it on demand.
+//! * Lists at the present, at least at a version, or exactly at one; pages whose tokens keep the first page's version, and
+//!   can be exchanged when it has been compacted; label and field selectors.
+//! * Watches from a version, from now, or with initial events and their end mark; bookmarks each minute and two seconds
+//!   before the timeout; what enters or leaves a selector is added or deleted; a compacted version is an ERROR event 410;
+//!   a watcher more than [`Config::watch_lag`] changes behind is ended. An event is encoded once, when it is written.
+//! * Preconditions on version and uid, finalizers, generated names, validation of names, labels, Leases and Events, dry run,
+//!   `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes, reasons and texts.
+//! * `/version`, health, and plain discovery.
+//!
+//! # What is not, and what differs
+//!
+//! * Objects are kept as JSON without a schema: unknown fields stay, defaults are not filled in (a Pod without a
+//!   `restartPolicy` has none, though a selector finds it as `Always`), and of Pod, Node and ConfigMap only the metadata is
+//!   checked. `managedFields` are stored as they are sent. Of Leases, `strategy` and `preferredHolder` are not checked;
+//!   Events may be updated freely.
+//! * No server-side apply, no strategic merge patch (415), no delete of collections (405), no YAML or protobuf (415, 406),
+//!   no Table and no PartialObjectMetadata (406), no gzip, no OpenAPI, no core/v1 Events, no custom resources, no
+//!   `fieldValidation` and no warnings, no owner references, no propagation policies.
+//! * A Pod is deleted at once, without grace and in one event; a namespace takes its content along within the same request;
+//!   `kube-node-lease` can be deleted, as upstream.
+//! * There is one replica whose cache never lags: a list at `0` is as new as any other.
+//! * No authorisation, no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
+//! * A request that was waiting in a socket counts its `timeout=` from when the server reads it, as upstream does.
+
 #![forbid(unsafe_code)]
 
 pub mod audit;

@@ -143,9 +143,10 @@ pub(crate) fn event(event: &Map<String, Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let namespace = text(event, &["metadata", "namespace"]).unwrap_or_default();
     let regarding = text(event, &["regarding", "namespace"]).unwrap_or_default();
-    if regarding.is_empty() && namespace != "default" && namespace != "kube-system" {
-        causes.push(Cause::invalid("regarding.namespace", regarding, "does not match event.namespace"));
-    } else if !regarding.is_empty() && regarding != namespace {
+    // An event about something cluster-scoped lives in one of two namespaces, all others beside what they are about.
+    let fits =
+        if regarding.is_empty() { matches!(namespace, "default" | "kube-system") } else { regarding == namespace };
+    if !fits {
         causes.push(Cause::invalid("regarding.namespace", regarding, "does not match event.namespace"));
     }
     let controller = text(event, &["reportingController"]).unwrap_or_default();
