@@ -16,15 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::candidacy::{Candidacy, End, Ending, Seats, Standing};
 use crate::clock::{GateClock, GateInstant, TICK, sleep_until};
+use crate::config::{ConfigError, ElectorConfig};
 use crate::election::{Candidate, Standpoint, Step};
 use crate::gate::{CloseReason, Term};
-use crate::identity::Identity;
-use crate::kube_lock::is_name;
 use crate::lock::{LeaseLock, LockError};
 use crate::record::Lease;
 use crate::rules::Rules;
 use crate::tenure::{Duty, Tenure, Verdict};
-use crate::timings::{Timings, TimingsError};
 use crate::trace::activity;
 
 /// How long the elector goes on renewing for a standing that isn't ended after a shutdown was asked for. Longer than any
@@ -33,60 +31,6 @@ pub const LONGEST_FAREWELL: Duration = Duration::from_secs(300);
 
 /// How often a release is tried. Each try is the same compare-and-swap, so that one is enough and more do no harm.
 const RELEASE_TRIES: u32 = 3;
-
-/// What an elector is to do.
-#[derive(Clone, Debug)]
-pub struct ElectorConfig {
-    /// Namespace of the Lease.
-    pub lease_namespace: String,
-    /// Name of the Lease. It needn't exist.
-    pub lease_name: String,
-    /// This candidate, in this incarnation.
-    pub identity: Identity,
-    /// The timings, which all candidates should share.
-    pub timings: Timings,
-    /// Declares that nobody can hold the Lease if the first look shows that it is missing, so that the first term can
-    /// begin at once. Otherwise a missing Lease is waited out, since it may have been deleted under its holder.
-    pub first_install: bool,
-    /// Seed of the jitter. Different for each candidate.
-    pub seed: u64,
-}
-
-/// Why an elector can't be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The timings can't work.
-    #[error("the election timings can't work: {0}")]
-    Timings(#[from] TimingsError),
-    /// Not a name that a Lease or a namespace can have.
-    #[error("{what} {text:?} isn't a Kubernetes name: use lower-case letters, digits, '-' and '.', at most 253 bytes")]
-    Name {
-        /// Namespace or name.
-        what: &'static str,
-        /// What was given.
-        text: String,
-    },
-    /// The operating system gave no thread.
-    #[error("can't start the elector's thread: {0}")]
-    Thread(#[source] std::io::Error),
-}
-
-impl ElectorConfig {
-    /// Whether an elector can work with this.
-    ///
-    /// # Errors
-    /// What is wrong, and what to do about it.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.timings.check()?;
-        for (what, text) in [("the Lease's namespace", &self.lease_namespace), ("the Lease's name", &self.lease_name)] {
-            if !is_name(text) {
-                return Err(ConfigError::Name { what, text: text.clone() });
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Stands in the election of one Lease, term after term.
 pub struct Elector {

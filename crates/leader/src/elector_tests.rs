@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::clock::VirtualClock;
+use crate::identity::Identity;
+use crate::timings::Timings;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Value, json};

@@ -304,7 +304,8 @@ impl Term {
 
 impl Gate {
     fn lapse(&self, state: &mut State, now: GateInstant) -> Option<Closed> {
-        if now >= state.deadline { self.close(state, now, CloseReason::TimeRanOut) } else { None }
+        // It closed when its time ran out, however late that is noticed.
+        if now >= state.deadline { self.close(state, state.deadline, CloseReason::TimeRanOut) } else { None }
     }
 
     fn close(&self, state: &mut State, at: GateInstant, reason: CloseReason) -> Option<Closed> {

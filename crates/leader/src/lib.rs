@@ -52,6 +52,7 @@
 
 mod candidacy;
 mod clock;
+mod config;
 mod election;
 mod elector;
 mod fence;
@@ -70,7 +71,8 @@ mod trace;
 
 pub use candidacy::{Candidacy, End, Standing};
 pub use clock::{BootClock, GateClock, GateInstant, VirtualClock};
-pub use elector::{ConfigError, Elector, ElectorConfig, LONGEST_FAREWELL};
+pub use config::{ConfigError, ElectorConfig};
+pub use elector::{Elector, LONGEST_FAREWELL};
 pub use fence::{Fence, FenceConfig, FenceLayer, FenceRefused, OutcomeUnknown, Refusal};
 pub use gate::{CloseReason, GateClosed, Loss, Remaining, Term};
 pub use identity::{Identity, IdentityError, LONGEST_READABLE};

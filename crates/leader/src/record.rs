@@ -87,13 +87,13 @@ pub enum RecordError {
 
 /// What a writer puts into a Lease.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     /// The writer's identity.
-    pub identity: &'a str,
+    pub(crate) identity: &'a str,
     /// L, in whole seconds.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// The wall clock, for people.
-    pub wall: Timestamp,
+    pub(crate) wall: Timestamp,
 }
 
 impl Lease {
@@ -166,7 +166,7 @@ impl Lease {
 
     /// The object that takes this Lease over for `claim`. A new holder counts a transition, as upstream does; acquireTime
     /// is the beginning of the term, and doesn't move with renewals.
-    pub fn taken_over(&self, claim: &Claim<'_>) -> Value {
+    pub(crate) fn taken_over(&self, claim: &Claim<'_>) -> Value {
         let same = self.holder() == claim.identity;
         let transitions = if same { self.transitions() } else { self.transitions().saturating_add(1) };
         let mut object = self.object.clone();
@@ -182,7 +182,7 @@ impl Lease {
     }
 
     /// The object that renews this Lease for `claim`, whose holder it is.
-    pub fn renewed(&self, claim: &Claim<'_>) -> Value {
+    pub(crate) fn renewed(&self, claim: &Claim<'_>) -> Value {
         let mut object = self.object.clone();
         hold(map(map_of(&mut object), "spec"), claim);
         object
@@ -190,7 +190,7 @@ impl Lease {
 
     /// The object that releases this Lease and leaves the marker. As upstream: blank holder, a duration of one second,
     /// acquireTime and transitions kept.
-    pub fn released(&self, identity: &str, epoch: Epoch, wall: Timestamp) -> Value {
+    pub(crate) fn released(&self, identity: &str, epoch: Epoch, wall: Timestamp) -> Value {
         let transitions = self.transitions();
         let mut object = self.object.clone();
         let root = map_of(&mut object);
@@ -215,7 +215,7 @@ impl Lease {
 }
 
 /// A new Lease that nobody holds, to be waited out for `duration` like a held one.
-pub fn vacant(namespace: &str, name: &str, duration: Duration) -> Value {
+pub(crate) fn vacant(namespace: &str, name: &str, duration: Duration) -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -225,7 +225,7 @@ pub fn vacant(namespace: &str, name: &str, duration: Duration) -> Value {
 }
 
 /// A new Lease held from the start.
-pub fn held(namespace: &str, name: &str, claim: &Claim<'_>) -> Value {
+pub(crate) fn held(namespace: &str, name: &str, claim: &Claim<'_>) -> Value {
     let mut object = vacant(namespace, name, claim.duration);
     let spec = map(map_of(&mut object), "spec");
     hold(spec, claim);

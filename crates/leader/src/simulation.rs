@@ -106,7 +106,7 @@ impl World {
             0 => Weather::calm(),
             1 => Weather { slow: 0.5, ..Weather::calm() },
             2 => Weather { lost: 0.15, refused: 0.1, ..Weather::calm() },
-            _ => Weather { slow: 0.3, lost: 0.1, refused: 0.05, ..Weather::calm() },
+            _ => Weather { slow: 0.3, lost: 0.1, refused: 0.05 },
         }
     }
 
@@ -114,7 +114,7 @@ impl World {
     fn misfortune(&mut self) {
         let victim = self.random.usize(..self.processes.len());
         let seconds = |random: &mut fastrand::Rng, most: f64| Duration::from_secs_f64(0.1 + random.f64() * most);
-        match self.random.u8(..13) {
+        match self.random.u8(..14) {
             0 | 1 => {
                 let (length, direction) = (seconds(&mut self.random, 30.0), self.random.u8(..3));
                 self.processes[victim].wire.cut(length, direction != 1, direction != 0);
@@ -137,6 +137,16 @@ impl World {
                 self.start(rate, weather);
             }
             7 => self.processes[victim].hand_over(),
+            // SIGTERM and a successor; or a kill in the middle of that.
+            13 => {
+                let leaving = self.processes.remove(victim);
+                leaving.stop();
+                if self.random.u8(..4) == 0 {
+                    leaving.crash();
+                }
+                let (rate, weather) = (self.any_rate(), self.any_weather());
+                self.start(rate, weather);
+            }
             8 => self.server.delete(),
             9 => self.server.edit(|lease| lease["metadata"]["labels"]["touched"] = "again".into()),
             10 => self.server.edit(|lease| lease["spec"]["holderIdentity"] = "".into()),

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::candidacy::{Candidacy, Seats};
 use crate::clock::GateClock;
-use crate::elector::{ConfigError, Elector, ElectorConfig};
+use crate::config::{ConfigError, ElectorConfig};
+use crate::elector::Elector;
 use crate::kube_lock::KubeLeaseLock;
 use crate::rules::Rules;
 

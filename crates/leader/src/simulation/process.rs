@@ -17,7 +17,8 @@ use super::checker::Checker;
 use super::server::Wire;
 use crate::candidacy::{Candidacy, End, Standing};
 use crate::clock::VirtualClock;
-use crate::elector::{Elector, ElectorConfig};
+use crate::config::ElectorConfig;
+use crate::elector::Elector;
 use crate::gate::CloseReason;
 use crate::identity::Identity;
 
@@ -37,8 +38,8 @@ pub(crate) struct Habits {
 /// One process.
 pub(crate) struct Process {
     pub(crate) wire: Wire,
-    pub(crate) shutdown: CancellationToken,
-    pub(crate) elector: JoinHandle<()>,
+    shutdown: CancellationToken,
+    elector: JoinHandle<()>,
     work: JoinHandle<()>,
     elector_paused: Pauses,
     work_paused: Pauses,
@@ -109,6 +110,12 @@ impl Process {
     pub(crate) fn crash(&self) {
         self.elector.abort();
         self.work.abort();
+    }
+
+    /// SIGTERM.
+    pub(crate) fn stop(&self) {
+        self.shutdown.cancel();
+        self.hand_over();
     }
 
     /// The owner is asked to give its next (or present) term up.

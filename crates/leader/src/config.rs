@@ -1,0 +1,62 @@
+//! What an elector is told, and whether it can work with that.
+//!
+//! In: names, an identity, timings, a seed. Out: a verdict with a text that says what to change. Never: defaults for what
+//! only the caller can know.
+
+use crate::identity::Identity;
+use crate::kube_lock::is_name;
+use crate::timings::{Timings, TimingsError};
+
+/// What an elector is to do.
+#[derive(Clone, Debug)]
+pub struct ElectorConfig {
+    /// Namespace of the Lease.
+    pub lease_namespace: String,
+    /// Name of the Lease. It needn't exist.
+    pub lease_name: String,
+    /// This candidate, in this incarnation.
+    pub identity: Identity,
+    /// The timings, which all candidates should share.
+    pub timings: Timings,
+    /// Declares that nobody can hold the Lease if the first look shows that it is missing, so that the first term can
+    /// begin at once. Otherwise a missing Lease is waited out, since it may have been deleted under its holder.
+    pub first_install: bool,
+    /// Seed of the jitter. Different for each candidate.
+    pub seed: u64,
+}
+
+/// Why an elector can't be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The timings can't work.
+    #[error("the election timings can't work: {0}")]
+    Timings(#[from] TimingsError),
+    /// Not a name that a Lease or a namespace can have.
+    #[error("{what} {text:?} isn't a Kubernetes name: use lower-case letters, digits, '-' and '.', at most 253 bytes")]
+    Name {
+        /// Namespace or name.
+        what: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// The operating system gave no thread.
+    #[error("can't start the elector's thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl ElectorConfig {
+    /// Whether an elector can work with this.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do about it.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.timings.check()?;
+        for (what, text) in [("the Lease's namespace", &self.lease_namespace), ("the Lease's name", &self.lease_name)] {
+            if !is_name(text) {
+                return Err(ConfigError::Name { what, text: text.clone() });
+            }
+        }
+        Ok(())
+    }
+}
