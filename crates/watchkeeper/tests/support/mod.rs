@@ -20,7 +20,7 @@ use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 
 /// What the wire does with the next requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Weather {
+pub(crate) enum Weather {
     Fine,
     /// As if nothing listened.
     Refused,
@@ -30,7 +30,7 @@ pub enum Weather {
 
 /// A wire to one server; clones share it.
 #[derive(Clone)]
-pub struct Wire {
+pub(crate) struct Wire {
     server: ApiServer,
     identity: String,
     state: Arc<Mutex<State>>,
@@ -44,25 +44,25 @@ struct State {
 }
 
 impl Wire {
-    pub fn new(server: &ApiServer, identity: &str) -> Self {
+    pub(crate) fn new(server: &ApiServer, identity: &str) -> Self {
         let state = State { weather: Weather::Fine, only: String::new(), counts: BTreeMap::new() };
         Self { server: server.clone(), identity: identity.to_owned(), state: Arc::new(Mutex::new(state)) }
     }
 
-    pub fn connection(&self) -> Connection {
+    pub(crate) fn connection(&self) -> Connection {
         let wire = self.clone();
         Connection::in_process("default", move || wire.clone())
     }
 
     /// From now on, for requests whose path contains `only`.
-    pub fn weather(&self, weather: Weather, only: &str) {
+    pub(crate) fn weather(&self, weather: Weather, only: &str) {
         let mut state = self.state.lock();
         state.weather = weather;
         state.only = only.to_owned();
     }
 
     /// How many requests were sent since the last call, by "VERB plural".
-    pub fn take_counts(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn take_counts(&self) -> BTreeMap<String, usize> {
         std::mem::take(&mut self.state.lock().counts)
     }
 }
@@ -115,7 +115,7 @@ fn verb(request: &Request<Body>) -> String {
 const START: &str = "2026-01-01T00:00:00Z";
 
 /// An API server whose time is the test's.
-pub fn embedded() -> ApiServer {
+pub(crate) fn embedded() -> ApiServer {
     ApiServer::new(Config {
         clock: Arc::new(TokioClock::starting_at(START.parse().expect("a time"))),
         ..Config::default()
@@ -123,11 +123,11 @@ pub fn embedded() -> ApiServer {
 }
 
 /// A plain client of the server: the hand of the test.
-pub fn hand(server: &ApiServer) -> kube_client::Client {
+pub(crate) fn hand(server: &ApiServer) -> kube_client::Client {
     kube_client::Client::new(server.service("test"), "default")
 }
 
-pub fn config_map(name: &str, value: &str) -> ConfigMap {
+pub(crate) fn config_map(name: &str, value: &str) -> ConfigMap {
     ConfigMap {
         metadata: ObjectMeta { name: Some(name.into()), namespace: Some("default".into()), ..Default::default() },
         data: Some(BTreeMap::from([("value".into(), value.into())])),
@@ -135,20 +135,20 @@ pub fn config_map(name: &str, value: &str) -> ConfigMap {
     }
 }
 
-pub async fn create(server: &ApiServer, name: &str, value: &str) -> ConfigMap {
+pub(crate) async fn create(server: &ApiServer, name: &str, value: &str) -> ConfigMap {
     let api: Api<ConfigMap> = Api::namespaced(hand(server), "default");
     api.create(&PostParams::default(), &config_map(name, value)).await.expect("created")
 }
 
 /// (name, uid, version) of everything the server holds: what a cache must equal.
-pub async fn fresh_list(server: &ApiServer) -> Vec<(String, String, String)> {
+pub(crate) async fn fresh_list(server: &ApiServer) -> Vec<(String, String, String)> {
     let api: Api<ConfigMap> = Api::all(hand(server));
     let list = api.list(&ListParams::default()).await.expect("listed");
     sorted(list.items.iter().map(|object| &object.metadata))
 }
 
 /// (name, uid, version), in order.
-pub fn sorted<'a>(metas: impl Iterator<Item = &'a ObjectMeta>) -> Vec<(String, String, String)> {
+pub(crate) fn sorted<'a>(metas: impl Iterator<Item = &'a ObjectMeta>) -> Vec<(String, String, String)> {
     let mut all: Vec<_> = metas
         .map(|meta| {
             let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -160,7 +160,7 @@ pub fn sorted<'a>(metas: impl Iterator<Item = &'a ObjectMeta>) -> Vec<(String, S
 }
 
 /// Polls `done` in virtual time, at most `bound`.
-pub async fn eventually(what: &str, bound: Duration, mut done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, bound: Duration, mut done: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(bound, async {
         while !done().await {
             tokio::time::sleep(Duration::from_millis(50)).await;
