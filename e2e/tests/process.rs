@@ -3,7 +3,7 @@
 //! Goal: whatever ends a test, its processes and its folder go with it. Method: real processes (`sleep`), and for the
 //! end by SIGKILL this test program itself, started a second time.
 
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::panic)]
 
 use std::path::PathBuf;
 use std::process::Command;
