@@ -63,7 +63,11 @@ async fn main() -> Result<(), BoxError> {
         None => std::env::current_exe()?.with_file_name("lease-monitor"),
     };
     if !program.exists() {
-        return Err(format!("{} does not exist; build it: cargo build --release --bin lease-monitor", program.display()).into());
+        return Err(format!(
+            "{} does not exist; build it: cargo build --release --bin lease-monitor",
+            program.display()
+        )
+        .into());
     }
 
     let server = ApiServer::new(Default::default());
@@ -81,7 +85,13 @@ async fn main() -> Result<(), BoxError> {
     let kubeconfig = folder.join("kubeconfig");
     write_kubeconfig(&kubeconfig, &format!("http://{address}"))?;
     let (mut monitor, said) = start_monitor(&program, &kubeconfig)?;
-    println!("{} Leases, {} renewals a second, {} s; monitor is process {}", storm.leases, storm.renewals, storm.seconds, monitor.id());
+    println!(
+        "{} Leases, {} renewals a second, {} s; monitor is process {}",
+        storm.leases,
+        storm.renewals,
+        storm.seconds,
+        monitor.id()
+    );
     let outcome = blow(&storm, &api, &mut leases, monitor.id(), &said).await;
     _ = monitor.kill();
     _ = monitor.wait();
@@ -100,7 +110,13 @@ struct Outcome {
     memory: Vec<u64>,
 }
 
-async fn blow(storm: &Storm, api: &Api<Lease>, leases: &mut [Lease], pid: u32, said: &Arc<Mutex<Said>>) -> Result<Outcome, BoxError> {
+async fn blow(
+    storm: &Storm,
+    api: &Api<Lease>,
+    leases: &mut [Lease],
+    pid: u32,
+    said: &Arc<Mutex<Said>>,
+) -> Result<Outcome, BoxError> {
     let look = || *said.lock().expect("no holder of this lock panics");
     // The monitor first reads everything: the storm begins when it has.
     let ready = Instant::now() + Duration::from_secs(30);
@@ -128,7 +144,12 @@ async fn blow(storm: &Storm, api: &Api<Lease>, leases: &mut [Lease], pid: u32, s
         if tick % (10 * u64::from(BURSTS)) == 0 {
             let Said { changes, lag_millis, .. } = look();
             let (mib, busy) = (resident(pid)? / 1024, cpu(pid)?.saturating_sub(cpu_before));
-            println!("{:>8} {sent:>10} {:>10} {lag_millis:>8} {mib:>12} {:>8.1}", tick / u64::from(BURSTS), changes - seen_before, busy.as_secs_f64());
+            println!(
+                "{:>8} {sent:>10} {:>10} {lag_millis:>8} {mib:>12} {:>8.1}",
+                tick / u64::from(BURSTS),
+                changes - seen_before,
+                busy.as_secs_f64()
+            );
         }
     }
     let busy = cpu(pid)?.saturating_sub(cpu_before);
@@ -146,8 +167,14 @@ fn report(storm: &Storm, outcome: Outcome, floor: Duration) -> Result<(), BoxErr
     println!("renewals sent            {sent} ({:.0} a second)", sent as f64 / storm.seconds as f64);
     println!("changes seen             {seen} ({:.2} % of those sent)", 100.0 * seen as f64 / sent as f64);
     println!("worst lag reported       {worst_lag_millis} ms");
-    println!("monitor CPU              {:.1} % of one core, {each:?} a renewal", 100.0 * cpu.as_secs_f64() / storm.seconds as f64);
-    println!("ratio to the floor       {:.1} (floor: {floor:?} to decode the Lease with serde_json)", each.as_secs_f64() / floor.as_secs_f64());
+    println!(
+        "monitor CPU              {:.1} % of one core, {each:?} a renewal",
+        100.0 * cpu.as_secs_f64() / storm.seconds as f64
+    );
+    println!(
+        "ratio to the floor       {:.1} (floor: {floor:?} to decode the Lease with serde_json)",
+        each.as_secs_f64() / floor.as_secs_f64()
+    );
     println!("memory, middle third     {early:.1} MiB");
     println!("memory, last third       {late:.1} MiB ({:+.1} %)", 100.0 * (late - early) / early);
     if (seen as f64) < 0.99 * sent as f64 {
@@ -221,8 +248,11 @@ fn start_monitor(program: &Path, kubeconfig: &Path) -> Result<(Child, Arc<Mutex<
             let Ok(view) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
             let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
             let fresh = view["states"]["fresh"].as_u64().or(view["states"]["Fresh"].as_u64()).unwrap_or_default();
-            *sink.lock().expect("no holder of this lock panics") =
-                Said { changes: number(&view["changes"]), lag_millis: view["lagMillis"].as_i64().unwrap_or_default(), fresh };
+            *sink.lock().expect("no holder of this lock panics") = Said {
+                changes: number(&view["changes"]),
+                lag_millis: view["lagMillis"].as_i64().unwrap_or_default(),
+                fresh,
+            };
         }
     });
     Ok((child, said))
@@ -239,6 +269,7 @@ fn resident(pid: u32) -> Result<u64, BoxError> {
 fn cpu(pid: u32) -> Result<Duration, BoxError> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after = stat.rsplit_once(')').ok_or("no name")?.1;
-    let field = |index: usize| after.split_whitespace().nth(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let field =
+        |index: usize| after.split_whitespace().nth(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     Ok(Duration::from_millis(10 * (field(11) + field(12))))
 }
