@@ -113,12 +113,13 @@ pub(super) fn ungated_writes(term: &Term<'_>, fate: &Fate) -> Vec<Violation> {
     violations
 }
 
-/// Nothing is recorded by a process that is stopped or dead: else the disturbances are not what they claim to be.
+/// Nothing is recorded by a process that is stopped or dead: else the disturbances are not what they claim to be. A gate's closing is
+/// no activity, and one that lapsed during a stop bears the time of its deadline, not of the look that found it closed.
 pub(super) fn active_while_stopped(process: &ProcessTrace, fate: &Fate) -> Option<Violation> {
     let dead = fate.killed.map(|killed| (killed, u64::MAX));
     let silent: Vec<_> = fate.pauses.iter().copied().chain(dead).collect();
     let stopped = |now: u64| silent.iter().find(|(from, to)| from.saturating_add(SIGNAL_WAY_NANOS) < now && now < *to);
-    process.activities.iter().find_map(|record| {
+    process.activities.iter().filter(|record| !matches!(record.what, What::GateClose)).find_map(|record| {
         let (from, _) = stopped(record.boot_nanos)?;
         let evidence = format!(
             "{} (pid {}) recorded {:?} at {}, stopped at {}",

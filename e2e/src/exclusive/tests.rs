@@ -247,6 +247,10 @@ fn a_record_of_a_stopped_process_is_a_wrong_harness() {
     let mut story = Story::clean();
     story.gate(1, 20, 30.0, false);
     assert_eq!(story.rules(), [Rule::ActiveWhileStopped]);
+    // A gate that lapses during the stop is reported afterwards, with the time of its deadline: no activity.
+    let mut story = Story::clean();
+    story.record(1, 20, What::GateClose, 30.0, |_| {});
+    assert!(!story.rules().contains(&Rule::ActiveWhileStopped));
 }
 
 #[test]
