@@ -2,6 +2,8 @@
 //! Method: one replica of the whole pipeline (list-watch to reconcile, election included) against the embedded API server in one process
 //! and in paused time, over a wire that the test can cut, hang and count. One test a fault.
 
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;
