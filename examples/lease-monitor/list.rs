@@ -50,7 +50,9 @@ pub(crate) async fn run(args: ListArgs) -> Result<(), String> {
         None => Api::all(client.clone()),
     };
     let place = namespace.unwrap_or_default();
-    let at = |error: String| format!("{error} (API server: {})", connection.address());
+    let at = |error: String| {
+        format!("{error}; check the API server {} and the kubeconfig that names it", connection.address())
+    };
     pages(&leases, ("leases.coordination.k8s.io", place), |object| {
         board.lease(&Event::Added { object: Arc::new(object), initial: true });
     })

@@ -3,6 +3,7 @@
 //! In: `-v` and `--trace-file`. Out: a global subscriber, set once. Without `-v` only warnings are shown: what people
 //! want to see (terms, Events, troubles) is said on stdout by the commands themselves.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
@@ -31,7 +32,8 @@ pub(crate) fn start(verbose: u8, trace_file: Option<&Path>, identity: &str) -> R
             Some(trace.with_filter(ActivityOnly))
         }
     };
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let ansi = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(std::io::stderr).with_filter(filter);
     // Set twice only by tests; then the first one stays.
     let _ = tracing_subscriber::registry().with(trace).with(logs).try_init();
     Ok(())
