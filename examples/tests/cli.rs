@@ -164,7 +164,7 @@ fn the_embedded_run_shows_every_state_and_one_acting_replica() {
 }
 
 #[test]
-fn json_is_one_document_a_line_and_a_second_signal_ends_at_once() {
+fn json_is_one_document_a_line_and_a_signal_ends_it_cleanly() {
     let running: Monitor = monitor(&["--embedded", "-o", "json", "--table-every", "500ms", "--replicas", "1"]);
     running.wait_for("\"acting\":{");
     running.signal_terminate();
