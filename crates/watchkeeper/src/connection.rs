@@ -13,6 +13,7 @@
 //! It never retries: each caller owns its deadline and its backoff (kube-client's default stack retries 429, 503 and 504 up to
 //! 15 times inside, `kube-rs/kube:kube-client/src/client/retry.rs`).
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub type TransportBody = UnsyncBoxBody<Bytes, BoxError>;
 pub struct Connection {
     way: Way,
     default_namespace: Arc<str>,
+    /// Of the jitter of informers made here.
+    seed: u64,
 }
 
 #[derive(Clone)]
@@ -67,7 +70,9 @@ impl Connection {
             return Err(ConnectionError::Proxy(proxy.host().unwrap_or("?").to_owned()));
         }
         let default_namespace = Arc::from(config.default_namespace.as_str());
-        Ok(Self { way: Way::Network(Arc::new(config)), default_namespace })
+        // A machine without random bits still has a process id to differ by.
+        let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
+        Ok(Self { way: Way::Network(Arc::new(config)), default_namespace, seed })
     }
 
     /// In this process, without a socket: `make` is called once per client.
@@ -79,7 +84,9 @@ impl Connection {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self { way: Way::InProcess(Arc::new(move || erase(make()))), default_namespace: Arc::from(default_namespace) }
+        let way = Way::InProcess(Arc::new(move || erase(make())));
+        // A run in one process is a function of its inputs.
+        Self { way, default_namespace: Arc::from(default_namespace), seed: 0 }
     }
 
     /// Finds the API server as kubectl and client-go's tools do: `kubeconfig` (a flag), else `$KUBECONFIG`, else the service account
@@ -156,8 +163,14 @@ impl Connection {
         &self,
         scope: Scope,
     ) -> Result<SharedInformer<K>, ConnectionError> {
+        let mut config = InformerConfig::default();
+        config.reflector.name = scope.to_string();
+        // Different for each scope and process, so that informers neither list nor retry in step.
+        let mut hasher = DefaultHasher::new();
+        (self.seed, &config.reflector.name).hash(&mut hasher);
+        config.reflector.seed = hasher.finish();
         let list_watch = KubeListWatch::new(self.client()?, scope, Deadlines::default());
-        Ok(SharedInformer::new(Arc::new(list_watch), InformerConfig::default()))
+        Ok(SharedInformer::new(Arc::new(list_watch), config))
     }
 
     /// As [`client`](Self::client), with `layer` directly above the connection.
