@@ -34,3 +34,8 @@ pub use watchkeeper_workqueue as workqueue;
 
 /// Any error that can cross threads.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The README's operator compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
