@@ -1,7 +1,7 @@
 //! Reading a watch, and a streaming list, which is a watch that begins with the present state.
 //!
 //! In: events. Out: deltas in their order; for a streaming list first one replacement, at the bookmark that ends it.
-//! What is not newer than what was delivered in this session (a replay) is dropped and counted.
+//! What is not newer than what was delivered by this watch or its list (a replay) is dropped and counted.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
