@@ -102,17 +102,17 @@ impl<K: Cached, R: Reconciler<K>> Controller<K, R> {
             }
             Pass::Finished(Err(Failure::Retry(error))) => {
                 let attempt = item.attempt();
-                let delay = item.retry();
-                tracing::warn!(controller = %name, %key, %error, attempt, ?delay, "reconcile failed; trying again after the delay");
+                let next = item.retry();
+                tracing::warn!(controller = %name, %key, %error, attempt, ?next, "reconcile failed");
             }
             Pass::TimedOut => {
-                let delay = item.retry();
-                tracing::warn!(controller = %name, %key, timeout = ?self.reconcile_timeout, ?delay, "reconcile exceeded its deadline and was cancelled; trying again");
+                let next = item.retry();
+                tracing::warn!(controller = %name, %key, timeout = ?self.reconcile_timeout, ?next, "reconcile exceeded its deadline and was cancelled");
             }
             Pass::Panicked => {
                 // The panic's own message went to the panic hook; it may hold an object and is not repeated here.
-                let delay = item.retry();
-                tracing::error!(controller = %name, %key, ?delay, "reconcile panicked; trying again after the delay");
+                let next = item.retry();
+                tracing::error!(controller = %name, %key, ?next, "reconcile panicked");
             }
         }
     }

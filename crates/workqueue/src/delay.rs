@@ -3,13 +3,10 @@
 //! In: an id and when it is due. Out: the ids that are due, in order of their deadlines, equal ones in the order in
 //! which they were set. Pure: `now` is an argument. At most one deadline a key, and the earliest one wins: a later
 //! one never postpones it.
-//!
-//! A binary heap that knows where each id stands, so a deadline can be moved and withdrawn, and nothing stale stays
-//! behind (client-go's heap can't withdraw).
 
-use tokio::time::Instant;
-
-use crate::keys::{KEPT_SLOTS, KeyId};
+use crate::keys::Id;
+use crate::moment::Moment;
+use crate::order::{Order, Places};
 
 /// What became of a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,217 +19,99 @@ pub(crate) enum Scheduled {
     Kept,
 }
 
-#[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    /// Makes the order of equal deadlines the order in which they were set.
-    order: u64,
-    id: KeyId,
-}
-
-impl Deadline {
-    fn rank(&self) -> (Instant, u64) {
-        (self.at, self.order)
-    }
-}
-
-const NOWHERE: u32 = u32::MAX;
-
 /// The deadlines of all waiting keys.
+#[derive(Default)]
 pub(crate) struct Deadlines {
-    heap: Vec<Deadline>,
-    /// Per id: its index in the heap, or [`NOWHERE`].
-    places: Vec<u32>,
-    next_order: u64,
+    order: Order,
+    places: Places,
 }
 
 impl Deadlines {
-    pub(crate) fn new() -> Self {
-        Self { heap: Vec::new(), places: Vec::new(), next_order: 0 }
+    /// Sets the key's deadline, unless it has an earlier one.
+    pub(crate) fn schedule(&mut self, id: Id, due: Moment) -> Scheduled {
+        let scheduled = match self.due(id) {
+            None => Scheduled::New,
+            Some(earlier) if earlier <= due => return Scheduled::Kept,
+            Some(_) => Scheduled::Earlier,
+        };
+        self.move_to(id, due);
+        scheduled
     }
 
-    /// Sets the key's deadline, unless it has an earlier one.
-    pub(crate) fn schedule(&mut self, id: KeyId, at: Instant) -> Scheduled {
-        if id.index() >= self.places.len() {
-            self.places.resize(id.index() + 1, NOWHERE);
-        }
-        let deadline = Deadline { at, order: self.next_order, id };
-        self.next_order += 1;
-        if let Some(place) = self.place(id) {
-            if self.heap[place].at <= at {
-                return Scheduled::Kept;
-            }
-            self.heap[place] = deadline;
-            self.rise(place);
-            return Scheduled::Earlier;
-        }
-        self.heap.push(deadline);
-        self.rise(self.heap.len() - 1);
-        Scheduled::New
+    /// Sets the key's deadline, also if it has an earlier one.
+    pub(crate) fn move_to(&mut self, id: Id, due: Moment) {
+        self.order.set(&mut self.places, id, due.nanos());
     }
 
     /// Withdraws the key's deadline. False: it had none.
-    pub(crate) fn cancel(&mut self, id: KeyId) -> bool {
-        let Some(place) = self.place(id) else { return false };
-        self.remove(place);
-        true
+    pub(crate) fn cancel(&mut self, id: Id) -> bool {
+        self.order.remove(&mut self.places, id)
     }
 
-    pub(crate) fn is_waiting(&self, id: KeyId) -> bool {
-        self.place(id).is_some()
+    pub(crate) fn is_waiting(&self, id: Id) -> bool {
+        self.places.of(id).is_some()
+    }
+
+    /// When the key is due.
+    pub(crate) fn due(&self, id: Id) -> Option<Moment> {
+        self.order.rank(&self.places, id).map(Moment::from_nanos)
     }
 
     /// When the first key is due.
-    pub(crate) fn earliest(&self) -> Option<Instant> {
-        self.heap.first().map(|deadline| deadline.at)
+    pub(crate) fn earliest(&self) -> Option<Moment> {
+        self.order.first().map(|(rank, _)| Moment::from_nanos(rank))
     }
 
     /// Takes the first key that is due at `now`.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<KeyId> {
-        let first = *self.heap.first()?;
-        if first.at > now {
-            return None;
-        }
-        self.remove(0);
-        Some(first.id)
+    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<Id> {
+        self.earliest().filter(|due| *due <= now)?;
+        self.order.pop(&mut self.places)
     }
 
-    /// Takes any key, due or not.
-    pub(crate) fn pop_any(&mut self) -> Option<KeyId> {
-        let last = self.heap.pop()?;
-        self.places[last.id.index()] = NOWHERE;
-        Some(last.id)
+    /// Takes the first key, due or not.
+    pub(crate) fn pop_any(&mut self) -> Option<Id> {
+        self.order.pop(&mut self.places)
+    }
+
+    /// Waiting keys and when they are due, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Moment, Id)> {
+        self.order.ids().map(|(rank, id)| (Moment::from_nanos(rank), id))
     }
 
     /// Waiting keys.
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.order.len()
     }
 
-    /// Gives memory back; only when no id is live.
-    pub(crate) fn trim(&mut self) {
-        if self.places.capacity() > KEPT_SLOTS {
-            *self = Self { next_order: self.next_order, ..Self::new() };
-        }
-    }
-
-    fn place(&self, id: KeyId) -> Option<usize> {
-        self.places.get(id.index()).filter(|place| **place != NOWHERE).map(|place| *place as usize)
-    }
-
-    fn remove(&mut self, place: usize) {
-        let gone = self.heap.swap_remove(place);
-        self.places[gone.id.index()] = NOWHERE;
-        if place < self.heap.len() {
-            self.rise(place);
-            self.sink(place);
-        }
-    }
-
-    /// Moves the deadline at `place` towards the root until its parent is earlier, and notes where it stands.
-    fn rise(&mut self, mut place: usize) {
-        while place > 0 {
-            let parent = (place - 1) / 2;
-            if self.heap[parent].rank() <= self.heap[place].rank() {
-                break;
-            }
-            self.heap.swap(parent, place);
-            self.note(place);
-            place = parent;
-        }
-        self.note(place);
-    }
-
-    /// Moves the deadline at `place` towards the leaves until its children are later.
-    fn sink(&mut self, mut place: usize) {
-        loop {
-            let children = (2 * place + 1)..(2 * place + 3).min(self.heap.len());
-            let Some(child) = children.min_by_key(|child| self.heap[*child].rank()) else { break };
-            if self.heap[place].rank() <= self.heap[child].rank() {
-                break;
-            }
-            self.heap.swap(place, child);
-            self.note(place);
-            place = child;
-        }
-        self.note(place);
-    }
-
-    fn note(&mut self, place: usize) {
-        self.places[self.heap[place].id.index()] = u32::try_from(place).expect("fewer deadlines than ids");
+    /// Gives memory back; `slots` is how many ids there are.
+    pub(crate) fn trim(&mut self, slots: usize) {
+        self.order.trim();
+        self.places.trim(slots);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::disallowed_methods)]
-
     use std::time::Duration;
-
-    use proptest::prelude::*;
 
     use super::*;
     use crate::keys::Keys;
 
-    /// The naive model: an unordered list, searched.
-    #[derive(Default)]
-    struct Model {
-        list: Vec<(Instant, u64, KeyId)>,
-        order: u64,
-    }
-
-    impl Model {
-        fn schedule(&mut self, id: KeyId, at: Instant) -> Scheduled {
-            self.order += 1;
-            let entry = (at, self.order, id);
-            match self.list.iter_mut().find(|other| other.2 == id) {
-                Some(other) if other.0 <= at => Scheduled::Kept,
-                Some(other) => {
-                    *other = entry;
-                    Scheduled::Earlier
-                }
-                None => {
-                    self.list.push(entry);
-                    Scheduled::New
-                }
-            }
-        }
-
-        fn pop_due(&mut self, now: Instant) -> Option<KeyId> {
-            let index = (0..self.list.len()).min_by_key(|index| (self.list[*index].0, self.list[*index].1))?;
-            (self.list[index].0 <= now).then(|| self.list.remove(index).2)
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(500))]
-
-        /// Goal: the heap and its index agree with a searched list over any sequence of calls.
-        #[test]
-        fn deadlines_behave_like_a_searched_list(
-            calls in prop::collection::vec((0..3_u8, 0..24_usize, 0..50_u64), 0..200),
-        ) {
-            let mut keys = Keys::new();
-            let ids: Vec<KeyId> = (0..24_u64).map(|key| keys.intern(key, key)).collect();
-            let start = Instant::now();
-            let (mut real, mut model) = (Deadlines::new(), Model::default());
-            for (call, key, ticks) in calls {
-                let (id, at) = (ids[key], start + Duration::from_millis(ticks));
-                match call {
-                    0 => prop_assert_eq!(real.schedule(id, at), model.schedule(id, at)),
-                    1 => {
-                        let known = model.list.iter().any(|other| other.2 == id);
-                        model.list.retain(|other| other.2 != id);
-                        prop_assert_eq!(real.cancel(id), known);
-                    }
-                    _ => prop_assert_eq!(real.pop_due(at), model.pop_due(at)),
-                }
-                prop_assert_eq!(real.len(), model.list.len());
-                prop_assert_eq!(real.earliest(), model.list.iter().map(|other| other.0).min());
-                for id in &ids {
-                    prop_assert_eq!(real.is_waiting(*id), model.list.iter().any(|other| other.2 == *id));
-                }
-            }
-        }
+    /// Goal: the earliest deadline wins, a move doesn't ask, and what was withdrawn is never due.
+    #[test]
+    fn the_earliest_wins() {
+        let mut keys = Keys::new();
+        let (a, b) = (keys.intern(1, 1), keys.intern(2, 2));
+        let at = |ms| Moment::START.after(Duration::from_millis(ms));
+        let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.schedule(a, at(30)), Scheduled::New);
+        assert_eq!(deadlines.schedule(a, at(40)), Scheduled::Kept);
+        assert_eq!(deadlines.schedule(a, at(20)), Scheduled::Earlier);
+        assert_eq!(deadlines.schedule(b, at(25)), Scheduled::New);
+        assert_eq!((deadlines.earliest(), deadlines.pop_due(at(19))), (Some(at(20)), None));
+        deadlines.move_to(a, at(50));
+        assert_eq!((deadlines.due(a), deadlines.pop_due(at(49))), (Some(at(50)), Some(b)));
+        assert!(deadlines.cancel(a) && !deadlines.cancel(a));
+        assert_eq!((deadlines.pop_due(Moment::NEVER), deadlines.len()), (None, 0));
     }
 }

@@ -7,7 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::queue::Shared;
+use crate::mutant::{Mutant, is_planted};
+use crate::shared::Shared;
 
 /// The waiting calls.
 #[derive(Default)]
@@ -24,6 +25,9 @@ impl Drains {
     pub(crate) fn release(&mut self) -> Vec<Waker> {
         if self.waiting.is_empty() {
             return Vec::new();
+        }
+        if is_planted(Mutant::OneDrainer) {
+            return vec![self.waiting.remove(0).1];
         }
         self.moments += 1;
         self.waiting.drain(..).map(|(_, waker)| waker).collect()

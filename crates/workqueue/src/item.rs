@@ -1,17 +1,19 @@
 //! The guard of a key in flight: holding it is having the key.
 //!
-//! In: a key the queue has handed out. Out: exactly one outcome, whatever happens to the worker: the four methods
-//! consume the guard, and dropping it without one is an outcome, too.
+//! In: a key the queue has handed out. Out: exactly one outcome, whatever happens to the worker: the four methods that
+//! end it consume the guard, and dropping it without one is an outcome, too.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock;
-use crate::keys::KeyId;
-use crate::ledger::Outcome;
-use crate::queue::{Shared, due_after};
+use crate::answer::Retried;
+use crate::ledger::{Finished, HandOut, Outcome};
+use crate::moment::Moment;
+use crate::mutant::{Mutant, is_planted};
+use crate::policy::Reasons;
 use crate::rate_limit::{Exponential, RateLimiter};
+use crate::shared::Shared;
 
 /// A key that one worker has. Upstream: what `Get` returns and `Done` must be called for.
 ///
@@ -21,9 +23,7 @@ use crate::rate_limit::{Exponential, RateLimiter};
 #[must_use = "dropping an item queues its key again"]
 pub struct WorkItem<K> {
     shared: Arc<Shared<K>>,
-    id: KeyId,
-    key: K,
-    failures: u32,
+    hand_out: HandOut<K>,
     stage: Stage,
 }
 
@@ -36,20 +36,41 @@ enum Stage {
 }
 
 impl<K> WorkItem<K> {
-    pub(crate) fn new(shared: Arc<Shared<K>>, id: KeyId, key: K, failures: u32) -> Self {
-        Self { shared, id, key, failures, stage: Stage::Held }
+    pub(crate) fn new(shared: Arc<Shared<K>>, hand_out: HandOut<K>) -> Self {
+        Self { shared, hand_out, stage: Stage::Held }
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> &K {
-        &self.key
+        &self.hand_out.key
     }
 
     /// Which attempt this is: 1, and one more for each failure since the key last succeeded.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.failures.saturating_add(1)
+        self.hand_out.failures.saturating_add(1)
+    }
+
+    /// Why the key was handed out, if the queue keeps reasons; those of failed attempts before this one included.
+    #[must_use]
+    pub fn reasons(&self) -> &Reasons {
+        static NONE: Reasons = Reasons { kept: Vec::new(), dropped: 0 };
+        self.hand_out.reasons.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Counts a failure and says how long the rate limiter wants the key to wait, at least 1 ms, at most 365 days,
+    /// without ending the item: for a worker that waits itself. Upstream: `When`.
+    pub fn back_off(&mut self) -> Duration {
+        let failures = self.attempt();
+        let delay = self.shared.back_off(failures);
+        self.hand_out.failures = failures;
+        delay
+    }
+
+    /// Forgets the key's failures without ending the item: the next one is the first again. Upstream: `Forget`.
+    pub fn forget(&mut self) {
+        self.hand_out.failures = 0;
     }
 
     /// Succeeded: the key's failures are forgotten. A deadline set meanwhile by an `add_after` stands. Upstream:
@@ -61,15 +82,15 @@ impl<K> WorkItem<K> {
     /// Succeeded, and again after `delay`, or earlier if something else asks for it: the key's failures are
     /// forgotten. At most 365 days; zero is at once. Upstream: `Forget`, `AddAfter` and `Done`.
     pub fn after(mut self, delay: Duration) {
-        self.finish(Outcome::After(due_after(delay)));
+        self.finish(Outcome::After(self.shared.due_after(delay)));
     }
 
-    /// Failed: again after what the rate limiter says, at least 1 ms, at most 365 days, which is returned. An add
-    /// brings it forward. Upstream: `AddRateLimited` and `Done`.
-    pub fn retry(mut self) -> Duration {
+    /// Failed: again after what the rate limiter says, at least 1 ms, at most 365 days. An add brings it forward. A
+    /// key that has failed as often as it may rests instead. Upstream: `AddRateLimited` and `Done`.
+    pub fn retry(mut self) -> Retried {
+        self.stage = Stage::BackingOff;
         let delay = self.back_off();
-        self.finish(Outcome::Retry(due_after(delay)));
-        delay
+        self.finish_failed(delay)
     }
 
     /// Failed, and not to be tried again until it is added: the key's failures are forgotten, and
@@ -78,35 +99,46 @@ impl<K> WorkItem<K> {
         self.finish(Outcome::GiveUp);
     }
 
-    fn back_off(&mut self) -> Duration {
-        self.stage = Stage::BackingOff;
-        self.shared.back_off(self.attempt())
+    fn finish_failed(&mut self, delay: Duration) -> Retried {
+        let now = self.shared.clock.now();
+        self.finish_at(Outcome::Retry(now.after(delay)), now)
     }
 
     fn finish(&mut self, outcome: Outcome) {
+        self.finish_at(outcome, self.shared.now());
+    }
+
+    fn finish_at(&mut self, outcome: Outcome, now: Moment) -> Retried {
         self.stage = Stage::Finished;
-        self.shared.finish(self.id, outcome);
+        let HandOut { id, failures, now: started, .. } = self.hand_out;
+        let finished = Finished { outcome, failures, reasons: self.hand_out.reasons.take() };
+        let retried = self.shared.change(|ledger| ledger.finish(id, finished, now));
+        self.shared.tell(|metrics| metrics.work_duration(now.since(started)));
+        retried
     }
 }
 
 impl<K> Drop for WorkItem<K> {
     fn drop(&mut self) {
-        let outcome = match self.stage {
-            Stage::Finished => return,
-            Stage::Held if !std::thread::panicking() => Outcome::Dropped,
-            Stage::Held => Outcome::Retry(due_after(self.back_off())),
-            // Asking a limiter that has just panicked again would abort the process.
-            Stage::BackingOff => {
-                let delay = Exponential::default().delay(self.attempt(), clock::now());
-                Outcome::Retry(due_after(delay))
+        match self.stage {
+            Stage::Finished => {}
+            Stage::Held if std::thread::panicking() => {
+                let delay = self.back_off();
+                self.finish_failed(delay);
             }
-        };
-        self.finish(outcome);
+            Stage::BackingOff => {
+                let failures = self.attempt();
+                self.hand_out.failures = failures;
+                self.finish_failed(Exponential::default().delay(failures, crate::moment::instant()));
+            }
+            Stage::Held if is_planted(Mutant::DropIsDone) => self.finish(Outcome::Done),
+            Stage::Held => self.finish(Outcome::Dropped),
+        }
     }
 }
 
 impl<K: fmt::Debug> fmt::Debug for WorkItem<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkItem").field("key", &self.key).field("attempt", &self.attempt()).finish_non_exhaustive()
+        f.debug_struct("WorkItem").field("key", self.key()).field("attempt", &self.attempt()).finish()
     }
 }

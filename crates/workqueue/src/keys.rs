@@ -1,22 +1,25 @@
 //! Interning: each live key gets a small number, so that everything behind the first look-up is an array access.
 //!
-//! In: a key and its hash. Out: a [`KeyId`], valid until it is released; numbers are used again. The hash is computed
-//! once by the caller and kept beside the key, so neither growing the table nor releasing a key hashes again.
+//! In: a key and its hash. Out: an [`Id`], valid until it is released; numbers are used again. The hash is computed
+//! once by the caller and kept beside the key, so neither growing the table nor releasing a key hashes again. What
+//! the queue must know of every key stands beside the key, on the same cache line.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::state::Record;
+
 /// The hash function of the queue: fast, and keyed at random, since keys come from the cluster's users.
 pub(crate) type Hasher = ahash::RandomState;
 
-/// Above this many slots the memory of a queue that has become empty is given back.
+/// Below this many slots no memory is given back.
 pub(crate) const KEPT_SLOTS: usize = 1024;
 
 /// A live key's number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct KeyId(u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Id(u32);
 
-impl KeyId {
+impl Id {
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
@@ -26,13 +29,14 @@ struct Slot<K> {
     hash: u64,
     /// None: free.
     key: Option<K>,
+    record: Record,
 }
 
 /// The live keys by number, and their numbers by key.
 pub(crate) struct Keys<K> {
-    table: HashTable<KeyId>,
+    table: HashTable<Id>,
     slots: Vec<Slot<K>>,
-    free: Vec<KeyId>,
+    free: Vec<Id>,
 }
 
 impl<K> Keys<K> {
@@ -41,21 +45,21 @@ impl<K> Keys<K> {
     }
 
     /// The key's number, a new one if the key isn't known yet.
-    pub(crate) fn intern(&mut self, hash: u64, key: K) -> KeyId
+    pub(crate) fn intern(&mut self, hash: u64, key: K) -> Id
     where
         K: Eq,
     {
         let slots = &mut self.slots;
-        let same = |id: &KeyId| slots[id.index()].hash == hash && slots[id.index()].key.as_ref() == Some(&key);
+        let same = |id: &Id| slots[id.index()].hash == hash && slots[id.index()].key.as_ref() == Some(&key);
         match self.table.entry(hash, same, |id| slots[id.index()].hash) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
-                let slot = Slot { hash, key: Some(key) };
+                let slot = Slot { hash, key: Some(key), record: Record::default() };
                 let id = if let Some(id) = self.free.pop() {
                     slots[id.index()] = slot;
                     id
                 } else {
-                    let id = KeyId(u32::try_from(slots.len()).expect("fewer than 2^32 live keys"));
+                    let id = Id(u32::try_from(slots.len()).expect("fewer than 2^32 live keys"));
                     slots.push(slot);
                     id
                 };
@@ -65,36 +69,67 @@ impl<K> Keys<K> {
         }
     }
 
+    /// The key's number, if it is known.
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Id>
+    where
+        K: Eq,
+    {
+        let same = |id: &Id| self.slots[id.index()].key.as_ref() == Some(key);
+        self.table.find(hash, same).copied()
+    }
+
     /// The key behind a live number.
-    pub(crate) fn key(&self, id: KeyId) -> &K {
+    pub(crate) fn key(&self, id: Id) -> &K {
         self.slots[id.index()].key.as_ref().expect("ids in use are live")
     }
 
+    pub(crate) fn record(&self, id: Id) -> &Record {
+        &self.slots[id.index()].record
+    }
+
+    pub(crate) fn record_mut(&mut self, id: Id) -> &mut Record {
+        &mut self.slots[id.index()].record
+    }
+
+    /// All live keys, by number.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (Id, &K, &Record)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| Some((Id(index), slot.key.as_ref()?, &slot.record)))
+    }
+
     /// Forgets a key; its number may be given to another one.
-    pub(crate) fn release(&mut self, id: KeyId) {
+    pub(crate) fn release(&mut self, id: Id) {
         let slot = &mut self.slots[id.index()];
         slot.key = None;
+        slot.record = Record::default();
         if let Ok(found) = self.table.find_entry(slot.hash, |other| *other == id) {
             found.remove();
         }
         self.free.push(id);
     }
 
-    /// How many numbers were ever given out since the last [`Keys::trim`].
+    /// The ids in use are below this number.
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
     }
 
-    /// Gives the memory of an empty table back.
-    pub(crate) fn trim(&mut self) {
-        debug_assert!(self.is_empty(), "live keys keep their numbers");
-        if self.slots.capacity() > KEPT_SLOTS {
-            *self = Self::new();
+    /// Gives back the memory of free slots, if that is at least half of all: those behind the last live one. To be
+    /// called now and then, since it looks at every slot. True: there are fewer slots now.
+    pub(crate) fn trim(&mut self) -> bool {
+        let used = self.slots.iter().rposition(|slot| slot.key.is_some()).map_or(0, |last| last + 1);
+        if self.slots.len() <= KEPT_SLOTS || used * 2 > self.slots.len() {
+            return false;
         }
+        self.slots.truncate(used);
+        self.slots.shrink_to_fit();
+        self.free.retain(|id| id.index() < used);
+        self.free.shrink_to_fit();
+        let slots = &self.slots;
+        self.table.shrink_to_fit(|id| slots[id.index()].hash);
+        true
     }
 }
 
@@ -110,7 +145,7 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(keys.intern(7, "a"), a);
         keys.release(a);
-        assert_eq!(keys.intern(7, "b"), b);
+        assert_eq!((keys.find(7, &"a"), keys.find(7, &"b")), (None, Some(b)));
         assert_eq!(*keys.key(b), "b");
     }
 
@@ -122,7 +157,18 @@ mod tests {
             let id = keys.intern(key, key);
             keys.release(id);
         }
-        assert_eq!(keys.slots(), 1);
-        assert!(keys.is_empty());
+        assert_eq!((keys.slots(), keys.len()), (1, 0));
+    }
+
+    /// Goal: after a flood the slots behind the last live key are given back, and the table still works.
+    #[test]
+    fn a_flood_leaves_no_slots_behind() {
+        let mut keys = Keys::new();
+        let ids: Vec<Id> = (0..10_000_u64).map(|key| keys.intern(key, key)).collect();
+        ids.iter().skip(10).for_each(|id| keys.release(*id));
+        assert!(keys.trim());
+        assert_eq!((keys.slots(), keys.len()), (10, 10));
+        assert_eq!(keys.find(3, &3), Some(ids[3]));
+        assert_eq!(keys.intern(77, 77).index(), 10);
     }
 }

@@ -44,19 +44,37 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod clock;
+mod answer;
 mod delay;
 mod drain;
 mod item;
+mod key_id;
 mod keys;
+mod lanes;
 mod ledger;
 mod metrics;
+mod moment;
+#[cfg(not(watchkeeper_mutants))]
+mod mutant;
+#[cfg(watchkeeper_mutants)]
+#[doc(hidden)]
+pub mod mutant;
+mod next;
+mod order;
+mod policy;
 mod queue;
 mod rate_limit;
+mod shared;
+mod sight;
 mod state;
+mod sync;
 mod waiters;
 
+pub use answer::{Added, NotDrained, Retried};
 pub use item::WorkItem;
-pub use metrics::Snapshot;
-pub use queue::{Added, Config, WorkQueue};
-pub use rate_limit::{Exponential, MaxOf, RateLimiter, TokenBucket};
+pub use key_id::KeyId;
+pub use metrics::{Metrics, Snapshot};
+pub use policy::{Ageing, Ask, Attempts, Debounce, Flow, Policy, Reason, Reasons};
+pub use queue::{Config, WorkQueue};
+pub use rate_limit::{Capped, Exponential, FastSlow, Jitter, MaxOf, RateLimiter, TokenBucket, Unlimited};
+pub use sight::{Exhausted, InFlight, Sight, Waiting};

@@ -1,67 +1,58 @@
-//! The shell: one lock around the rules, and the futures that wait on it.
+//! The handle to a queue: what can be asked of it.
 //!
-//! In: calls from any thread. Out: [`WorkItem`]s. Every call computes under the lock and wakes after it; the lock is
-//! never held over an await, and no task is spawned. One of the waiting [`WorkQueue::next`] calls holds a timer for
-//! the earliest deadline; when it gets a key or is dropped, another waiting call takes the timer over.
+//! Every call computes under the queue's one lock and wakes after it; see `shared.rs`.
 
 use std::fmt;
-use std::future::Future;
 use std::hash::Hash;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
-use tokio::time::{Instant, Sleep, sleep_until};
-
-use crate::clock;
-use crate::drain::{Drained, Drains};
+use crate::answer::{Added, NotDrained};
+use crate::drain::Drained;
 use crate::item::WorkItem;
-use crate::keys::{Hasher, KeyId};
-use crate::ledger::{Ledger, Outcome, Taken};
-use crate::metrics::Snapshot;
+use crate::key_id::KeyId;
+use crate::ledger::Wanted;
+use crate::metrics::{Metrics, Snapshot};
+use crate::moment::LONGEST_DELAY;
+use crate::next::Next;
+use crate::policy::{Ask, Policy};
 use crate::rate_limit::{MaxOf, RateLimiter};
-use crate::waiters::{Ticket, Waiters};
+use crate::shared::Shared;
+use crate::sight::Sight;
 
 /// What a queue is made with.
-pub struct Config {
+pub struct Config<K> {
     /// Names the queue in metrics and traces; the controller's name as a rule.
     pub name: String,
     /// How long keys wait after a failure. client-go's default for controllers: per key 5 ms, doubling up to 1000 s,
     /// and for all keys together 10 a second after a burst of 100, whichever is longer.
     pub rate_limiter: Box<dyn RateLimiter>,
+    /// The rules beyond the three guarantees. None by default.
+    pub policy: Policy<K>,
+    /// Where the queue's measures go. None by default.
+    pub metrics: Option<Arc<dyn Metrics>>,
+    /// Whether [`WorkQueue::sight`] can tell how long keys have been in flight, which costs reading a clock with each
+    /// hand-out. Off by default, and always on with metrics and with rules that look at the time.
+    pub ages: bool,
 }
 
-impl Default for Config {
+impl<K> Default for Config<K> {
     fn default() -> Self {
-        Self { name: String::new(), rate_limiter: Box::new(MaxOf::default()) }
+        let rate_limiter = Box::new(MaxOf::default());
+        Self { name: String::new(), rate_limiter, policy: Policy::default(), metrics: None, ages: false }
     }
 }
 
-impl fmt::Debug for Config {
+impl<K> fmt::Debug for Config<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Config").field("name", &self.name).field("policy", &self.policy).finish_non_exhaustive()
     }
-}
-
-/// What became of an added key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
-    /// It waits for a worker, or for its deadline, and didn't before, or not for so early a time.
-    Queued,
-    /// It was waiting already, at least as early: it is handed out once for both.
-    AlreadyQueued,
-    /// A worker has it: it is handed out again after that worker has finished.
-    WillRerun,
-    /// The queue is shut down.
-    Refused,
 }
 
 /// A handle to a queue; clones share it. Upstream: `workqueue.TypedRateLimitingInterface`.
 ///
-/// Needs a tokio runtime with time enabled where delays or failures are used. Comparing and cloning keys happens
-/// under the queue's lock, so these must not call the queue.
+/// Needs a tokio runtime with time enabled where delays, failures or rules that look at the time are used. Comparing
+/// and cloning keys happens under the queue's lock, so these must not call the queue.
 pub struct WorkQueue<K> {
     shared: Arc<Shared<K>>,
 }
@@ -78,19 +69,12 @@ impl<K> fmt::Debug for WorkQueue<K> {
     }
 }
 
+/// Making a queue, and its end.
 impl<K> WorkQueue<K> {
     /// An empty queue. Spawns nothing.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        let inner = Inner { ledger: Ledger::new(), waiters: Waiters::new(), drains: Drains::default() };
-        Self {
-            shared: Arc::new(Shared {
-                name: config.name,
-                hasher: Hasher::new(),
-                inner: Mutex::new(inner),
-                rate_limiter: Mutex::new(config.rate_limiter),
-            }),
-        }
+    pub fn new(config: Config<K>) -> Self {
+        Self { shared: Arc::new(Shared::new(config)) }
     }
 
     /// The name from the queue's config.
@@ -99,61 +83,27 @@ impl<K> WorkQueue<K> {
         &self.shared.name
     }
 
-    /// Asks for the key to be worked on as soon as a worker is free. Unless refused, some processing of it starts
-    /// after this call. Brings a key forward that waits for a deadline.
-    pub fn add(&self, key: K) -> Added
-    where
-        K: Eq + Hash,
-    {
-        let hash = self.shared.hasher.hash_one(&key);
-        self.shared.change(|inner| inner.ledger.add(hash, key))
-    }
-
-    /// Asks for the key to be worked on after `delay` (zero: now; at most 365 days, longer ones are cut). The earliest
-    /// wins: where the key is ready or has an earlier deadline, this changes nothing; and for a key in flight the
-    /// time runs from this call, not from the worker's end.
-    ///
-    /// A key that still waits when the queue is shut down is dropped.
-    pub fn add_after(&self, key: K, delay: Duration) -> Added
-    where
-        K: Eq + Hash,
-    {
-        let hash = self.shared.hasher.hash_one(&key);
-        let due = due_after(delay);
-        self.shared.change(|inner| inner.ledger.add_after(hash, key, due))
-    }
-
-    /// The next key, in the order in which keys became ready. None: the queue is shut down, nothing is ready, and no
-    /// key in flight was added again. (client-go doesn't wait for the latter, so only the worker that has such a key
-    /// would see it again.)
-    ///
-    /// Cancel safe: a call dropped while it waits has taken nothing, and hands over the time if it kept it. A call
-    /// that is kept but no longer polled holds up the others; drop it instead.
-    ///
-    /// Panics outside of a tokio runtime with time enabled when it has to wait for a deadline.
-    pub async fn next(&self) -> Option<WorkItem<K>>
-    where
-        K: Clone,
-    {
-        Next { shared: &self.shared, ticket: None, timer: None }.await
-    }
-
     /// Accepts no further keys. Ready ones are still handed out, those in flight that were added again once more;
     /// keys that wait for a deadline are dropped, as are retries, delays and dropped items from now on, since the end
-    /// of the queue's use has come. This is client-go's `ShutDown`; followed by [`WorkQueue::drained`] it is what
-    /// `ShutDownWithDrain` means to be. May be called again.
+    /// of the queue's use has come. So are keys that are paused, and in a paused queue the ready ones, too: what
+    /// somebody has stopped isn't started by an end.
+    ///
+    /// This is client-go's `ShutDown`; followed by [`WorkQueue::drained`] it is what `ShutDownWithDrain` means to be.
+    /// May be called again.
     pub fn shut_down(&self) {
-        self.shared.change(|inner| inner.ledger.shut_down());
+        let now = self.shared.now();
+        self.shared.change(|ledger| ledger.shut_down(now));
     }
 
     /// Shuts down and drops the ready keys, too: [`WorkQueue::next`] returns None from now on. What is in flight
     /// finishes. For an immediate stop.
     pub fn discard(&self) {
-        self.shared.change(|inner| inner.ledger.discard());
+        let now = self.shared.now();
+        self.shared.change(|ledger| ledger.discard(now));
     }
 
-    /// Waits until no key is ready or in flight; waiting ones don't count. Any number may wait. Before a shut down
-    /// this is a moment that may be over when the caller runs; after it, it is the end.
+    /// Waits until no key is ready or in flight; waiting, paused and exhausted ones don't count. Any number may wait.
+    /// Before a shut down this is a moment that may be over when the caller runs; after it, it is the end.
     ///
     /// Cancel safe. Needs workers that go on taking keys until [`WorkQueue::next`] returns None, or
     /// [`WorkQueue::discard`].
@@ -161,148 +111,190 @@ impl<K> WorkQueue<K> {
         Drained::new(&self.shared).await;
     }
 
-    /// What is in the queue now.
+    /// Shuts down and waits for the end, but no longer than `within`, at most 365 days. client-go's
+    /// `ShutDownWithDrain` has no bound, and returns while keys are ready that no worker has taken.
+    ///
+    /// Cancel safe: dropped, the queue is shut down. Panics outside of a tokio runtime with time enabled.
+    ///
+    /// # Errors
+    ///
+    /// What is left when the time is over. The workers may still finish it; [`WorkQueue::discard`] makes them stop.
+    pub async fn drain(&self, within: Duration) -> Result<(), NotDrained> {
+        self.shut_down();
+        let drained = tokio::time::timeout(within.min(LONGEST_DELAY), self.drained()).await;
+        let Snapshot { ready, in_flight, .. } = self.snapshot();
+        match drained {
+            Err(_) if ready + in_flight > 0 => Err(NotDrained { ready, in_flight }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Taking keys.
+impl<K: Clone> WorkQueue<K> {
+    /// The next key, in the order in which keys became ready, unless the queue's policy has another one. None: the
+    /// queue is shut down, nothing is ready, and no key in flight was added again. (client-go doesn't wait for the
+    /// latter, so only the worker that has such a key would see it again.)
+    ///
+    /// Cancel safe: a call dropped while it waits has taken nothing, and hands over the time if it kept it. A call
+    /// that is kept but no longer polled holds up the others; drop it instead.
+    ///
+    /// Panics outside of a tokio runtime with time enabled when it has to wait for a deadline.
+    pub async fn next(&self) -> Option<WorkItem<K>> {
+        Next::new(&self.shared).await
+    }
+
+    /// At most `most` keys of each kind. Looks at every key under the lock, so it isn't for a hot path; counts alone
+    /// are cheap by [`WorkQueue::snapshot`].
+    #[must_use]
+    pub fn sight(&self, most: usize) -> Sight<K> {
+        let clock = self.shared.clock;
+        let now = clock.now();
+        self.shared.look(|ledger| ledger.sight(most, clock, now))
+    }
+}
+
+/// Asking for keys to be worked on.
+impl<K: Eq + Hash> WorkQueue<K> {
+    /// Asks for the key to be worked on as soon as a worker is free. Once accepted, some processing of it starts
+    /// after this call. Brings a key forward that waits for a deadline, and wakes one that is exhausted.
+    pub fn add(&self, key: K) -> Added {
+        self.ask(key, Wanted::default())
+    }
+
+    /// Asks for the key to be worked on after `delay` (zero: now; at most 365 days, longer ones are cut). The earliest
+    /// wins: where the key is ready or has an earlier deadline, this changes nothing; and for a key in flight the
+    /// time runs from this call, not from the worker's end.
+    ///
+    /// A key that still waits when the queue is shut down is dropped.
+    pub fn add_after(&self, key: K, delay: Duration) -> Added {
+        let due = self.shared.due_after(delay);
+        self.ask(key, Wanted { due, ..Wanted::default() })
+    }
+
+    /// Asks for the key to be worked on, with a delay, a priority and a reason.
+    pub fn add_with(&self, key: K, ask: Ask) -> Added {
+        self.ask(key, self.shared.wanted(ask))
+    }
+
+    /// Asks for the key to be worked on after what the rate limiter says, and counts as a failure of the key. Upstream:
+    /// `AddRateLimited`. A worker says [`WorkItem::retry`] instead; for a key in flight this is no more than a delay,
+    /// since its worker's outcome decides about its failures.
+    pub fn add_rate_limited(&self, key: K) -> Added {
+        let failures = self.failures(&key).saturating_add(1);
+        let due = self.shared.clock.now().after(self.shared.back_off(failures));
+        let wanted = Wanted { due: Some(due), flow: self.shared.flow(&key), ..Wanted::default() };
+        let (hash, now) = (self.shared.hash(&key), self.shared.now());
+        self.shared.change(|ledger| ledger.add_failed(hash, key, failures, wanted, now))
+    }
+
+    /// Withdraws what the key waits for: a delay, a backoff or a debounced add. A key that was only waiting is
+    /// forgotten, and so are its failures. False: it waits for nothing, or is ready, which stays so.
+    pub fn withdraw(&self, key: &K) -> bool {
+        let now = self.shared.now();
+        self.with_id(key, |ledger, id| ledger.withdraw(id, now)).unwrap_or(false)
+    }
+
+    /// How often the key has failed in a row, as of its last outcome; zero if it isn't in the queue. Upstream:
+    /// `NumRequeues`.
+    #[must_use]
+    pub fn failures(&self, key: &K) -> u32 {
+        let hash = self.shared.hash(key);
+        self.shared.look(|ledger| ledger.find(hash, key).map_or(0, |id| ledger.failures(id)))
+    }
+
+    /// Forgets the key's failures; a delay that they have led to stands. Upstream: `Forget`, which nobody has to call
+    /// here, since outcomes do. For a key in flight, see [`WorkItem::forget`].
+    pub fn forget(&self, key: &K) {
+        self.with_id(key, |ledger, id| ledger.set_failures(id, 0));
+    }
+
+    /// A handle to the key, for those who add it often: adding by it hashes nothing. Doesn't add the key.
+    #[must_use]
+    pub fn intern(&self, key: K) -> KeyId<K> {
+        KeyId::new(self.shared.clone(), key)
+    }
+
+    fn ask(&self, key: K, mut wanted: Wanted) -> Added {
+        wanted.flow = self.shared.flow(&key);
+        let (hash, now) = (self.shared.hash(&key), self.shared.now());
+        self.shared.change(|ledger| ledger.add(hash, key, wanted, now))
+    }
+
+    fn with_id<R>(
+        &self,
+        key: &K,
+        change: impl FnOnce(&mut crate::ledger::Ledger<K>, crate::keys::Id) -> R,
+    ) -> Option<R> {
+        let hash = self.shared.hash(key);
+        self.shared.change(|ledger| ledger.find(hash, key).map(|id| change(ledger, id)))
+    }
+}
+
+/// Pausing, resuming, and sending keys back to work.
+impl<K> WorkQueue<K> {
+    /// Hands out nothing until [`WorkQueue::resume`]. Adds are accepted, what is in flight finishes, time goes on. A
+    /// queue that is shut down can't be paused.
+    pub fn pause(&self) {
+        self.shared.change(crate::ledger::Ledger::pause);
+    }
+
+    /// Ends a pause of the queue.
+    pub fn resume(&self) {
+        self.shared.change(crate::ledger::Ledger::resume);
+    }
+
+    /// Doesn't hand out the key until [`WorkQueue::resume_key`]. Adds of it are accepted, and a worker that has it
+    /// finishes. The key needn't be in the queue. Takes time in proportion to the ready keys if it is ready and the
+    /// queue has no priorities and no flows.
+    ///
+    /// The queue remembers a paused key until it is resumed.
+    pub fn pause_key(&self, key: K)
+    where
+        K: Eq + Hash,
+    {
+        let (hash, flow, now) = (self.shared.hash(&key), self.shared.flow(&key), self.shared.now());
+        self.shared.change(|ledger| ledger.pause_key(hash, key, flow, now));
+    }
+
+    /// Ends a pause of the key. False: it wasn't paused.
+    pub fn resume_key(&self, key: &K) -> bool
+    where
+        K: Eq + Hash,
+    {
+        let now = self.shared.now();
+        self.with_id(key, |ledger, id| ledger.resume_key(id, now)).unwrap_or(false)
+    }
+
+    /// Sends a key that has failed too often back to work, with no failures. False: it isn't exhausted, or the queue
+    /// is shut down. The exhausted keys are listed by [`WorkQueue::sight`].
+    pub fn retry_exhausted(&self, key: &K) -> bool
+    where
+        K: Eq + Hash,
+    {
+        let now = self.shared.now();
+        self.with_id(key, |ledger, id| ledger.retry_exhausted(id, now)).unwrap_or(false)
+    }
+
+    /// The same for all exhausted keys, the longest at rest first. Returns how many these were.
+    pub fn retry_all_exhausted(&self) -> usize {
+        let now = self.shared.now();
+        let exhausted = self.snapshot().exhausted;
+        (0..exhausted).take_while(|_| self.shared.change(|ledger| ledger.retry_first_exhausted(now))).count()
+    }
+}
+
+/// Looking at the queue.
+impl<K> WorkQueue<K> {
+    /// How many keys do what.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.inner.lock().ledger.snapshot()
-    }
-}
-
-/// The longest delay; longer ones are cut, so that no sum of times overflows.
-const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// The shortest wait after a failure, whatever the rate limiter says: no limiter makes a key a hot loop.
-const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
-
-/// The point in time `delay` from now. None: at once.
-pub(crate) fn due_after(delay: Duration) -> Option<Instant> {
-    (!delay.is_zero()).then(|| clock::now() + delay.min(LONGEST_DELAY))
-}
-
-/// What the handles and the items of a queue share.
-pub(crate) struct Shared<K> {
-    name: String,
-    hasher: Hasher,
-    inner: Mutex<Inner<K>>,
-    /// Apart from the rest: it runs foreign code.
-    rate_limiter: Mutex<Box<dyn RateLimiter>>,
-}
-
-struct Inner<K> {
-    ledger: Ledger<K>,
-    waiters: Waiters,
-    drains: Drains,
-}
-
-impl<K> Shared<K> {
-    /// The delay after the `failures`-th failure of a key.
-    pub(crate) fn back_off(&self, failures: u32) -> Duration {
-        let now = clock::now();
-        self.rate_limiter.lock().delay(failures, now).clamp(SHORTEST_BACKOFF, LONGEST_DELAY)
+        self.shared.look(|ledger| ledger.snapshot())
     }
 
-    pub(crate) fn finish(&self, id: KeyId, outcome: Outcome) {
-        self.change(|inner| inner.ledger.finish(id, outcome));
-    }
-
-    /// Looks at the ledger together with the waiting drains, which wakes nobody.
-    pub(crate) fn with_drains<R>(&self, look: impl FnOnce(&Ledger<K>, &mut Drains) -> R) -> R {
-        let inner = &mut *self.inner.lock();
-        look(&inner.ledger, &mut inner.drains)
-    }
-
-    /// Changes the queue under the lock, then wakes those who have something to come for.
-    fn change<R>(&self, change: impl FnOnce(&mut Inner<K>) -> R) -> R {
-        let mut inner = self.inner.lock();
-        let result = change(&mut inner);
-        self.wake(inner);
-        result
-    }
-
-    fn wake<'a>(&'a self, mut inner: MutexGuard<'a, Inner<K>>) {
-        let drained = if inner.ledger.is_drained() { inner.drains.release() } else { Vec::new() };
-        loop {
-            let Inner { ledger, waiters, .. } = &mut *inner;
-            let called = waiters.call(ledger.demand(), ledger.earliest());
-            drop(inner);
-            let Some((waker, more)) = called else { break };
-            waker.wake();
-            if !more {
-                break;
-            }
-            inner = self.inner.lock();
-        }
-        drained.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// One call of [`WorkQueue::next`].
-struct Next<'a, K> {
-    shared: &'a Arc<Shared<K>>,
-    /// Some: among the waiters.
-    ticket: Option<Ticket>,
-    /// Some: keeps the time.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl<K: Clone> Future for Next<'_, K> {
-    type Output = Option<WorkItem<K>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A worker whose keys never run out must still let other tasks run.
-        let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        let this = self.get_mut();
-        loop {
-            match this.take(cx) {
-                Ok(item) => {
-                    budget.made_progress();
-                    return Poll::Ready(item);
-                }
-                Err(None) => {
-                    this.timer = None;
-                    return Poll::Pending;
-                }
-                Err(Some(deadline)) => ready!(this.sleep(deadline, cx)),
-            }
-        }
-    }
-}
-
-impl<K: Clone> Next<'_, K> {
-    /// Takes a key, or stands in line; in the latter case says until when to keep the time.
-    fn take(&mut self, cx: &Context<'_>) -> Result<Option<WorkItem<K>>, Option<Instant>> {
-        let mut inner = self.shared.inner.lock();
-        if let Some(ticket) = self.ticket.take() {
-            inner.waiters.leave(ticket);
-        }
-        let now = inner.ledger.earliest().map(|_| clock::now());
-        let result = match inner.ledger.take(now) {
-            Taken::Key { id, key, failures } => Ok(Some((id, key, failures))),
-            Taken::Over => Ok(None),
-            Taken::Nothing => {
-                let earliest = inner.ledger.earliest();
-                let (ticket, keeps_time) = inner.waiters.enlist(cx.waker().clone(), earliest);
-                self.ticket = Some(ticket);
-                Err(earliest.filter(|_| keeps_time))
-            }
-        };
-        self.shared.wake(inner);
-        result.map(|taken| taken.map(|(id, key, failures)| WorkItem::new(self.shared.clone(), id, key, failures)))
-    }
-
-    fn sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-        timer.as_mut().poll(cx)
-    }
-}
-
-impl<K> Drop for Next<'_, K> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.change(|inner| inner.waiters.leave(ticket));
-        }
+    /// Tells the queue's metrics what changes by itself: how long the keys in flight have been so. Upstream does this
+    /// every 500 ms; call it as often, or before each scrape. Looks at every key under the lock.
+    pub fn observe(&self) {
+        self.shared.observe();
     }
 }

@@ -1,161 +1,150 @@
-//! What each key is doing, and the lane of keys that are ready.
+//! What each key is doing, and how many keys do what.
 //!
-//! In: ids that were added, taken, finished. Out: which id is next. Pure: no clock, no lock, no key. Never hands an id
-//! out twice before it is finished, and never puts an id into the lane twice.
+//! In: records of keys that were added, taken, finished, paused. Out: their new marks, and which id is next. Pure: no
+//! clock, no lock, no key. Never hands an id out twice before it is finished, and never puts an id into the lanes
+//! twice.
 
-use std::collections::VecDeque;
+use crate::keys::Id;
+use crate::lanes::{Lanes, Standing};
 
-use crate::keys::{KEPT_SLOTS, KeyId};
-
-/// client-go keeps two sets, dirty and processing; these are their four combinations.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// client-go keeps two sets, dirty and processing; the first four are their combinations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Mark {
     /// Neither: unknown, or waiting for a deadline.
+    #[default]
     Resting,
-    /// Dirty: in the lane, once.
+    /// Dirty: in a lane, once.
     Ready,
     /// Processing: a worker has it.
     Processing,
     /// Both: a worker has it, and it was added since that worker took it.
     Dirty,
+    /// Dirty, but paused: in no lane until it is resumed.
+    Held,
+    /// Failed as often as it may; at rest until it is added or sent back.
+    Exhausted,
 }
 
-#[derive(Clone, Copy)]
-struct Record {
-    mark: Mark,
+impl Mark {
+    /// A worker has the key.
+    pub(crate) fn is_in_flight(self) -> bool {
+        matches!(self, Self::Processing | Self::Dirty)
+    }
+}
+
+/// What the queue knows of every key.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Record {
+    pub(crate) mark: Mark,
+    /// Counts against the capacity: ready, held, in flight, waiting or exhausted.
+    pub(crate) busy: bool,
+    /// Not to be handed out.
+    pub(crate) paused: bool,
+    /// There are reasons for it.
+    pub(crate) noted: bool,
     /// Failures in a row.
-    failures: u32,
+    pub(crate) failures: u32,
+    /// How many [`KeyId`](crate::KeyId)s keep it.
+    pub(crate) pins: u32,
 }
 
-const UNKNOWN: Record = Record { mark: Mark::Resting, failures: 0 };
-
-/// The marks, the failure counts and the ready lane.
+/// The lanes, and counts over all records.
 pub(crate) struct State {
-    records: Vec<Record>,
-    ready: VecDeque<KeyId>,
-    in_flight: usize,
-    dirty: usize,
-    failing: usize,
-    adds: u64,
+    lanes: Lanes,
+    pub(crate) in_flight: usize,
+    /// Keys in flight that will be ready again when they are finished.
+    pub(crate) dirty: usize,
+    /// Keys that would be ready, were they not paused.
+    pub(crate) held: usize,
+    /// Live keys whose last outcome was a failure.
+    pub(crate) failing: usize,
+    /// Adds that weren't absorbed by an earlier one.
+    pub(crate) adds: u64,
 }
 
 impl State {
-    pub(crate) fn new() -> Self {
-        Self { records: Vec::new(), ready: VecDeque::new(), in_flight: 0, dirty: 0, failing: 0, adds: 0 }
+    pub(crate) fn new(ranked: bool) -> Self {
+        Self { lanes: Lanes::new(ranked), in_flight: 0, dirty: 0, held: 0, failing: 0, adds: 0 }
     }
 
-    /// Makes room for ids below `slots`.
-    pub(crate) fn grow(&mut self, slots: usize) {
-        if slots > self.records.len() {
-            self.records.resize(slots, UNKNOWN);
+    /// A resting key has something to do: into its lane, or held if it is paused.
+    pub(crate) fn enqueue(&mut self, id: Id, record: &mut Record, standing: Standing) {
+        debug_assert_eq!(record.mark, Mark::Resting, "only resting keys become ready");
+        if record.paused {
+            record.mark = Mark::Held;
+            self.held += 1;
+        } else {
+            record.mark = Mark::Ready;
+            self.lanes.push(id, standing);
         }
     }
 
-    /// The key has something to do: to the end of the lane, or again after its worker. Says what it was doing before.
-    pub(crate) fn add(&mut self, id: KeyId) -> Mark {
-        let mark = &mut self.records[id.index()].mark;
-        let before = *mark;
-        match before {
-            Mark::Resting => {
-                *mark = Mark::Ready;
-                self.ready.push_back(id);
-            }
-            Mark::Processing => {
-                *mark = Mark::Dirty;
-                self.dirty += 1;
-            }
-            Mark::Ready | Mark::Dirty => return before,
-        }
-        self.adds += 1;
-        before
+    /// A key in flight has something more to do.
+    pub(crate) fn soil(&mut self, record: &mut Record) {
+        debug_assert_eq!(record.mark, Mark::Processing, "only keys in flight become dirty");
+        record.mark = Mark::Dirty;
+        self.dirty += 1;
     }
 
-    /// The next key in the lane; it is in flight from now on.
-    pub(crate) fn take(&mut self) -> Option<KeyId> {
-        let id = self.ready.pop_front()?;
-        self.records[id.index()].mark = Mark::Processing;
+    /// Whose turn it is; see [`State::start`].
+    pub(crate) fn pop(&mut self) -> Option<Id> {
+        self.lanes.pop()
+    }
+
+    /// A planted fault: the id stays in its lane.
+    pub(crate) fn put_back(&mut self, id: Id) {
+        self.lanes.push(id, Standing::default());
+    }
+
+    /// A worker has taken the key.
+    pub(crate) fn start(&mut self, record: &mut Record) {
+        record.mark = Mark::Processing;
         self.in_flight += 1;
-        Some(id)
     }
 
-    /// The worker is finished. True: the key was added meanwhile and is ready again.
-    pub(crate) fn finish(&mut self, id: KeyId) -> bool {
-        let mark = &mut self.records[id.index()].mark;
+    /// The worker is finished and the key at rest. True: it was added meanwhile.
+    pub(crate) fn finish(&mut self, record: &mut Record) -> bool {
+        let dirty = record.mark == Mark::Dirty;
+        record.mark = Mark::Resting;
         self.in_flight -= 1;
-        if *mark == Mark::Dirty {
-            *mark = Mark::Ready;
-            self.dirty -= 1;
-            self.ready.push_back(id);
-            return true;
-        }
-        *mark = Mark::Resting;
-        false
+        self.dirty -= usize::from(dirty);
+        dirty
     }
 
-    /// Empties the lane and forgets that keys in flight were added again. Returns the ids that are resting now.
-    pub(crate) fn discard(&mut self) -> VecDeque<KeyId> {
-        let dropped = std::mem::take(&mut self.ready);
-        for id in &dropped {
-            self.records[id.index()].mark = Mark::Resting;
-        }
-        if self.dirty > 0 {
-            for record in self.records.iter_mut().filter(|record| record.mark == Mark::Dirty) {
+    /// Takes a key that is ready out of its lane, or forgets that it is held or was added again; it rests, or is in
+    /// flight only.
+    pub(crate) fn unqueue(&mut self, id: Id, record: &mut Record, standing: Standing) {
+        match record.mark {
+            Mark::Ready => self.lanes.remove(id, standing),
+            Mark::Held => self.held -= 1,
+            Mark::Dirty => {
+                self.dirty -= 1;
                 record.mark = Mark::Processing;
+                return;
             }
-            self.dirty = 0;
+            Mark::Resting | Mark::Processing | Mark::Exhausted => return,
         }
-        dropped
+        record.mark = Mark::Resting;
     }
 
-    pub(crate) fn mark(&self, id: KeyId) -> Mark {
-        self.records[id.index()].mark
+    /// A ready key has got another standing.
+    pub(crate) fn reorder(&mut self, id: Id, standing: Standing) {
+        self.lanes.move_to(id, standing);
     }
 
-    pub(crate) fn failures(&self, id: KeyId) -> u32 {
-        self.records[id.index()].failures
+    pub(crate) fn set_failures(&mut self, record: &mut Record, failures: u32) {
+        self.failing += usize::from(failures > 0);
+        self.failing -= usize::from(record.failures > 0);
+        record.failures = failures;
     }
 
-    pub(crate) fn count_failure(&mut self, id: KeyId) {
-        let failures = &mut self.records[id.index()].failures;
-        self.failing += usize::from(*failures == 0);
-        *failures = failures.saturating_add(1);
-    }
-
-    pub(crate) fn forget_failures(&mut self, id: KeyId) {
-        let failures = &mut self.records[id.index()].failures;
-        self.failing -= usize::from(*failures > 0);
-        *failures = 0;
-    }
-
-    /// Keys in the lane.
+    /// Keys in the lanes.
     pub(crate) fn ready(&self) -> usize {
-        self.ready.len()
+        self.lanes.len()
     }
 
-    /// Keys in the hands of workers.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Keys in flight that will be ready again when they are finished.
-    pub(crate) fn dirty(&self) -> usize {
-        self.dirty
-    }
-
-    /// Live keys whose last outcome was a failure.
-    pub(crate) fn failing(&self) -> usize {
-        self.failing
-    }
-
-    /// Adds that weren't absorbed by an earlier one.
-    pub(crate) fn adds(&self) -> u64 {
-        self.adds
-    }
-
-    /// Gives memory back; only when no id is live.
-    pub(crate) fn trim(&mut self) {
-        if self.records.capacity().max(self.ready.capacity()) > KEPT_SLOTS {
-            *self = Self { adds: self.adds, ..Self::new() };
-        }
+    /// Gives memory back; `slots` is how many ids there are.
+    pub(crate) fn trim(&mut self, slots: usize) {
+        self.lanes.trim(slots);
     }
 }

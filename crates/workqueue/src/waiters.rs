@@ -10,7 +10,8 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use tokio::time::Instant;
+use crate::moment::Moment;
+use crate::mutant::{Mutant, is_planted};
 
 /// Names one stay among the waiters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Ticket(u64);
 pub(crate) struct Waiters {
     sleeping: VecDeque<(Ticket, Waker)>,
     called: usize,
-    keeper: Option<(Ticket, Instant)>,
+    keeper: Option<(Ticket, Moment)>,
     tickets: u64,
 }
 
@@ -29,8 +30,13 @@ impl Waiters {
         Self { sleeping: VecDeque::new(), called: 0, keeper: None, tickets: 0 }
     }
 
+    /// Nobody sleeps.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sleeping.is_empty()
+    }
+
     /// Goes to sleep. True: this one keeps the time until `earliest`.
-    pub(crate) fn enlist(&mut self, waker: Waker, earliest: Option<Instant>) -> (Ticket, bool) {
+    pub(crate) fn enlist(&mut self, waker: Waker, earliest: Option<Moment>) -> (Ticket, bool) {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
         self.sleeping.push_back((ticket, waker));
@@ -49,7 +55,9 @@ impl Waiters {
         match self.sleeping.iter().position(|(other, _)| *other == ticket) {
             Some(index) => {
                 self.sleeping.remove(index);
-                self.resign(ticket);
+                if !is_planted(Mutant::LostTimeKeeper) {
+                    self.resign(ticket);
+                }
             }
             None => self.called -= 1,
         }
@@ -60,7 +68,7 @@ impl Waiters {
     ///
     /// To be called after every change. Whoever has been called calls again when it has come, so a single one on its
     /// way is enough to see to the time keeping.
-    pub(crate) fn call(&mut self, demand: usize, earliest: Option<Instant>) -> Option<(Waker, bool)> {
+    pub(crate) fn call(&mut self, demand: usize, earliest: Option<Moment>) -> Option<(Waker, bool)> {
         let index = if demand > self.called { self.any_sleeper()? } else { self.sleeper_for_time(earliest)? };
         let (ticket, waker) = self.sleeping.remove(index)?;
         self.resign(ticket);
@@ -78,7 +86,7 @@ impl Waiters {
     }
 
     /// The one to wake because nobody keeps the time, or because the keeper would sleep too long.
-    fn sleeper_for_time(&self, earliest: Option<Instant>) -> Option<usize> {
+    fn sleeper_for_time(&self, earliest: Option<Moment>) -> Option<usize> {
         let earliest = earliest.filter(|_| self.called == 0)?;
         match self.keeper {
             None => (!self.sleeping.is_empty()).then_some(0),

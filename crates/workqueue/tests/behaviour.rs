@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::{Instant, advance};
-use watchkeeper_workqueue::{Added, Config, Exponential, RateLimiter, WorkItem, WorkQueue};
+use watchkeeper_workqueue::{Added, Config, Exponential, RateLimiter, Retried, WorkItem, WorkQueue};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -19,7 +19,7 @@ fn queue() -> Queue {
 }
 
 fn queue_with(rate_limiter: impl RateLimiter + 'static) -> Queue {
-    WorkQueue::new(Config { name: "test".into(), rate_limiter: Box::new(rate_limiter) })
+    WorkQueue::new(Config { name: "test".into(), rate_limiter: Box::new(rate_limiter), ..Config::default() })
 }
 
 /// What `next` returns without waiting: None where it would wait.
@@ -115,7 +115,7 @@ async fn a_finished_key_is_not_kept() {
 async fn done_forgets_failures() {
     let queue = queue();
     queue.add("a");
-    assert_eq!(take(&queue).retry(), 10 * MS);
+    assert_eq!(take(&queue).retry(), Retried::In(10 * MS));
     advance(10 * MS).await;
     let item = take(&queue);
     assert_eq!((item.attempt(), queue.snapshot().failing), (2, 1));
@@ -133,7 +133,7 @@ async fn retry_counts_failures_and_backs_off() {
     for (attempt, delay) in [(1, 10), (2, 20), (3, 40), (4, 80)] {
         let item = take(&queue);
         assert_eq!(item.attempt(), attempt);
-        assert_eq!(item.retry(), delay * MS);
+        assert_eq!(item.retry(), Retried::In(delay * MS));
         advance((delay - 1) * MS).await;
         assert!(is_waiting(&queue));
         advance(MS).await;
@@ -370,7 +370,7 @@ async fn a_key_that_always_fails_is_tried_a_bounded_number_of_times_a_day() {
 struct Fixed(Duration);
 
 impl RateLimiter for Fixed {
-    fn delay(&mut self, _failures: u32, _now: Instant) -> Duration {
+    fn delay(&self, _failures: u32, _now: Instant) -> Duration {
         self.0
     }
 }
@@ -379,18 +379,18 @@ impl RateLimiter for Fixed {
 async fn a_limiter_that_returns_nonsense_neither_loops_nor_overflows() {
     let queue = queue_with(Fixed(Duration::ZERO));
     queue.add("a");
-    assert_eq!(take(&queue).retry(), MS);
+    assert_eq!(take(&queue).retry(), Retried::In(MS));
     assert!(is_waiting(&queue));
 
     let queue = queue_with(Fixed(Duration::MAX));
     queue.add("a");
-    assert_eq!(take(&queue).retry().as_secs(), 365 * 24 * 3600);
+    assert_eq!(take(&queue).retry(), Retried::In(Duration::from_secs(365 * 24 * 3600)));
 }
 
 struct Panicking;
 
 impl RateLimiter for Panicking {
-    fn delay(&mut self, _failures: u32, _now: Instant) -> Duration {
+    fn delay(&self, _failures: u32, _now: Instant) -> Duration {
         std::panic::resume_unwind(Box::new("planted"))
     }
 }

@@ -125,7 +125,8 @@ fn no_add_is_lost_and_no_key_is_with_two_workers() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().expect("runtime");
     runtime.block_on(async {
         let rate_limiter = Exponential { base: Duration::from_millis(1), max: Duration::from_millis(4) };
-        let queue = WorkQueue::new(Config { name: "stress".into(), rate_limiter: Box::new(rate_limiter) });
+        let queue =
+            WorkQueue::new(Config { name: "stress".into(), rate_limiter: Box::new(rate_limiter), ..Config::default() });
         let keys: Keys = Arc::new((0..KEYS).map(|_| Key::default()).collect());
         let mut producers = JoinSet::new();
         let mut rest = JoinSet::new();

@@ -1,0 +1,99 @@
+//! A handle to a key that is added often.
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::answer::Added;
+use crate::keys::Id;
+use crate::ledger::Wanted;
+use crate::policy::Ask;
+use crate::shared::Shared;
+
+/// A key that the queue has made known: adding by it hashes, compares and clones nothing. Made by
+/// [`WorkQueue::intern`](crate::WorkQueue::intern).
+///
+/// While there is one, the queue remembers the key, also when it isn't queued; so keep it as long as what the key
+/// stands for, and no longer. Clones count.
+pub struct KeyId<K> {
+    shared: Arc<Shared<K>>,
+    id: Id,
+    flow: u64,
+}
+
+impl<K> KeyId<K> {
+    pub(crate) fn new(shared: Arc<Shared<K>>, key: K) -> Self
+    where
+        K: Eq + Hash,
+    {
+        let (hash, flow, now) = (shared.hash(&key), shared.flow(&key), shared.now());
+        let id = shared.change(|ledger| {
+            let id = ledger.intern(hash, key, now);
+            ledger.pin(id);
+            id
+        });
+        Self { shared, id, flow }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> K
+    where
+        K: Clone,
+    {
+        self.shared.look(|ledger| ledger.key(self.id).clone())
+    }
+
+    /// As [`WorkQueue::add`](crate::WorkQueue::add).
+    pub fn add(&self) -> Added {
+        self.ask(Wanted::default())
+    }
+
+    /// As [`WorkQueue::add_after`](crate::WorkQueue::add_after).
+    pub fn add_after(&self, delay: Duration) -> Added {
+        self.ask(Wanted { due: self.shared.due_after(delay), ..Wanted::default() })
+    }
+
+    /// As [`WorkQueue::add_with`](crate::WorkQueue::add_with).
+    pub fn add_with(&self, ask: Ask) -> Added {
+        self.ask(self.shared.wanted(ask))
+    }
+
+    /// As [`WorkQueue::withdraw`](crate::WorkQueue::withdraw).
+    pub fn withdraw(&self) -> bool {
+        let now = self.shared.now();
+        self.shared.change(|ledger| ledger.withdraw(self.id, now))
+    }
+
+    /// As [`WorkQueue::failures`](crate::WorkQueue::failures).
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.shared.look(|ledger| ledger.failures(self.id))
+    }
+
+    fn ask(&self, wanted: Wanted) -> Added {
+        let now = self.shared.now();
+        self.shared.change(|ledger| ledger.add_id(self.id, Wanted { flow: self.flow, ..wanted }, now))
+    }
+}
+
+impl<K> Clone for KeyId<K> {
+    fn clone(&self) -> Self {
+        self.shared.change(|ledger| ledger.pin(self.id));
+        Self { shared: self.shared.clone(), id: self.id, flow: self.flow }
+    }
+}
+
+impl<K> Drop for KeyId<K> {
+    fn drop(&mut self) {
+        let now = self.shared.now();
+        self.shared.change(|ledger| ledger.unpin(self.id, now));
+    }
+}
+
+impl<K> fmt::Debug for KeyId<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyId").field(&self.id.index()).finish()
+    }
+}

@@ -1,0 +1,151 @@
+//! How a worker ends with a key, and where keys rest that have failed too often.
+
+use super::Ledger;
+use crate::answer::Retried;
+use crate::keys::Id;
+use crate::moment::Moment;
+use crate::policy::Reasons;
+
+use crate::state::Mark;
+
+/// How a worker ended with a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Done,
+    /// Succeeded, and to be worked on again when this is due, or at once.
+    After(Option<Moment>),
+    /// Failed, and to be worked on again when this is due.
+    Retry(Moment),
+    GiveUp,
+    /// None was given: the worker was cancelled.
+    Dropped,
+}
+
+/// An outcome with all that the worker gives back.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) outcome: Outcome,
+    /// Failures in a row, this one included.
+    pub(crate) failures: u32,
+    /// Why the key was handed out.
+    pub(crate) reasons: Option<Box<Reasons>>,
+}
+
+impl<K> Ledger<K> {
+    /// The worker that took the key is finished with it. Says what became of a retry.
+    pub(crate) fn finish(&mut self, id: Id, finished: Finished, now: Moment) -> Retried {
+        let Finished { outcome, failures, reasons } = finished;
+        let failed = matches!(outcome, Outcome::Retry(_) | Outcome::Dropped);
+        self.set_failures(id, if failed { failures } else { 0 });
+        self.retries += u64::from(matches!(outcome, Outcome::Retry(_)));
+        self.given_up += u64::from(outcome == Outcome::GiveUp);
+        if failed && let Some(reasons) = reasons {
+            self.give_back(id, *reasons);
+        }
+        if !matches!(outcome, Outcome::Done | Outcome::GiveUp)
+            && let Some(memo) = self.memos.get_mut(id)
+        {
+            memo.asked = memo.asked.max(memo.priority);
+        }
+        let dirty = self.state.finish(self.keys.record_mut(id));
+        let retried = if dirty {
+            // The add that came meanwhile is earlier than any delay, and it starts a new count.
+            if self.is_last_attempt(outcome, failures) {
+                self.set_failures(id, 0);
+            }
+            self.make_ready_again(id, now);
+            Retried::AtOnce
+        } else if self.shut_down {
+            Retried::Dropped
+        } else {
+            self.follow_up(id, outcome, failures, now)
+        };
+        self.settle(id, now);
+        retried
+    }
+
+    /// What an outcome asks for, where nobody else has asked meanwhile.
+    fn follow_up(&mut self, id: Id, outcome: Outcome, failures: u32, now: Moment) -> Retried {
+        match outcome {
+            Outcome::Done | Outcome::GiveUp => {}
+            Outcome::After(None) | Outcome::Dropped => {
+                self.make_ready(id, now);
+            }
+            Outcome::After(Some(due)) => {
+                self.delay(id, due);
+            }
+            Outcome::Retry(_) if self.is_last_attempt(outcome, failures) => {
+                if !self.deadlines.is_waiting(id) {
+                    self.exhaust(id, now);
+                    return Retried::Exhausted;
+                }
+                self.set_failures(id, 0);
+                return Retried::In(self.deadlines.due(id).unwrap_or(now).since(now));
+            }
+            Outcome::Retry(due) => {
+                self.delay(id, due);
+                return Retried::In(self.deadlines.due(id).unwrap_or(due).since(now));
+            }
+        }
+        Retried::AtOnce
+    }
+
+    /// Sends an exhausted key back to work. False: it isn't exhausted, or the queue is shut down.
+    pub(crate) fn retry_exhausted(&mut self, id: Id, now: Moment) -> bool {
+        if self.shut_down || !self.revive(id) {
+            return false;
+        }
+        self.make_ready(id, now);
+        true
+    }
+
+    /// The same for the one that rests longest.
+    pub(crate) fn retry_first_exhausted(&mut self, now: Moment) -> bool {
+        self.exhausted.order.first().is_some_and(|(_, id)| self.retry_exhausted(id, now))
+    }
+
+    /// Exhausted keys with their failures and since when they rest, in no order.
+    pub(super) fn exhausted(&self) -> impl Iterator<Item = (Moment, Id)> {
+        self.exhausted.order.ids().map(|(since, id)| (Moment::from_nanos(since), id))
+    }
+
+    /// An exhausted key rests no longer, and its failures are forgotten. False: it isn't exhausted.
+    pub(super) fn revive(&mut self, id: Id) -> bool {
+        if self.keys.record(id).mark != Mark::Exhausted {
+            return false;
+        }
+        self.exhausted.order.remove(&mut self.exhausted.places, id);
+        self.keys.record_mut(id).mark = Mark::Resting;
+        self.set_failures(id, 0);
+        true
+    }
+
+    fn is_last_attempt(&self, outcome: Outcome, failures: u32) -> bool {
+        matches!(outcome, Outcome::Retry(_))
+            && self.rules.attempts.is_some_and(|attempts| failures >= attempts.most.get())
+    }
+
+    fn exhaust(&mut self, id: Id, now: Moment) {
+        self.keys.record_mut(id).mark = Mark::Exhausted;
+        self.exhausted.order.set(&mut self.exhausted.places, id, now.nanos());
+        let resting = self.rules.attempts.map_or(0, |attempts| attempts.resting);
+        while self.exhausted.order.len() > resting
+            && let Some((_, first)) = self.exhausted.order.first()
+        {
+            self.revive(first);
+            self.given_up += 1;
+            self.settle(first, now);
+        }
+    }
+
+    /// The reasons of an attempt that failed are the first of the next one's.
+    fn give_back(&mut self, id: Id, mut reasons: Reasons) {
+        let record = self.keys.record_mut(id);
+        if std::mem::replace(&mut record.noted, true)
+            && let Some(later) = self.reasons.remove(&id)
+        {
+            reasons.join(*later, self.rules.reasons);
+        }
+        self.reasons.insert(id, Box::new(reasons));
+    }
+}

@@ -1,0 +1,110 @@
+//! Waiting for a key.
+//!
+//! One of the waiting calls holds a timer for the earliest deadline; when it gets a key or is dropped, another waiting
+//! call takes the timer over.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::item::WorkItem;
+use crate::ledger::Taken;
+use crate::moment::Moment;
+use crate::shared::Shared;
+use crate::waiters::Ticket;
+
+/// One call of [`WorkQueue::next`](crate::WorkQueue::next).
+pub(crate) struct Next<'a, K> {
+    shared: &'a Arc<Shared<K>>,
+    /// Some: among the waiters.
+    ticket: Option<Ticket>,
+    /// Some: keeps the time.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a, K> Next<'a, K> {
+    pub(crate) fn new(shared: &'a Arc<Shared<K>>) -> Self {
+        Self { shared, ticket: None, timer: None }
+    }
+}
+
+/// What a waiting call has found.
+enum Found<K> {
+    Item(Option<WorkItem<K>>),
+    /// Nothing yet; keeps the time until then, if it has to.
+    Nothing(Option<Instant>),
+}
+
+impl<K: Clone> Future for Next<'_, K> {
+    type Output = Option<WorkItem<K>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A worker whose keys never run out must still let other tasks run.
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        let this = self.get_mut();
+        loop {
+            match this.take(cx) {
+                Found::Item(item) => {
+                    budget.made_progress();
+                    return Poll::Ready(item);
+                }
+                Found::Nothing(None) => {
+                    this.timer = None;
+                    return Poll::Pending;
+                }
+                Found::Nothing(Some(deadline)) => ready!(this.sleep(deadline, cx)),
+            }
+        }
+    }
+}
+
+impl<K: Clone> Next<'_, K> {
+    /// Takes a key, or stands in line; in the latter case says until when to keep the time.
+    fn take(&mut self, cx: &Context<'_>) -> Found<K> {
+        let shared = self.shared;
+        let before = shared.now();
+        let (taken, deadline) = shared.change_all(|inner| {
+            if let Some(ticket) = self.ticket.take() {
+                inner.waiters.leave(ticket);
+            }
+            // Where nothing else needs the time, it is read for the sake of the deadlines only.
+            let read = before == Moment::START && inner.ledger.earliest().is_some();
+            let taken = inner.ledger.take(if read { shared.clock.now() } else { before });
+            let mut deadline = None;
+            if matches!(taken, Taken::Nothing) {
+                let earliest = inner.ledger.earliest();
+                let (ticket, keeps_time) = inner.waiters.enlist(cx.waker().clone(), earliest);
+                self.ticket = Some(ticket);
+                deadline = earliest.filter(|_| keeps_time);
+            }
+            (taken, deadline)
+        });
+        match taken {
+            Taken::Nothing => Found::Nothing(deadline.map(|moment| shared.clock.instant(moment))),
+            Taken::Over => Found::Item(None),
+            Taken::Key(hand_out) => {
+                shared.tell(|metrics| metrics.queue_duration(hand_out.now.since(hand_out.since)));
+                Found::Item(Some(WorkItem::new(shared.clone(), hand_out)))
+            }
+        }
+    }
+
+    fn sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<K> Drop for Next<'_, K> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.shared.change_all(|inner| inner.waiters.leave(ticket));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The shell: one lock around the rules.
+//!
+//! In: calls from any thread. Out: keys, wake-ups and measures. Every call computes under the lock and wakes after it;
+//! the lock is never held over an await, no foreign code but that of the keys runs under it, and no task is spawned.
+
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::drain::Drains;
+use crate::keys::Hasher;
+use crate::ledger::{Ledger, Wanted};
+use crate::metrics::{Metrics, Snapshot};
+use crate::moment::{self, Clock, LONGEST_DELAY, Moment};
+use crate::mutant::{Mutant, is_planted};
+use crate::policy::{Ask, Flow, Rules};
+use crate::queue::Config;
+use crate::rate_limit::RateLimiter;
+use crate::sync::{Mutex, MutexGuard};
+use crate::waiters::Waiters;
+
+/// The shortest wait after a failure, whatever the rate limiter says: no limiter makes a key a hot loop.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
+
+/// What the handles and the items of a queue share.
+pub(crate) struct Shared<K> {
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
+    /// Whether anything needs to know when things happen.
+    timed: bool,
+    hasher: Hasher,
+    flow: Option<Flow<K>>,
+    metrics: Option<Arc<dyn Metrics>>,
+    inner: Mutex<Inner<K>>,
+    rate_limiter: Box<dyn RateLimiter>,
+    limiter_looks_at_time: bool,
+}
+
+pub(crate) struct Inner<K> {
+    pub(crate) ledger: Ledger<K>,
+    pub(crate) waiters: Waiters,
+    drains: Drains,
+}
+
+impl<K> Shared<K> {
+    pub(crate) fn new(config: Config<K>) -> Self {
+        let Config { name, rate_limiter, policy, metrics, ages } = config;
+        let rules = Rules::new(&policy, ages || metrics.is_some());
+        let inner = Inner { ledger: Ledger::new(rules), waiters: Waiters::new(), drains: Drains::default() };
+        Self {
+            name,
+            clock: Clock::new(),
+            timed: rules.timed,
+            hasher: Hasher::new(),
+            flow: policy.flow,
+            metrics,
+            inner: Mutex::new(inner),
+            limiter_looks_at_time: rate_limiter.looks_at_time(),
+            rate_limiter,
+        }
+    }
+
+    /// Now, or no time at all where nobody would look at it.
+    pub(crate) fn now(&self) -> Moment {
+        if self.timed { self.clock.now() } else { Moment::START }
+    }
+
+    /// The moment `delay` from now. None: at once.
+    pub(crate) fn due_after(&self, delay: Duration) -> Option<Moment> {
+        (!delay.is_zero()).then(|| self.clock.now().after(delay))
+    }
+
+    pub(crate) fn hash(&self, key: &K) -> u64
+    where
+        K: Hash,
+    {
+        self.hasher.hash_one(key)
+    }
+
+    pub(crate) fn flow(&self, key: &K) -> u64 {
+        self.flow.as_ref().map_or(0, |flow| flow(key))
+    }
+
+    /// What is wanted, but for the flow.
+    pub(crate) fn wanted(&self, ask: Ask) -> Wanted {
+        let Ask { after, priority, reason } = ask;
+        Wanted { flow: 0, due: self.due_after(after), priority, reason }
+    }
+
+    /// The delay after the `failures`-th failure of a key.
+    pub(crate) fn back_off(&self, failures: u32) -> Duration {
+        let now = if self.limiter_looks_at_time { moment::instant() } else { self.clock.instant(Moment::START) };
+        self.rate_limiter.delay(failures, now).clamp(SHORTEST_BACKOFF, LONGEST_DELAY)
+    }
+
+    /// Looks at the keys, which wakes nobody.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Ledger<K>) -> R) -> R {
+        look(&self.inner.lock().ledger)
+    }
+
+    /// Looks at the keys together with the waiting drains, which wakes nobody.
+    pub(crate) fn with_drains<R>(&self, look: impl FnOnce(&Ledger<K>, &mut Drains) -> R) -> R {
+        let inner = &mut *self.inner.lock();
+        look(&inner.ledger, &mut inner.drains)
+    }
+
+    /// Changes the keys.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<K>) -> R) -> R {
+        self.change_all(|inner| change(&mut inner.ledger))
+    }
+
+    /// Changes the keys and those who wait for them under the lock, then wakes those who have something to come for,
+    /// and tells the metrics.
+    pub(crate) fn change_all<R>(&self, change: impl FnOnce(&mut Inner<K>) -> R) -> R {
+        let mut inner = self.inner.lock();
+        if self.metrics.is_none() {
+            let result = change(&mut inner);
+            self.wake(inner);
+            return result;
+        }
+        let before = inner.ledger.snapshot();
+        let result = change(&mut inner);
+        let after = inner.ledger.snapshot();
+        self.wake(inner);
+        self.tell(|metrics| tell_changes(metrics, &before, &after));
+        result
+    }
+
+    fn wake<'a>(&'a self, mut inner: MutexGuard<'a, Inner<K>>) {
+        let drained = if inner.ledger.is_drained() { inner.drains.release() } else { Vec::new() };
+        loop {
+            let Inner { ledger, waiters, .. } = &mut *inner;
+            if waiters.is_idle() || is_planted(Mutant::LostNotification) {
+                drop(inner);
+                break;
+            }
+            let called = waiters.call(ledger.demand(), ledger.earliest());
+            drop(inner);
+            let Some((waker, more)) = called else { break };
+            waker.wake();
+            if !more {
+                break;
+            }
+            inner = self.inner.lock();
+        }
+        drained.into_iter().for_each(Waker::wake);
+    }
+
+    /// Measures a duration; nothing is computed for nobody.
+    pub(crate) fn tell(&self, measure: impl FnOnce(&dyn Metrics)) {
+        if let Some(metrics) = &self.metrics {
+            // A panic of the sink mustn't lose a key; the panic hook has reported it.
+            _ = catch_unwind(AssertUnwindSafe(|| measure(&**metrics)));
+        }
+    }
+
+    pub(crate) fn observe(&self) {
+        self.tell(|metrics| {
+            let now = self.clock.now();
+            let running = self.look(|ledger| ledger.running(now));
+            metrics.unfinished_work(running.unfinished);
+            metrics.longest_running_processor(running.longest);
+        });
+    }
+}
+
+fn tell_changes(metrics: &dyn Metrics, before: &Snapshot, after: &Snapshot) {
+    if after.adds > before.adds {
+        metrics.adds(after.adds - before.adds);
+    }
+    if after.retries > before.retries {
+        metrics.retries(after.retries - before.retries);
+    }
+    if after.ready != before.ready {
+        metrics.depth(after.ready);
+    }
+}
