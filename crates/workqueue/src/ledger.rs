@@ -136,7 +136,7 @@ impl<K> Ledger<K> {
             memo.flow = flow;
             if priority > memo.asked {
                 memo.asked = priority;
-                if self.keys.record(id).mark == Mark::Ready {
+                if self.rules.step > 0 && self.keys.record(id).mark == Mark::Ready {
                     self.state.reorder(id, self.memos.standing(id));
                 }
             }
@@ -228,9 +228,11 @@ impl<K> Ledger<K> {
     where
         K: Clone,
     {
+        if self.paused {
+            return Taken::Nothing;
+        }
         self.wake_due(now);
-        let id = if self.paused { None } else { self.state.pop() };
-        let Some(id) = id else { return if self.is_over() { Taken::Over } else { Taken::Nothing } };
+        let Some(id) = self.state.pop() else { return if self.is_over() { Taken::Over } else { Taken::Nothing } };
         let record = self.keys.record_mut(id);
         self.state.start(record);
         let failures = record.failures;
@@ -241,7 +243,7 @@ impl<K> Ledger<K> {
         let mut since = now;
         if let Some(memo) = self.memos.get_mut(id) {
             since = memo.since;
-            memo.started = Some(now);
+            memo.started = self.rules.timed.then_some(now);
             memo.priority = std::mem::replace(&mut memo.asked, i16::MIN);
         }
         Taken::Key(HandOut { id, key: self.keys.key(id).clone(), failures, reasons, since, now })
@@ -279,10 +281,12 @@ impl<K> Ledger<K> {
 
     /// How many calls of [`Ledger::take`] would not return [`Taken::Nothing`] now.
     pub(crate) fn demand(&self) -> usize {
-        match (self.is_over(), self.paused) {
-            (true, _) => usize::MAX,
-            (_, true) => 0,
-            _ => self.state.ready(),
+        if self.paused {
+            0
+        } else if self.is_over() {
+            usize::MAX
+        } else {
+            self.state.ready()
         }
     }
 
@@ -462,7 +466,11 @@ impl<K> Ledger<K> {
         if std::mem::take(&mut record.noted) {
             self.reasons.remove(&id);
         }
-        if record.pins > 0 || record.paused {
+        let kept = record.pins > 0 || record.paused;
+        if let Some(memo) = self.memos.get_mut(id) {
+            (memo.asked, memo.priority) = (i16::MIN, i16::MIN);
+        }
+        if kept {
             return;
         }
         let cool = self.memos.of(id).floor(&self.rules);

@@ -219,10 +219,10 @@ impl Default for Memo {
 }
 
 impl Memo {
-    /// Where the key stands when it is ready.
+    /// Where the key stands when it is ready: with priorities by its age, else in the order of becoming ready.
     pub(crate) fn standing(&self, rules: &Rules) -> Standing {
-        let head_start = i64::from(self.asked).saturating_mul(rules.step);
-        Standing { flow: self.flow, rank: self.since.nanos().saturating_sub(head_start) }
+        let age = |since: Moment| since.nanos().saturating_sub(i64::from(self.asked).saturating_mul(rules.step));
+        Standing { flow: self.flow, rank: if rules.step > 0 { age(self.since) } else { 0 } }
     }
 
     /// Before when the key must not be handed out again.

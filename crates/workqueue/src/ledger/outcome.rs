@@ -126,9 +126,13 @@ impl<K> Ledger<K> {
     }
 
     fn exhaust(&mut self, id: Id, now: Moment) {
+        let resting = self.rules.attempts.map_or(0, |attempts| attempts.resting);
+        if resting == 0 {
+            self.given_up += 1;
+            return;
+        }
         self.keys.record_mut(id).mark = Mark::Exhausted;
         self.exhausted.order.set(&mut self.exhausted.places, id, now.nanos());
-        let resting = self.rules.attempts.map_or(0, |attempts| attempts.resting);
         while self.exhausted.order.len() > resting
             && let Some((_, first)) = self.exhausted.order.first()
         {
