@@ -170,9 +170,7 @@ mod tests {
         let ids = ids();
         for ranked in [false, true] {
             let mut lanes = Lanes::new(ranked);
-            for index in 0..6 {
-                lanes.push(ids[index], Standing { flow: 0, rank: 0 });
-            }
+            ids.iter().take(6).for_each(|id| lanes.push(*id, Standing::default()));
             for gone in [0, 3, 5] {
                 lanes.remove(ids[gone], Standing::default());
             }

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use crate::answer::Added;
-use crate::delay::{Deadlines, Scheduled};
+use crate::delay::Deadlines;
 use crate::keys::{Hasher, Id, KEPT_SLOTS, Keys};
 use crate::metrics::Snapshot;
 use crate::moment::Moment;
@@ -20,16 +20,12 @@ use crate::policy::{Memos, Reason, Reasons, Rules};
 use crate::state::{Mark, State};
 
 mod inspect;
+mod keep;
 mod outcome;
 mod pause;
+mod ready;
 
 pub(crate) use outcome::{Finished, Outcome};
-
-/// How many overdue keys become ready in one call, so that the lock is held for a bounded time.
-const DUE_AT_ONCE: usize = 1024;
-
-/// How many expired keys are forgotten in one call; more than one call can bring, so they can't pile up.
-const EXPIRED_AT_ONCE: usize = 2;
 
 /// What is wanted of a key.
 #[derive(Clone, Debug, Default)]
@@ -182,42 +178,6 @@ impl<K> Ledger<K> {
         self.state.set_failures(self.keys.record_mut(id), failures);
     }
 
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Id>
-    where
-        K: Eq,
-    {
-        self.keys.find(hash, key)
-    }
-
-    /// The key's number, which it keeps while it is in the queue or pinned.
-    pub(crate) fn intern(&mut self, hash: u64, key: K, now: Moment) -> Id
-    where
-        K: Eq,
-    {
-        self.expire(now);
-        let id = self.keys.intern(hash, key);
-        if self.memos.lack(id) {
-            self.memos.resize(self.keys.slots());
-        }
-        id
-    }
-
-    /// Keeps the key's number.
-    pub(crate) fn pin(&mut self, id: Id) {
-        let pins = &mut self.keys.record_mut(id).pins;
-        *pins = pins.checked_add(1).expect("2^32 handles don't fit in memory");
-        self.cooling.order.remove(&mut self.cooling.places, id);
-    }
-
-    pub(crate) fn unpin(&mut self, id: Id, now: Moment) {
-        self.keys.record_mut(id).pins -= 1;
-        self.settle(id, now);
-    }
-
-    pub(crate) fn key(&self, id: Id) -> &K {
-        self.keys.key(id)
-    }
-
     /// When the time is next of importance. None: `now` doesn't matter to [`Ledger::take`].
     pub(crate) fn earliest(&self) -> Option<Moment> {
         if self.paused { None } else { self.deadlines.earliest() }
@@ -311,138 +271,10 @@ impl<K> Ledger<K> {
         self.shut_down && self.state.ready() == 0 && self.state.dirty == 0
     }
 
-    /// Counts a key that isn't in the queue yet against the capacity. False: the queue is full.
-    fn admit(&mut self, id: Id) -> bool {
-        let record = self.keys.record_mut(id);
-        if record.busy {
-            return true;
-        }
-        if self.rules.capacity.is_some_and(|capacity| self.busy >= capacity.get()) {
-            return false;
-        }
-        record.busy = true;
-        self.busy += 1;
-        if !self.cooling.order.is_empty() {
-            self.cooling.order.remove(&mut self.cooling.places, id);
-        }
-        true
-    }
-
     fn note(&mut self, id: Id, reason: Option<Reason>) {
         let Some(reason) = reason.filter(|_| self.rules.reasons > 0) else { return };
         self.keys.record_mut(id).noted = true;
         self.reasons.entry(id).or_default().note(reason, self.rules.reasons);
-    }
-
-    /// As soon as possible, or when a debounced burst of adds has ended.
-    fn want_soon(&mut self, id: Id, now: Moment) -> Added {
-        self.revive(id);
-        let mark = self.keys.record(id).mark;
-        if let (Some(debounce), Mark::Resting | Mark::Processing) = (self.rules.debounce, mark)
-            && let Some(memo) = self.memos.get_mut(id)
-        {
-            let burst = *memo.burst.get_or_insert(now);
-            let due = now.after(debounce.quiet).min(burst.after(debounce.longest)).min(memo.delayed);
-            if due > now {
-                let sooner = self.deadlines.due(id).is_none_or(|before| due < before);
-                self.deadlines.move_to(id, due);
-                return match mark {
-                    Mark::Processing => Added::WillRerun,
-                    _ if sooner => Added::Queued,
-                    _ => Added::AlreadyQueued,
-                };
-            }
-        }
-        self.make_ready(id, now)
-    }
-
-    /// When this is due, or earlier if something else asks for it.
-    fn want_at(&mut self, id: Id, due: Moment) -> Added {
-        self.revive(id);
-        match self.keys.record(id).mark {
-            Mark::Ready | Mark::Held | Mark::Exhausted => Added::AlreadyQueued,
-            Mark::Dirty => Added::WillRerun,
-            Mark::Processing => {
-                self.delay(id, due);
-                Added::WillRerun
-            }
-            Mark::Resting => match self.delay(id, due) {
-                Scheduled::New | Scheduled::Earlier => Added::Queued,
-                Scheduled::Kept => Added::AlreadyQueued,
-            },
-        }
-    }
-
-    fn delay(&mut self, id: Id, due: Moment) -> Scheduled {
-        if let Some(memo) = self.memos.get_mut(id) {
-            memo.delayed = memo.delayed.min(due);
-        }
-        self.deadlines.schedule(id, due)
-    }
-
-    fn make_ready(&mut self, id: Id, now: Moment) -> Added {
-        match self.keys.record(id).mark {
-            Mark::Ready | Mark::Held | Mark::Exhausted => return Added::AlreadyQueued,
-            Mark::Dirty => return Added::WillRerun,
-            Mark::Resting | Mark::Processing => {}
-        }
-        if let Some(answer) = self.hold_back(id, now) {
-            return answer;
-        }
-        self.deadlines.cancel(id);
-        self.end_burst(id);
-        self.state.adds += 1;
-        if let Some(memo) = self.memos.get_mut(id) {
-            memo.since = now;
-        }
-        let record = self.keys.record_mut(id);
-        if record.mark == Mark::Processing {
-            if !is_planted(Mutant::LostReAdd) {
-                self.state.soil(record);
-            }
-            return Added::WillRerun;
-        }
-        self.state.enqueue(id, record, self.memos.standing(id));
-        Added::Queued
-    }
-
-    /// A resting key that comes too early after its last hand-out waits until the minimum interval is over.
-    fn hold_back(&mut self, id: Id, now: Moment) -> Option<Added> {
-        if self.rules.min_interval.is_zero() || self.shut_down || self.keys.record(id).mark != Mark::Resting {
-            return None;
-        }
-        let floor = self.memos.of(id).floor(&self.rules);
-        if floor <= now {
-            return None;
-        }
-        self.end_burst(id);
-        Some(match self.delay(id, floor) {
-            Scheduled::New | Scheduled::Earlier => Added::Queued,
-            Scheduled::Kept => Added::AlreadyQueued,
-        })
-    }
-
-    /// A key that was asked for while it couldn't be handed out can be now. No further add, so not counted as one.
-    fn make_ready_again(&mut self, id: Id, now: Moment) {
-        if self.hold_back(id, now).is_none() {
-            self.state.enqueue(id, self.keys.record_mut(id), self.memos.standing(id));
-        }
-    }
-
-    fn wake_due(&mut self, now: Moment) {
-        for _ in 0..DUE_AT_ONCE {
-            let Some(id) = self.deadlines.pop_due(now) else { break };
-            self.end_burst(id);
-            self.make_ready(id, now);
-        }
-    }
-
-    /// The adds and delays so far are answered.
-    fn end_burst(&mut self, id: Id) {
-        if let Some(memo) = self.memos.get_mut(id) {
-            memo.burst = None;
-            memo.delayed = Moment::NEVER;
-        }
     }
 
     /// Drops all keys with such a mark.
@@ -452,69 +284,5 @@ impl<K> Ledger<K> {
             self.state.unqueue(id, self.keys.record_mut(id), self.memos.standing(id));
             self.settle(id, now);
         }
-    }
-
-    /// After every change that may have brought a key to rest: takes it out of the count, and forgets it unless
-    /// something keeps it.
-    fn settle(&mut self, id: Id, now: Moment) {
-        let record = self.keys.record_mut(id);
-        if record.mark != Mark::Resting || self.deadlines.is_waiting(id) {
-            return;
-        }
-        self.busy -= usize::from(std::mem::take(&mut record.busy));
-        self.state.set_failures(record, 0);
-        if std::mem::take(&mut record.noted) {
-            self.reasons.remove(&id);
-        }
-        let kept = record.pins > 0 || record.paused;
-        if let Some(memo) = self.memos.get_mut(id) {
-            (memo.asked, memo.priority) = (i16::MIN, i16::MIN);
-        }
-        if kept {
-            return;
-        }
-        let cool = self.memos.of(id).floor(&self.rules);
-        if cool > now && !self.shut_down {
-            self.cooling.order.set(&mut self.cooling.places, id, cool.nanos());
-        } else {
-            self.forget(id);
-        }
-    }
-
-    fn forget(&mut self, id: Id) {
-        self.memos.forget(id);
-        self.keys.release(id);
-        self.until_trim -= 1;
-        if self.until_trim == 0 || self.keys.len() == 0 {
-            self.trim();
-        }
-    }
-
-    /// Forgets keys that are remembered because of the minimum interval, when that has passed.
-    fn expire(&mut self, now: Moment) {
-        for _ in 0..EXPIRED_AT_ONCE {
-            let Some((until, id)) = self.cooling.order.first() else { return };
-            if until > now.nanos() {
-                return;
-            }
-            self.cooling.order.pop(&mut self.cooling.places);
-            self.forget(id);
-        }
-    }
-
-    /// Gives back the memory that a flood of keys has left behind.
-    fn trim(&mut self) {
-        if self.keys.trim() {
-            let slots = self.keys.slots();
-            self.memos.resize(slots);
-            self.deadlines.trim(slots);
-            self.state.trim(slots);
-            for shelf in [&mut self.exhausted, &mut self.cooling] {
-                shelf.order.trim();
-                shelf.places.trim(slots);
-            }
-            self.reasons.shrink_to_fit();
-        }
-        self.until_trim = KEPT_SLOTS.max(self.keys.slots() / 2);
     }
 }

@@ -4,11 +4,14 @@
 //! The queue never looks into a key, knows nothing of Kubernetes, spawns no task and starts no thread: whoever waits
 //! in [`WorkQueue::next`] also keeps the time for the keys that are delayed.
 //!
-//! Three guarantees, the ones of client-go's work queue:
+//! # Three guarantees
 //!
 //! 1. A key that is added many times before a worker takes it is handed out once.
 //! 2. A key is in the hands of at most one worker.
 //! 3. A key that is added while a worker has it is handed out exactly once more, after that worker has finished.
+//!
+//! Together they are what makes a controller level triggered: whatever happens, some worker looks at the newest state
+//! after the last change, and no two workers do so at once.
 //!
 //! ```text
 //!              add                     next                 done, give_up
@@ -16,15 +19,16 @@
 //!      |                 ^  ^                       |  |  |
 //!      | add_after       |  |   add meanwhile,      |  |  | after, retry
 //!      v     deadline,   |  +-- or dropped without -+  |  v
-//!   waiting -- or add ---+      an outcome             waiting
+//!   waiting -- or add ---+      an outcome             |  waiting
+//!                        ^                             v
+//!                        +--- add, or retried by hand  exhausted (retry, once too often)
 //! ```
 //!
-//! Where this queue differs from client-go's: an item is a guard, so forgetting to finish it, finishing it twice or
-//! finishing a foreign key can't be written down; the failures of a key are forgotten by its outcome, so there is no
-//! `Forget` to forget; an add brings a waiting key forward instead of handing it out twice.
+//! # An example
 //!
 //! ```
-//! # use watchkeeper_workqueue::{Config, WorkQueue};
+//! # use watchkeeper_workqueue::{Config, Retried, WorkQueue};
+//! # use std::time::Duration;
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 //! let queue = WorkQueue::new(Config { name: "leases".into(), ..Config::default() });
 //! queue.add("kube-system/scheduler");
@@ -32,16 +36,42 @@
 //!
 //! let item = queue.next().await.expect("not shut down");
 //! assert_eq!((*item.key(), item.attempt()), ("kube-system/scheduler", 1));
-//! item.retry(); // Failed: again in 5 ms, then 10 ms, 20 ms, ...
+//! assert_eq!(item.retry(), Retried::In(Duration::from_millis(5))); // Failed: then 10 ms, 20 ms, ...
 //!
 //! let item = queue.next().await.expect("not shut down");
 //! assert_eq!(item.attempt(), 2);
 //! item.done();
 //!
-//! queue.shut_down();
+//! queue.drain(Duration::from_secs(30)).await.expect("nothing is left to do");
 //! assert!(queue.next().await.is_none());
 //! # });
 //! ```
+//!
+//! # Beside client-go's and controller-runtime's queues
+//!
+//! | | client-go 0.36 | controller-runtime 0.22 | here |
+//! | --- | --- | --- | --- |
+//! | three guarantees | yes | yes | yes |
+//! | finishing twice, or a foreign key | breaks them | breaks them | doesn't compile: an item is a guard |
+//! | worker cancelled or panicked | key stuck | a panic is an error | key back at once, or with a backoff |
+//! | `Forget` forgotten | failures kept for ever | failures kept for ever | outcomes forget |
+//! | delays | earliest wins; 1,000 sends, then blocks | earliest wins | earliest wins; never blocks; withdrawn, brought forward |
+//! | add of a waiting key | handed out now, and again later | brought forward | brought forward |
+//! | overall token bucket | reserves without a bound | not by default | reserves up to a bound |
+//! | jitter | no | no | [`Jitter`] |
+//! | priority | no | yes, may starve | [`Ageing`]: nobody starves |
+//! | fair share between flows | no | no | [`Policy::flow`] |
+//! | minimum interval, debounce | no | no | [`Policy::min_interval`], [`Debounce`] |
+//! | longest number of attempts | by hand | no | [`Attempts`], with a place to rest |
+//! | pause | no | no | of the queue, or of a key |
+//! | reasons | no | no | [`Reasons`] |
+//! | capacity | no | no | [`Policy::capacity`], answered with [`Added::Full`] |
+//! | drain | without a bound; leaves ready keys | as shut down | [`WorkQueue::drain`]: bounded, any number may wait |
+//! | what is in it | its length | its length | [`WorkQueue::snapshot`], [`WorkQueue::sight`] |
+//! | goroutines or tasks of its own | 2, 3 with metrics | several | none |
+//!
+//! What they have and this queue hasn't: a store of one's own under the queue (client-go's `Queue` hook), since the
+//! policies are what it is used for.
 #![forbid(unsafe_code)]
 
 mod answer;

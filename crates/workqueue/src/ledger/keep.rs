@@ -1,0 +1,129 @@
+//! Which keys are remembered, and which count: a key is known from its first add until it is at rest and nothing keeps
+//! it any more.
+
+use super::Ledger;
+use crate::keys::{Id, KEPT_SLOTS};
+use crate::moment::Moment;
+use crate::state::Mark;
+
+/// How many expired keys are forgotten in one call; more than one call can bring, so they can't pile up.
+const EXPIRED_AT_ONCE: usize = 2;
+
+impl<K> Ledger<K> {
+    /// The key's number, which it keeps while it is in the queue or pinned.
+    pub(crate) fn intern(&mut self, hash: u64, key: K, now: Moment) -> Id
+    where
+        K: Eq,
+    {
+        self.expire(now);
+        let id = self.keys.intern(hash, key);
+        if self.memos.lack(id) {
+            self.memos.resize(self.keys.slots());
+        }
+        id
+    }
+
+    /// Keeps the key's number.
+    pub(crate) fn pin(&mut self, id: Id) {
+        let pins = &mut self.keys.record_mut(id).pins;
+        *pins = pins.checked_add(1).expect("2^32 handles don't fit in memory");
+        self.cooling.order.remove(&mut self.cooling.places, id);
+    }
+
+    pub(crate) fn unpin(&mut self, id: Id, now: Moment) {
+        self.keys.record_mut(id).pins -= 1;
+        self.settle(id, now);
+    }
+
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Id>
+    where
+        K: Eq,
+    {
+        self.keys.find(hash, key)
+    }
+
+    pub(crate) fn key(&self, id: Id) -> &K {
+        self.keys.key(id)
+    }
+
+    /// Counts a key that isn't in the queue yet against the capacity. False: the queue is full.
+    pub(super) fn admit(&mut self, id: Id) -> bool {
+        let record = self.keys.record_mut(id);
+        if record.busy {
+            return true;
+        }
+        if self.rules.capacity.is_some_and(|capacity| self.busy >= capacity.get()) {
+            return false;
+        }
+        record.busy = true;
+        self.busy += 1;
+        if !self.cooling.order.is_empty() {
+            self.cooling.order.remove(&mut self.cooling.places, id);
+        }
+        true
+    }
+
+    /// After every change that may have brought a key to rest: takes it out of the count, and forgets it unless
+    /// something keeps it.
+    pub(super) fn settle(&mut self, id: Id, now: Moment) {
+        let record = self.keys.record_mut(id);
+        if record.mark != Mark::Resting || self.deadlines.is_waiting(id) {
+            return;
+        }
+        self.busy -= usize::from(std::mem::take(&mut record.busy));
+        self.state.set_failures(record, 0);
+        if std::mem::take(&mut record.noted) {
+            self.reasons.remove(&id);
+        }
+        let kept = record.pins > 0 || record.paused;
+        if let Some(memo) = self.memos.get_mut(id) {
+            (memo.asked, memo.priority) = (i16::MIN, i16::MIN);
+        }
+        if kept {
+            return;
+        }
+        let cool = self.memos.of(id).floor(&self.rules);
+        if cool > now && !self.shut_down {
+            self.cooling.order.set(&mut self.cooling.places, id, cool.nanos());
+        } else {
+            self.forget(id);
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: Id) {
+        self.memos.forget(id);
+        self.keys.release(id);
+        self.until_trim -= 1;
+        if self.until_trim == 0 || self.keys.len() == 0 {
+            self.trim();
+        }
+    }
+
+    /// Forgets keys that are remembered because of the minimum interval, when that has passed.
+    pub(super) fn expire(&mut self, now: Moment) {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((until, id)) = self.cooling.order.first() else { return };
+            if until > now.nanos() {
+                return;
+            }
+            self.cooling.order.pop(&mut self.cooling.places);
+            self.forget(id);
+        }
+    }
+
+    /// Gives back the memory that a flood of keys has left behind.
+    pub(super) fn trim(&mut self) {
+        if self.keys.trim() {
+            let slots = self.keys.slots();
+            self.memos.resize(slots);
+            self.deadlines.trim(slots);
+            self.state.trim(slots);
+            for shelf in [&mut self.exhausted, &mut self.cooling] {
+                shelf.order.trim();
+                shelf.places.trim(slots);
+            }
+            self.reasons.shrink_to_fit();
+        }
+        self.until_trim = KEPT_SLOTS.max(self.keys.slots() / 2);
+    }
+}

@@ -1,0 +1,125 @@
+//! When a key becomes ready: at once, when it is due, when a burst of adds has ended, when the minimum interval is over.
+
+use super::Ledger;
+use crate::answer::Added;
+use crate::delay::Scheduled;
+use crate::keys::Id;
+use crate::moment::Moment;
+use crate::mutant::{Mutant, is_planted};
+use crate::state::Mark;
+
+/// How many overdue keys become ready in one call, so that the lock is held for a bounded time.
+const DUE_AT_ONCE: usize = 1024;
+
+impl<K> Ledger<K> {
+    /// As soon as possible, or when a debounced burst of adds has ended.
+    pub(super) fn want_soon(&mut self, id: Id, now: Moment) -> Added {
+        self.revive(id);
+        let mark = self.keys.record(id).mark;
+        if let (Some(debounce), Mark::Resting | Mark::Processing) = (self.rules.debounce, mark)
+            && let Some(memo) = self.memos.get_mut(id)
+        {
+            let burst = *memo.burst.get_or_insert(now);
+            let due = now.after(debounce.quiet).min(burst.after(debounce.longest)).min(memo.delayed);
+            if due > now {
+                let sooner = self.deadlines.due(id).is_none_or(|before| due < before);
+                self.deadlines.move_to(id, due);
+                return match mark {
+                    Mark::Processing => Added::WillRerun,
+                    _ if sooner => Added::Queued,
+                    _ => Added::AlreadyQueued,
+                };
+            }
+        }
+        self.make_ready(id, now)
+    }
+
+    /// When this is due, or earlier if something else asks for it.
+    pub(super) fn want_at(&mut self, id: Id, due: Moment) -> Added {
+        self.revive(id);
+        match self.keys.record(id).mark {
+            Mark::Ready | Mark::Held | Mark::Exhausted => Added::AlreadyQueued,
+            Mark::Dirty => Added::WillRerun,
+            Mark::Processing => {
+                self.delay(id, due);
+                Added::WillRerun
+            }
+            Mark::Resting => match self.delay(id, due) {
+                Scheduled::New | Scheduled::Earlier => Added::Queued,
+                Scheduled::Kept => Added::AlreadyQueued,
+            },
+        }
+    }
+
+    pub(super) fn delay(&mut self, id: Id, due: Moment) -> Scheduled {
+        if let Some(memo) = self.memos.get_mut(id) {
+            memo.delayed = memo.delayed.min(due);
+        }
+        self.deadlines.schedule(id, due)
+    }
+
+    pub(super) fn make_ready(&mut self, id: Id, now: Moment) -> Added {
+        match self.keys.record(id).mark {
+            Mark::Ready | Mark::Held | Mark::Exhausted => return Added::AlreadyQueued,
+            Mark::Dirty => return Added::WillRerun,
+            Mark::Resting | Mark::Processing => {}
+        }
+        if let Some(answer) = self.hold_back(id, now) {
+            return answer;
+        }
+        self.deadlines.cancel(id);
+        self.end_burst(id);
+        self.state.adds += 1;
+        if let Some(memo) = self.memos.get_mut(id) {
+            memo.since = now;
+        }
+        let record = self.keys.record_mut(id);
+        if record.mark == Mark::Processing {
+            if !is_planted(Mutant::LostReAdd) {
+                self.state.soil(record);
+            }
+            return Added::WillRerun;
+        }
+        self.state.enqueue(id, record, self.memos.standing(id));
+        Added::Queued
+    }
+
+    /// A resting key that comes too early after its last hand-out waits until the minimum interval is over.
+    pub(super) fn hold_back(&mut self, id: Id, now: Moment) -> Option<Added> {
+        if self.rules.min_interval.is_zero() || self.shut_down || self.keys.record(id).mark != Mark::Resting {
+            return None;
+        }
+        let floor = self.memos.of(id).floor(&self.rules);
+        if floor <= now {
+            return None;
+        }
+        self.end_burst(id);
+        Some(match self.delay(id, floor) {
+            Scheduled::New | Scheduled::Earlier => Added::Queued,
+            Scheduled::Kept => Added::AlreadyQueued,
+        })
+    }
+
+    /// A key that was asked for while it couldn't be handed out can be now. No further add, so not counted as one.
+    pub(super) fn make_ready_again(&mut self, id: Id, now: Moment) {
+        if self.hold_back(id, now).is_none() {
+            self.state.enqueue(id, self.keys.record_mut(id), self.memos.standing(id));
+        }
+    }
+
+    pub(super) fn wake_due(&mut self, now: Moment) {
+        for _ in 0..DUE_AT_ONCE {
+            let Some(id) = self.deadlines.pop_due(now) else { break };
+            self.end_burst(id);
+            self.make_ready(id, now);
+        }
+    }
+
+    /// The adds and delays so far are answered.
+    pub(super) fn end_burst(&mut self, id: Id) {
+        if let Some(memo) = self.memos.get_mut(id) {
+            memo.burst = None;
+            memo.delayed = Moment::NEVER;
+        }
+    }
+}
