@@ -3,8 +3,15 @@
 //! In: an id and when it is due. Out: the ids that are due, in order of their deadlines, equal ones in the order in
 //! which they were set. Pure: `now` is an argument. At most one deadline a key, and the earliest one wins: a later
 //! one never postpones it.
+//!
+//! What is due soon stands in order; what is due later lies unsorted in boxes of a quarter of a second each, and is put
+//! in order when the time of its box comes. So setting, moving and withdrawing a far deadline takes the same short
+//! time however many there are, and an exact order is only made of what needs one. The price: the time of a box, too,
+//! is one at which somebody must wake.
 
-use crate::keys::Id;
+use std::collections::BTreeMap;
+
+use crate::keys::{Id, KEPT_SLOTS};
 use crate::moment::Moment;
 use crate::order::{Order, Places};
 
@@ -19,11 +26,67 @@ pub(crate) enum Scheduled {
     Kept,
 }
 
+/// How many ids are taken out of a box in one call, so that a call takes a bounded time.
+const POURED_AT_ONCE: usize = 1024;
+
+/// A quarter of a second, by its number since the start: 2^28 ns.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct BoxNumber(u64);
+
+impl BoxNumber {
+    fn of(moment: Moment) -> Self {
+        Self(moment.nanos().cast_unsigned() >> 28)
+    }
+
+    fn start(self) -> Moment {
+        Moment::from_nanos((self.0 << 28).cast_signed())
+    }
+
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A key's deadline.
+#[derive(Clone, Copy)]
+struct Deadline {
+    due: Moment,
+    /// Makes the order of equal deadlines the order in which they were set.
+    turn: u32,
+    /// Where its id lies in the box, or [`NEAR`], or [`NOWHERE`].
+    place: u32,
+}
+
+const NOWHERE: u32 = u32::MAX;
+const NEAR: u32 = u32::MAX - 1;
+const NONE: Deadline = Deadline { due: Moment::START, turn: 0, place: NOWHERE };
+
 /// The deadlines of all waiting keys.
-#[derive(Default)]
 pub(crate) struct Deadlines {
-    order: Order,
+    /// By id.
+    deadlines: Vec<Deadline>,
+    /// What is due in `current`, the box after it, or before.
+    near: Order,
     places: Places,
+    /// The others, and what hasn't been taken out of a box yet whose time has come.
+    far: BTreeMap<BoxNumber, Vec<Id>>,
+    current: BoxNumber,
+    turns: u32,
+    len: usize,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            deadlines: Vec::new(),
+            near: Order::default(),
+            places: Places::default(),
+            far: BTreeMap::new(),
+            current: BoxNumber::of(Moment::START),
+            turns: 0,
+            len: 0,
+        }
+    }
 }
 
 impl Deadlines {
@@ -40,53 +103,139 @@ impl Deadlines {
 
     /// Sets the key's deadline, also if it has an earlier one.
     pub(crate) fn move_to(&mut self, id: Id, due: Moment) {
-        self.order.set(&mut self.places, id, due.nanos());
+        self.cancel(id);
+        if id.index() >= self.deadlines.len() {
+            self.deadlines.resize(id.index() + 1, NONE);
+        }
+        let turn = self.turns;
+        self.turns = turn.wrapping_add(1);
+        self.len += 1;
+        let mut deadline = Deadline { due, turn, place: NEAR };
+        let number = BoxNumber::of(due);
+        // In a box whose time has come, but that isn't empty yet, it lies with those of the same age.
+        if number <= self.current.next() && !self.far.contains_key(&number) {
+            self.near.insert(&mut self.places, id, due.nanos(), turn);
+        } else {
+            let ids = self.far.entry(number).or_default();
+            deadline.place = u32::try_from(ids.len()).expect("fewer than 2^32 ids");
+            if ids.len() == ids.capacity() {
+                ids.reserve_exact(ids.len() / 2 + 4);
+            }
+            ids.push(id);
+        }
+        self.deadlines[id.index()] = deadline;
     }
 
     /// Withdraws the key's deadline. False: it had none.
+    #[inline]
     pub(crate) fn cancel(&mut self, id: Id) -> bool {
-        self.order.remove(&mut self.places, id)
+        let waiting = self.is_waiting(id);
+        if waiting {
+            self.take_out(id);
+        }
+        waiting
     }
 
+    #[inline]
     pub(crate) fn is_waiting(&self, id: Id) -> bool {
-        self.places.of(id).is_some()
+        self.deadlines.get(id.index()).is_some_and(|deadline| deadline.place != NOWHERE)
     }
 
     /// When the key is due.
     pub(crate) fn due(&self, id: Id) -> Option<Moment> {
-        self.order.rank(&self.places, id).map(Moment::from_nanos)
+        self.deadlines.get(id.index()).filter(|deadline| deadline.place != NOWHERE).map(|deadline| deadline.due)
     }
 
-    /// When the first key is due.
+    /// When [`Deadlines::pop_due`] must be called next: the first deadline is then, or not much later.
+    #[inline]
     pub(crate) fn earliest(&self) -> Option<Moment> {
-        self.order.first().map(|(rank, _)| Moment::from_nanos(rank))
+        if self.len == 0 {
+            return None;
+        }
+        let far = self.far.first_key_value().map(|(number, _)| number.start());
+        let near = self.near.first().map(|(rank, _)| Moment::from_nanos(rank));
+        far.into_iter().chain(near).min()
     }
 
-    /// Takes the first key that is due at `now`.
+    /// Takes the first key that is due at `now`. None: there is none, or the boxes whose time has come hold more keys
+    /// than one call can put in order; then [`Deadlines::earliest`] isn't later than `now`.
     pub(crate) fn pop_due(&mut self, now: Moment) -> Option<Id> {
-        self.earliest().filter(|due| *due <= now)?;
-        self.order.pop(&mut self.places)
+        if !self.pour(BoxNumber::of(now)) {
+            return None;
+        }
+        self.near.first().filter(|(rank, _)| *rank <= now.nanos())?;
+        let id = self.near.pop(&mut self.places)?;
+        self.deadlines[id.index()] = NONE;
+        self.len -= 1;
+        Some(id)
     }
 
-    /// Takes the first key, due or not.
-    pub(crate) fn pop_any(&mut self) -> Option<Id> {
-        self.order.pop(&mut self.places)
+    /// Withdraws all deadlines; says whose.
+    pub(crate) fn clear(&mut self) -> Vec<Id> {
+        let ids = self.iter().map(|(_, id)| id).collect();
+        *self = Self { current: self.current, ..Self::default() };
+        ids
     }
 
     /// Waiting keys and when they are due, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Moment, Id)> {
-        self.order.ids().map(|(rank, id)| (Moment::from_nanos(rank), id))
+        let near = self.near.ids().map(|(_, id)| id);
+        near.chain(self.far.values().flatten().copied()).map(|id| (self.deadlines[id.index()].due, id))
     }
 
     /// Waiting keys.
     pub(crate) fn len(&self) -> usize {
-        self.order.len()
+        self.len
     }
 
     /// Gives memory back; `slots` is how many ids there are.
     pub(crate) fn trim(&mut self, slots: usize) {
-        self.order.trim();
+        self.near.trim();
         self.places.trim(slots);
+        if self.deadlines.capacity() > KEPT_SLOTS.max(2 * slots) {
+            self.deadlines.truncate(slots);
+            self.deadlines.shrink_to_fit();
+        }
+    }
+
+    fn take_out(&mut self, id: Id) {
+        let Deadline { due, place, .. } = std::mem::replace(&mut self.deadlines[id.index()], NONE);
+        self.len -= 1;
+        if place == NEAR {
+            self.near.remove(&mut self.places, id);
+            return;
+        }
+        let number = BoxNumber::of(due);
+        let Some(ids) = self.far.get_mut(&number) else { return };
+        ids.swap_remove(place as usize);
+        match ids.get(place as usize) {
+            Some(moved) => self.deadlines[moved.index()].place = place,
+            None if ids.is_empty() => _ = self.far.remove(&number),
+            None => {}
+        }
+    }
+
+    /// Puts in order what lies in boxes up to this one and the next. False: not all of it yet.
+    fn pour(&mut self, now: BoxNumber) -> bool {
+        self.current = self.current.max(now);
+        let mut left = POURED_AT_ONCE;
+        while let Some(mut first) = self.far.first_entry().filter(|first| *first.key() <= self.current.next()) {
+            let is_over = *first.key() <= self.current;
+            while left > 0
+                && let Some(id) = first.get_mut().pop()
+            {
+                let Deadline { due, turn, place } = &mut self.deadlines[id.index()];
+                *place = NEAR;
+                self.near.insert(&mut self.places, id, due.nanos(), *turn);
+                left -= 1;
+            }
+            if !first.get().is_empty() {
+                // What is in the next box can't be due yet.
+                return !is_over;
+            }
+            first.remove();
+        }
+        true
     }
 }
 
@@ -94,15 +243,25 @@ impl Deadlines {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::keys::Keys;
+
+    fn at(millis: u64) -> Moment {
+        Moment::START.after(Duration::from_millis(millis))
+    }
+
+    fn ids(count: u64) -> Vec<Id> {
+        let mut keys = Keys::new();
+        (0..count).map(|key| keys.intern(key, key)).collect()
+    }
 
     /// Goal: the earliest deadline wins, a move doesn't ask, and what was withdrawn is never due.
     #[test]
     fn the_earliest_wins() {
-        let mut keys = Keys::new();
-        let (a, b) = (keys.intern(1, 1), keys.intern(2, 2));
-        let at = |ms| Moment::START.after(Duration::from_millis(ms));
+        let ids = ids(2);
+        let (a, b) = (ids[0], ids[1]);
         let mut deadlines = Deadlines::default();
         assert_eq!(deadlines.schedule(a, at(30)), Scheduled::New);
         assert_eq!(deadlines.schedule(a, at(40)), Scheduled::Kept);
@@ -113,5 +272,71 @@ mod tests {
         assert_eq!((deadlines.due(a), deadlines.pop_due(at(49))), (Some(at(50)), Some(b)));
         assert!(deadlines.cancel(a) && !deadlines.cancel(a));
         assert_eq!((deadlines.pop_due(Moment::NEVER), deadlines.len()), (None, 0));
+    }
+
+    /// Goal: a box that holds more than one call may put in order comes out in order all the same.
+    #[test]
+    fn a_full_box_is_poured_in_parts() {
+        let ids = ids(5000);
+        let mut deadlines = Deadlines::default();
+        for (index, id) in ids.iter().enumerate() {
+            // All in one box, far away, the last first, five at a time.
+            deadlines.schedule(*id, at(1_000_100 - u64::try_from(index).expect("small") / 50));
+        }
+        let now = at(2_000_000);
+        let (mut popped, mut calls) = (Vec::new(), 0);
+        while deadlines.len() > 0 {
+            calls += 1;
+            assert!(deadlines.earliest().is_some_and(|earliest| earliest <= now));
+            popped.extend(std::iter::from_fn(|| deadlines.pop_due(now)));
+        }
+        let mut expected = ids;
+        expected.sort_by_key(|id| (std::cmp::Reverse(id.index() / 50), id.index()));
+        assert_eq!(popped, expected);
+        assert!(calls >= 5, "{calls} calls");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Goal: near and far together agree with a searched list over any sequence of calls, as time goes on.
+        #[test]
+        fn deadlines_behave_like_a_searched_list(
+            calls in prop::collection::vec((0..4_u8, 0..24_usize, 0..2000_u64), 0..200),
+        ) {
+            let ids = ids(24);
+            let (mut deadlines, mut now) = (Deadlines::default(), 0);
+            let mut list: Vec<(Moment, usize, Id)> = Vec::new();
+            for (turn, (call, key, millis)) in calls.into_iter().enumerate() {
+                let (id, due) = (ids[key], at(now + millis));
+                match call {
+                    0 | 1 => {
+                        deadlines.move_to(id, due);
+                        list.retain(|other| other.2 != id);
+                        list.push((due, turn, id));
+                    }
+                    2 => {
+                        prop_assert_eq!(deadlines.cancel(id), list.iter().any(|other| other.2 == id));
+                        list.retain(|other| other.2 != id);
+                    }
+                    _ => {
+                        now += millis / 8;
+                        list.sort_unstable_by_key(|entry| (entry.0, entry.1));
+                        let due = list.iter().take_while(|entry| entry.0 <= at(now)).count();
+                        let expected: Vec<Id> = list.drain(..due).map(|entry| entry.2).collect();
+                        let popped: Vec<Id> = std::iter::from_fn(|| deadlines.pop_due(at(now))).collect();
+                        prop_assert_eq!(popped, expected);
+                    }
+                }
+                prop_assert_eq!(deadlines.len(), list.len());
+                let first = list.iter().map(|other| other.0).min();
+                prop_assert_eq!(deadlines.earliest().is_some(), first.is_some());
+                prop_assert!(deadlines.earliest() <= first);
+                for id in &ids {
+                    let due = list.iter().find(|other| other.2 == *id).map(|other| other.0);
+                    prop_assert_eq!(deadlines.due(*id), due);
+                }
+            }
+        }
     }
 }

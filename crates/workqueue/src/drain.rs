@@ -21,6 +21,12 @@ pub(crate) struct Drains {
 }
 
 impl Drains {
+    /// Nobody waits.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The queue is drained: whom to wake.
     pub(crate) fn release(&mut self) -> Vec<Waker> {
         if self.waiting.is_empty() {

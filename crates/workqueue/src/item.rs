@@ -36,6 +36,7 @@ enum Stage {
 }
 
 impl<K> WorkItem<K> {
+    #[inline]
     pub(crate) fn new(shared: Arc<Shared<K>>, hand_out: HandOut<K>) -> Self {
         Self { shared, hand_out, stage: Stage::Held }
     }
@@ -75,6 +76,7 @@ impl<K> WorkItem<K> {
 
     /// Succeeded: the key's failures are forgotten. A deadline set meanwhile by an `add_after` stands. Upstream:
     /// `Forget` and `Done`.
+    #[inline]
     pub fn done(mut self) {
         self.finish(Outcome::Done);
     }
@@ -104,10 +106,12 @@ impl<K> WorkItem<K> {
         self.finish_at(Outcome::Retry(now.after(delay)), now)
     }
 
+    #[inline]
     fn finish(&mut self, outcome: Outcome) {
         self.finish_at(outcome, self.shared.now());
     }
 
+    #[inline]
     fn finish_at(&mut self, outcome: Outcome, now: Moment) -> Retried {
         self.stage = Stage::Finished;
         let HandOut { id, failures, now: started, .. } = self.hand_out;

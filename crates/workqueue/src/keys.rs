@@ -20,16 +20,28 @@ pub(crate) const KEPT_SLOTS: usize = 1024;
 pub(crate) struct Id(u32);
 
 impl Id {
+    #[inline]
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
+/// Half of a cache line for keys of two words: this is where a queue of many keys spends its memory.
 struct Slot<K> {
-    hash: u64,
+    /// Half of the hash is enough to tell keys apart before they are compared, and to find them again.
+    hash: u32,
     /// None: free.
     key: Option<K>,
     record: Record,
+}
+
+fn half(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The hash by which the table knows a key: its tags are made of the upper bits, its places of the lower ones.
+fn whole(half: u32) -> u64 {
+    u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// The live keys by number, and their numbers by key.
@@ -45,13 +57,15 @@ impl<K> Keys<K> {
     }
 
     /// The key's number, a new one if the key isn't known yet.
+    #[inline]
     pub(crate) fn intern(&mut self, hash: u64, key: K) -> Id
     where
         K: Eq,
     {
         let slots = &mut self.slots;
+        let hash = half(hash);
         let same = |id: &Id| slots[id.index()].hash == hash && slots[id.index()].key.as_ref() == Some(&key);
-        match self.table.entry(hash, same, |id| slots[id.index()].hash) {
+        match self.table.entry(whole(hash), same, |id| whole(slots[id.index()].hash)) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
                 let slot = Slot { hash, key: Some(key), record: Record::default() };
@@ -75,18 +89,21 @@ impl<K> Keys<K> {
         K: Eq,
     {
         let same = |id: &Id| self.slots[id.index()].key.as_ref() == Some(key);
-        self.table.find(hash, same).copied()
+        self.table.find(whole(half(hash)), same).copied()
     }
 
     /// The key behind a live number.
+    #[inline]
     pub(crate) fn key(&self, id: Id) -> &K {
         self.slots[id.index()].key.as_ref().expect("ids in use are live")
     }
 
+    #[inline]
     pub(crate) fn record(&self, id: Id) -> &Record {
         &self.slots[id.index()].record
     }
 
+    #[inline]
     pub(crate) fn record_mut(&mut self, id: Id) -> &mut Record {
         &mut self.slots[id.index()].record
     }
@@ -97,21 +114,24 @@ impl<K> Keys<K> {
     }
 
     /// Forgets a key; its number may be given to another one.
+    #[inline]
     pub(crate) fn release(&mut self, id: Id) {
         let slot = &mut self.slots[id.index()];
         slot.key = None;
         slot.record = Record::default();
-        if let Ok(found) = self.table.find_entry(slot.hash, |other| *other == id) {
+        if let Ok(found) = self.table.find_entry(whole(slot.hash), |other| *other == id) {
             found.remove();
         }
         self.free.push(id);
     }
 
     /// The ids in use are below this number.
+    #[inline]
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -128,7 +148,7 @@ impl<K> Keys<K> {
         self.free.retain(|id| id.index() < used);
         self.free.shrink_to_fit();
         let slots = &self.slots;
-        self.table.shrink_to_fit(|id| slots[id.index()].hash);
+        self.table.shrink_to_fit(|id| whole(slots[id.index()].hash));
         true
     }
 }

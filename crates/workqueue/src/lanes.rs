@@ -38,6 +38,7 @@ impl Lanes {
         if ranked { Self::Ranked(Ranked::default()) } else { Self::Fifo(VecDeque::new()) }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, id: Id, standing: Standing) {
         match self {
             Self::Fifo(lane) => lane.push_back(id),
@@ -54,6 +55,7 @@ impl Lanes {
         }
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Id> {
         match self {
             Self::Fifo(lane) => lane.pop_front(),
@@ -73,6 +75,7 @@ impl Lanes {
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Fifo(lane) => lane.len(),
@@ -101,6 +104,7 @@ impl Lanes {
 }
 
 impl Ranked {
+    #[inline]
     fn push(&mut self, id: Id, standing: Standing) {
         let lane = self.flows.entry(standing.flow).or_default();
         if lane.is_empty() {
@@ -110,6 +114,7 @@ impl Ranked {
         self.len += 1;
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Id> {
         let flow = self.turns.pop_front()?;
         let lane = self.flows.get_mut(&flow)?;

@@ -106,6 +106,7 @@ impl<K> Ledger<K> {
     }
 
     /// The key is to be worked on.
+    #[inline]
     pub(crate) fn add(&mut self, hash: u64, key: K, wanted: Wanted, now: Moment) -> Added
     where
         K: Eq,
@@ -118,6 +119,7 @@ impl<K> Ledger<K> {
     }
 
     /// The same for a known key.
+    #[inline]
     pub(crate) fn add_id(&mut self, id: Id, wanted: Wanted, now: Moment) -> Added {
         if self.shut_down {
             return Added::Refused;
@@ -179,11 +181,13 @@ impl<K> Ledger<K> {
     }
 
     /// When the time is next of importance. None: `now` doesn't matter to [`Ledger::take`].
+    #[inline]
     pub(crate) fn earliest(&self) -> Option<Moment> {
         if self.paused { None } else { self.deadlines.earliest() }
     }
 
     /// Hands out the next key. Keys whose deadline has come become ready first.
+    #[inline]
     pub(crate) fn take(&mut self, now: Moment) -> Taken<K>
     where
         K: Clone,
@@ -213,7 +217,7 @@ impl<K> Ledger<K> {
     /// still handed out, unless the queue is paused.
     pub(crate) fn shut_down(&mut self, now: Moment) {
         self.shut_down = true;
-        while let Some(id) = self.deadlines.pop_any() {
+        for id in self.deadlines.clear() {
             self.settle(id, now);
         }
         if self.state.held > 0 {
@@ -235,11 +239,13 @@ impl<K> Ledger<K> {
     }
 
     /// No key is ready and none is in flight.
+    #[inline]
     pub(crate) fn is_drained(&self) -> bool {
         self.state.ready() == 0 && self.state.in_flight == 0
     }
 
     /// How many calls of [`Ledger::take`] would not return [`Taken::Nothing`] now.
+    #[inline]
     pub(crate) fn demand(&self) -> usize {
         if self.paused {
             0
@@ -267,10 +273,12 @@ impl<K> Ledger<K> {
     }
 
     /// A key in flight that was added again will be ready once more, so the end is only reached after it.
+    #[inline]
     fn is_over(&self) -> bool {
         self.shut_down && self.state.ready() == 0 && self.state.dirty == 0
     }
 
+    #[inline]
     fn note(&mut self, id: Id, reason: Option<Reason>) {
         let Some(reason) = reason.filter(|_| self.rules.reasons > 0) else { return };
         self.keys.record_mut(id).noted = true;

@@ -49,11 +49,11 @@
 //!
 //! # Beside client-go's and controller-runtime's queues
 //!
-//! | | client-go 0.36 | controller-runtime 0.22 | here |
+//! | | client-go 0.36 | controller-runtime 0.25 | here |
 //! | --- | --- | --- | --- |
 //! | three guarantees | yes | yes | yes |
 //! | finishing twice, or a foreign key | breaks them | breaks them | doesn't compile: an item is a guard |
-//! | worker cancelled or panicked | key stuck | a panic is an error | key back at once, or with a backoff |
+//! | worker gone without an outcome | key stuck | key stuck; a panic is an error | key back at once, after a panic with a backoff |
 //! | `Forget` forgotten | failures kept for ever | failures kept for ever | outcomes forget |
 //! | delays | earliest wins; 1,000 sends, then blocks | earliest wins | earliest wins; never blocks; withdrawn, brought forward |
 //! | add of a waiting key | handed out now, and again later | brought forward | brought forward |
@@ -66,9 +66,9 @@
 //! | pause | no | no | of the queue, or of a key |
 //! | reasons | no | no | [`Reasons`] |
 //! | capacity | no | no | [`Policy::capacity`], answered with [`Added::Full`] |
-//! | drain | without a bound; leaves ready keys | as shut down | [`WorkQueue::drain`]: bounded, any number may wait |
+//! | drain | without a bound; leaves ready keys | drops ready keys, waits for nothing | [`WorkQueue::drain`]: bounded, any number may wait |
 //! | what is in it | its length | its length | [`WorkQueue::snapshot`], [`WorkQueue::sight`] |
-//! | goroutines or tasks of its own | 2, 3 with metrics | several | none |
+//! | goroutines or tasks of its own | 1, with metrics 2 | 4, with metrics 5 | none |
 //!
 //! What they have and this queue hasn't: a store of one's own under the queue (client-go's `Queue` hook), since the
 //! policies are what it is used for.

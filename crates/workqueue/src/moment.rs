@@ -21,21 +21,25 @@ impl Moment {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// This much later; delays over [`LONGEST_DELAY`] are cut.
+    #[inline]
     pub(crate) fn after(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(nanos(delay)))
     }
 
     /// How long ago `earlier` was; zero if it wasn't.
+    #[inline]
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// Nanoseconds since the queue was made, as far as an `i64` goes: 292 years.
+    #[inline]
     pub(crate) fn nanos(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
     /// The inverse of [`Moment::nanos`]; what is before the start is the start.
+    #[inline]
     pub(crate) fn from_nanos(nanos: i64) -> Self {
         Self(u64::try_from(nanos).unwrap_or(0))
     }
@@ -56,6 +60,12 @@ impl Clock {
         Self { start: instant() }
     }
 
+    #[inline]
+    pub(crate) fn start(self) -> Instant {
+        self.start
+    }
+
+    #[inline]
     pub(crate) fn now(self) -> Moment {
         let passed = instant().saturating_duration_since(self.start);
         Moment(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))

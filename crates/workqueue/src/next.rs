@@ -63,6 +63,7 @@ impl<K: Clone> Future for Next<'_, K> {
 
 impl<K: Clone> Next<'_, K> {
     /// Takes a key, or stands in line; in the latter case says until when to keep the time.
+    #[inline]
     fn take(&mut self, cx: &Context<'_>) -> Found<K> {
         let shared = self.shared;
         let before = shared.now();

@@ -154,6 +154,8 @@ pub(crate) struct Rules {
     /// Nanoseconds a level of priority.
     pub(crate) step: i64,
     pub(crate) ranked: bool,
+    /// There is a minimum interval.
+    pub(crate) paced: bool,
     pub(crate) min_interval: Duration,
     pub(crate) debounce: Option<Debounce>,
     pub(crate) attempts: Option<Attempts>,
@@ -171,6 +173,7 @@ impl Rules {
         Self {
             step: i64::try_from(step.as_nanos()).expect("an hour has fewer than 2^63 nanoseconds"),
             ranked: policy.ageing.is_some() || policy.flow.is_some(),
+            paced: !policy.min_interval.is_zero(),
             min_interval: policy.min_interval,
             debounce,
             attempts: policy.attempts,
@@ -181,6 +184,7 @@ impl Rules {
     }
 
     /// Whether a [`Memo`] is kept for each key.
+    #[inline]
     pub(crate) fn remembers(&self) -> bool {
         self.timed || self.ranked
     }
@@ -220,14 +224,16 @@ impl Default for Memo {
 
 impl Memo {
     /// Where the key stands when it is ready: with priorities by its age, else in the order of becoming ready.
+    #[inline]
     pub(crate) fn standing(&self, rules: &Rules) -> Standing {
         let age = |since: Moment| since.nanos().saturating_sub(i64::from(self.asked).saturating_mul(rules.step));
         Standing { flow: self.flow, rank: if rules.step > 0 { age(self.since) } else { 0 } }
     }
 
     /// Before when the key must not be handed out again.
+    #[inline]
     pub(crate) fn floor(&self, rules: &Rules) -> Moment {
-        self.started.filter(|_| !rules.min_interval.is_zero()).map_or(Moment::START, |at| at.after(rules.min_interval))
+        self.started.filter(|_| rules.paced).map_or(Moment::START, |at| at.after(rules.min_interval))
     }
 }
 
@@ -243,6 +249,7 @@ impl Memos {
     }
 
     /// There are rules, and no room yet for this id.
+    #[inline]
     pub(crate) fn lack(&self, id: Id) -> bool {
         self.rules.remembers() && id.index() >= self.memos.len()
     }
@@ -257,19 +264,23 @@ impl Memos {
         }
     }
 
+    #[inline]
     pub(crate) fn of(&self, id: Id) -> Memo {
         self.memos.get(id.index()).copied().unwrap_or_default()
     }
 
     /// None: nothing is remembered in this queue.
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Memo> {
         self.memos.get_mut(id.index())
     }
 
+    #[inline]
     pub(crate) fn standing(&self, id: Id) -> Standing {
         self.memos.get(id.index()).map_or_else(Standing::default, |memo| memo.standing(&self.rules))
     }
 
+    #[inline]
     pub(crate) fn forget(&mut self, id: Id) {
         if let Some(memo) = self.memos.get_mut(id.index()) {
             *memo = Memo::default();

@@ -158,6 +158,7 @@ impl<K: Clone> WorkQueue<K> {
 impl<K: Eq + Hash> WorkQueue<K> {
     /// Asks for the key to be worked on as soon as a worker is free. Once accepted, some processing of it starts
     /// after this call. Brings a key forward that waits for a deadline, and wakes one that is exhausted.
+    #[inline]
     pub fn add(&self, key: K) -> Added {
         self.ask(key, Wanted::default())
     }
@@ -215,6 +216,7 @@ impl<K: Eq + Hash> WorkQueue<K> {
         KeyId::new(self.shared.clone(), key)
     }
 
+    #[inline]
     fn ask(&self, key: K, mut wanted: Wanted) -> Added {
         wanted.flow = self.shared.flow(&key);
         let (hash, now) = (self.shared.hash(&key), self.shared.now());

@@ -63,15 +63,18 @@ impl<K> Shared<K> {
     }
 
     /// Now, or no time at all where nobody would look at it.
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         if self.timed { self.clock.now() } else { Moment::START }
     }
 
     /// The moment `delay` from now. None: at once.
+    #[inline]
     pub(crate) fn due_after(&self, delay: Duration) -> Option<Moment> {
         (!delay.is_zero()).then(|| self.clock.now().after(delay))
     }
 
+    #[inline]
     pub(crate) fn hash(&self, key: &K) -> u64
     where
         K: Hash,
@@ -79,6 +82,7 @@ impl<K> Shared<K> {
         self.hasher.hash_one(key)
     }
 
+    #[inline]
     pub(crate) fn flow(&self, key: &K) -> u64 {
         self.flow.as_ref().map_or(0, |flow| flow(key))
     }
@@ -91,7 +95,7 @@ impl<K> Shared<K> {
 
     /// The delay after the `failures`-th failure of a key.
     pub(crate) fn back_off(&self, failures: u32) -> Duration {
-        let now = if self.limiter_looks_at_time { moment::instant() } else { self.clock.instant(Moment::START) };
+        let now = if self.limiter_looks_at_time { moment::instant() } else { self.clock.start() };
         self.rate_limiter.delay(failures, now).clamp(SHORTEST_BACKOFF, LONGEST_DELAY)
     }
 
@@ -107,12 +111,14 @@ impl<K> Shared<K> {
     }
 
     /// Changes the keys.
+    #[inline]
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<K>) -> R) -> R {
         self.change_all(|inner| change(&mut inner.ledger))
     }
 
     /// Changes the keys and those who wait for them under the lock, then wakes those who have something to come for,
     /// and tells the metrics.
+    #[inline]
     pub(crate) fn change_all<R>(&self, change: impl FnOnce(&mut Inner<K>) -> R) -> R {
         let mut inner = self.inner.lock();
         if self.metrics.is_none() {
@@ -128,15 +134,23 @@ impl<K> Shared<K> {
         result
     }
 
-    fn wake<'a>(&'a self, mut inner: MutexGuard<'a, Inner<K>>) {
+    #[inline]
+    fn wake<'a>(&'a self, inner: MutexGuard<'a, Inner<K>>) {
+        if inner.waiters.is_idle() && inner.drains.is_idle() {
+            return;
+        }
+        self.wake_some(inner);
+    }
+
+    fn wake_some<'a>(&'a self, mut inner: MutexGuard<'a, Inner<K>>) {
         let drained = if inner.ledger.is_drained() { inner.drains.release() } else { Vec::new() };
         loop {
             let Inner { ledger, waiters, .. } = &mut *inner;
-            if waiters.is_idle() || is_planted(Mutant::LostNotification) {
-                drop(inner);
-                break;
-            }
-            let called = waiters.call(ledger.demand(), ledger.earliest());
+            let called = if is_planted(Mutant::LostNotification) {
+                None
+            } else {
+                waiters.call(ledger.demand(), ledger.earliest())
+            };
             drop(inner);
             let Some((waker, more)) = called else { break };
             waker.wake();
@@ -149,6 +163,7 @@ impl<K> Shared<K> {
     }
 
     /// Measures a duration; nothing is computed for nobody.
+    #[inline]
     pub(crate) fn tell(&self, measure: impl FnOnce(&dyn Metrics)) {
         if let Some(metrics) = &self.metrics {
             // A panic of the sink mustn't lose a key; the panic hook has reported it.

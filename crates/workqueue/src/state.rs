@@ -68,6 +68,7 @@ impl State {
     }
 
     /// A resting key has something to do: into its lane, or held if it is paused.
+    #[inline]
     pub(crate) fn enqueue(&mut self, id: Id, record: &mut Record, standing: Standing) {
         debug_assert_eq!(record.mark, Mark::Resting, "only resting keys become ready");
         if record.paused {
@@ -80,6 +81,7 @@ impl State {
     }
 
     /// A key in flight has something more to do.
+    #[inline]
     pub(crate) fn soil(&mut self, record: &mut Record) {
         debug_assert_eq!(record.mark, Mark::Processing, "only keys in flight become dirty");
         record.mark = Mark::Dirty;
@@ -87,6 +89,7 @@ impl State {
     }
 
     /// Whose turn it is; see [`State::start`].
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Id> {
         self.lanes.pop()
     }
@@ -97,12 +100,14 @@ impl State {
     }
 
     /// A worker has taken the key.
+    #[inline]
     pub(crate) fn start(&mut self, record: &mut Record) {
         record.mark = Mark::Processing;
         self.in_flight += 1;
     }
 
     /// The worker is finished and the key at rest. True: it was added meanwhile.
+    #[inline]
     pub(crate) fn finish(&mut self, record: &mut Record) -> bool {
         let dirty = record.mark == Mark::Dirty;
         record.mark = Mark::Resting;
@@ -132,6 +137,7 @@ impl State {
         self.lanes.move_to(id, standing);
     }
 
+    #[inline]
     pub(crate) fn set_failures(&mut self, record: &mut Record, failures: u32) {
         self.failing += usize::from(failures > 0);
         self.failing -= usize::from(record.failures > 0);
@@ -139,6 +145,7 @@ impl State {
     }
 
     /// Keys in the lanes.
+    #[inline]
     pub(crate) fn ready(&self) -> usize {
         self.lanes.len()
     }

@@ -31,11 +31,13 @@ impl Waiters {
     }
 
     /// Nobody sleeps.
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.sleeping.is_empty()
     }
 
     /// Goes to sleep. True: this one keeps the time until `earliest`.
+    #[inline]
     pub(crate) fn enlist(&mut self, waker: Waker, earliest: Option<Moment>) -> (Ticket, bool) {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
@@ -51,6 +53,7 @@ impl Waiters {
     }
 
     /// The waiter has come, called or not, or has gone away.
+    #[inline]
     pub(crate) fn leave(&mut self, ticket: Ticket) {
         match self.sleeping.iter().position(|(other, _)| *other == ticket) {
             Some(index) => {

@@ -11,6 +11,7 @@ const EXPIRED_AT_ONCE: usize = 2;
 
 impl<K> Ledger<K> {
     /// The key's number, which it keeps while it is in the queue or pinned.
+    #[inline]
     pub(crate) fn intern(&mut self, hash: u64, key: K, now: Moment) -> Id
     where
         K: Eq,
@@ -47,6 +48,7 @@ impl<K> Ledger<K> {
     }
 
     /// Counts a key that isn't in the queue yet against the capacity. False: the queue is full.
+    #[inline]
     pub(super) fn admit(&mut self, id: Id) -> bool {
         let record = self.keys.record_mut(id);
         if record.busy {
@@ -65,13 +67,16 @@ impl<K> Ledger<K> {
 
     /// After every change that may have brought a key to rest: takes it out of the count, and forgets it unless
     /// something keeps it.
+    #[inline]
     pub(super) fn settle(&mut self, id: Id, now: Moment) {
         let record = self.keys.record_mut(id);
         if record.mark != Mark::Resting || self.deadlines.is_waiting(id) {
             return;
         }
         self.busy -= usize::from(std::mem::take(&mut record.busy));
-        self.state.set_failures(record, 0);
+        if record.failures > 0 {
+            self.state.set_failures(record, 0);
+        }
         if std::mem::take(&mut record.noted) {
             self.reasons.remove(&id);
         }
@@ -79,27 +84,36 @@ impl<K> Ledger<K> {
         if let Some(memo) = self.memos.get_mut(id) {
             (memo.asked, memo.priority) = (i16::MIN, i16::MIN);
         }
-        if kept {
-            return;
-        }
-        let cool = self.memos.of(id).floor(&self.rules);
-        if cool > now && !self.shut_down {
-            self.cooling.order.set(&mut self.cooling.places, id, cool.nanos());
-        } else {
+        if !kept && !self.cool(id, now) {
             self.forget(id);
         }
     }
 
+    /// Remembers a key until its minimum interval is over. False: there is nothing to remember.
+    #[inline]
+    fn cool(&mut self, id: Id, now: Moment) -> bool {
+        if !self.rules.paced || self.shut_down {
+            return false;
+        }
+        let until = self.memos.of(id).floor(&self.rules);
+        if until > now {
+            self.cooling.order.set(&mut self.cooling.places, id, until.nanos());
+        }
+        until > now
+    }
+
+    #[inline]
     pub(super) fn forget(&mut self, id: Id) {
         self.memos.forget(id);
         self.keys.release(id);
         self.until_trim -= 1;
-        if self.until_trim == 0 || self.keys.len() == 0 {
+        if self.until_trim == 0 || (self.keys.len() == 0 && self.keys.slots() > KEPT_SLOTS) {
             self.trim();
         }
     }
 
     /// Forgets keys that are remembered because of the minimum interval, when that has passed.
+    #[inline]
     pub(super) fn expire(&mut self, now: Moment) {
         for _ in 0..EXPIRED_AT_ONCE {
             let Some((until, id)) = self.cooling.order.first() else { return };

@@ -33,6 +33,7 @@ pub(crate) struct Finished {
 
 impl<K> Ledger<K> {
     /// The worker that took the key is finished with it. Says what became of a retry.
+    #[inline]
     pub(crate) fn finish(&mut self, id: Id, finished: Finished, now: Moment) -> Retried {
         let Finished { outcome, failures, reasons } = finished;
         let failed = matches!(outcome, Outcome::Retry(_) | Outcome::Dropped);
@@ -110,6 +111,7 @@ impl<K> Ledger<K> {
     }
 
     /// An exhausted key rests no longer, and its failures are forgotten. False: it isn't exhausted.
+    #[inline]
     pub(super) fn revive(&mut self, id: Id) -> bool {
         if self.keys.record(id).mark != Mark::Exhausted {
             return false;
@@ -120,6 +122,7 @@ impl<K> Ledger<K> {
         true
     }
 
+    #[inline]
     fn is_last_attempt(&self, outcome: Outcome, failures: u32) -> bool {
         matches!(outcome, Outcome::Retry(_))
             && self.rules.attempts.is_some_and(|attempts| failures >= attempts.most.get())

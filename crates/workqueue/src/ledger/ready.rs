@@ -13,6 +13,7 @@ const DUE_AT_ONCE: usize = 1024;
 
 impl<K> Ledger<K> {
     /// As soon as possible, or when a debounced burst of adds has ended.
+    #[inline]
     pub(super) fn want_soon(&mut self, id: Id, now: Moment) -> Added {
         self.revive(id);
         let mark = self.keys.record(id).mark;
@@ -58,6 +59,7 @@ impl<K> Ledger<K> {
         self.deadlines.schedule(id, due)
     }
 
+    #[inline]
     pub(super) fn make_ready(&mut self, id: Id, now: Moment) -> Added {
         match self.keys.record(id).mark {
             Mark::Ready | Mark::Held | Mark::Exhausted => return Added::AlreadyQueued,
@@ -85,8 +87,9 @@ impl<K> Ledger<K> {
     }
 
     /// A resting key that comes too early after its last hand-out waits until the minimum interval is over.
+    #[inline]
     pub(super) fn hold_back(&mut self, id: Id, now: Moment) -> Option<Added> {
-        if self.rules.min_interval.is_zero() || self.shut_down || self.keys.record(id).mark != Mark::Resting {
+        if !self.rules.paced || self.shut_down || self.keys.record(id).mark != Mark::Resting {
             return None;
         }
         let floor = self.memos.of(id).floor(&self.rules);
@@ -107,6 +110,7 @@ impl<K> Ledger<K> {
         }
     }
 
+    #[inline]
     pub(super) fn wake_due(&mut self, now: Moment) {
         for _ in 0..DUE_AT_ONCE {
             let Some(id) = self.deadlines.pop_due(now) else { break };
@@ -116,6 +120,7 @@ impl<K> Ledger<K> {
     }
 
     /// The adds and delays so far are answered.
+    #[inline]
     pub(super) fn end_burst(&mut self, id: Id) {
         if let Some(memo) = self.memos.get_mut(id) {
             memo.burst = None;
