@@ -4,7 +4,7 @@
 //! which they were set. Pure: `now` is an argument. At most one deadline a key, and the earliest one wins: a later
 //! one never postpones it.
 //!
-//! What is due soon stands in order; what is due later lies unsorted in boxes of a quarter of a second each, and is put
+//! What is due soon stands in order; what is due later lies unsorted in boxes of a second each, and is put
 //! in order when the time of its box comes. So setting, moving and withdrawing a far deadline takes the same short
 //! time however many there are, and an exact order is only made of what needs one. The price: the time of a box, too,
 //! is one at which somebody must wake.
@@ -29,17 +29,17 @@ pub(crate) enum Scheduled {
 /// How many ids are taken out of a box in one call, so that a call takes a bounded time.
 const POURED_AT_ONCE: usize = 1024;
 
-/// A quarter of a second, by its number since the start: 2^28 ns.
+/// Somewhat more than a second, 2^30 ns, by its number since the start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct BoxNumber(u64);
 
 impl BoxNumber {
     fn of(moment: Moment) -> Self {
-        Self(moment.nanos().cast_unsigned() >> 28)
+        Self(moment.nanos().cast_unsigned() >> 30)
     }
 
     fn start(self) -> Moment {
-        Moment::from_nanos((self.0 << 28).cast_signed())
+        Moment::from_nanos((self.0 << 30).cast_signed())
     }
 
     fn next(self) -> Self {
@@ -129,7 +129,7 @@ impl Deadlines {
     /// Withdraws the key's deadline. False: it had none.
     #[inline]
     pub(crate) fn cancel(&mut self, id: Id) -> bool {
-        let waiting = self.is_waiting(id);
+        let waiting = self.len > 0 && self.is_waiting(id);
         if waiting {
             self.take_out(id);
         }
@@ -281,7 +281,7 @@ mod tests {
         let mut deadlines = Deadlines::default();
         for (index, id) in ids.iter().enumerate() {
             // All in one box, far away, the last first, five at a time.
-            deadlines.schedule(*id, at(1_000_100 - u64::try_from(index).expect("small") / 50));
+            deadlines.schedule(*id, at(1_000_700 - u64::try_from(index).expect("small") / 50));
         }
         let now = at(2_000_000);
         let (mut popped, mut calls) = (Vec::new(), 0);

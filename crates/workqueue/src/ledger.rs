@@ -195,7 +195,9 @@ impl<K> Ledger<K> {
         if self.paused {
             return Taken::Nothing;
         }
-        self.wake_due(now);
+        if self.deadlines.len() > 0 {
+            self.wake_due(now);
+        }
         let Some(id) = self.state.pop() else { return if self.is_over() { Taken::Over } else { Taken::Nothing } };
         let record = self.keys.record_mut(id);
         self.state.start(record);

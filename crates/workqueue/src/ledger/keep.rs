@@ -59,7 +59,7 @@ impl<K> Ledger<K> {
         }
         record.busy = true;
         self.busy += 1;
-        if !self.cooling.order.is_empty() {
+        if self.rules.paced {
             self.cooling.order.remove(&mut self.cooling.places, id);
         }
         true
@@ -115,7 +115,8 @@ impl<K> Ledger<K> {
     /// Forgets keys that are remembered because of the minimum interval, when that has passed.
     #[inline]
     pub(super) fn expire(&mut self, now: Moment) {
-        for _ in 0..EXPIRED_AT_ONCE {
+        let most = if self.rules.paced { EXPIRED_AT_ONCE } else { 0 };
+        for _ in 0..most {
             let Some((until, id)) = self.cooling.order.first() else { return };
             if until > now.nanos() {
                 return;

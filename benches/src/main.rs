@@ -1,0 +1,69 @@
+//! The benchmarks of this workspace, a subcommand each.
+//!
+//! In: a subcommand and its flags; `--help` tells them. Out: figures on stdout, progress on stderr. Ends with an error
+//! where a benchmark could not be taken, or where one that judges its figures finds them too bad.
+//!
+//! ```text
+//! cargo run --release -p watchkeeper-benches -- queue --json
+//! cargo run --release -p watchkeeper-benches -- queue-counts --check benches/baselines
+//! cargo run --release -p watchkeeper-benches -- lease-storm
+//! ```
+#![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
+
+mod lease_storm;
+mod queue;
+mod queue_counts;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use watchkeeper::BoxError;
+
+/// The system's allocator, with counts. What is measured by time hardly allocates, so the counting doesn't show there.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
+
+/// The benchmarks of Watchkeeper.
+#[derive(Parser)]
+#[command(name = "watchkeeper-benches")]
+enum Program {
+    /// The work queue against client-go's.
+    Queue(queue::Options),
+    /// Instructions and allocations of the work queue's operations, compared with a baseline.
+    QueueCounts(queue_counts::Options),
+    /// One operation of the work queue, for queue-counts to run under valgrind.
+    #[command(hide = true)]
+    QueueOperation(queue_counts::One),
+    /// Many Leases renewed in front of the Lease monitor.
+    LeaseStorm(lease_storm::Storm),
+}
+
+fn main() -> ExitCode {
+    match run(Program::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("watchkeeper-benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(program: Program) -> Result<(), BoxError> {
+    match program {
+        Program::Queue(options) => queue::run(&options),
+        Program::QueueCounts(options) => queue_counts::run(&options),
+        Program::QueueOperation(one) => queue_counts::run_one(&one),
+        Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
+    }
+}
+
+/// Reads a size from the command line.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}

@@ -1,0 +1,62 @@
+//! The measures of one thread: CPU time of operations that nobody else contends for.
+//!
+//! In: how many keys and operations. Out: nanoseconds an operation. Each add clones its key, which the peer, whose
+//! strings are only pointed at, needn't; the keys cycle.
+
+use std::hint::black_box;
+
+use watchkeeper::BoxError;
+use watchkeeper_workqueue::{Config, WorkQueue};
+
+use super::Size;
+use super::cpu::Cpu;
+use super::keys::keys;
+use super::measures::Figure;
+use super::ours::{OVER, exponential, filled, one_thread};
+
+/// A key goes through an empty queue: add, next, done.
+pub(crate) fn cycle(size: Size) -> Result<Figure, BoxError> {
+    let keys = keys(size.keys);
+    let queue = WorkQueue::new(Config::default());
+    one_thread()?.block_on(async {
+        let cpu = Cpu::start();
+        for key in keys.iter().cycle().take(size.n) {
+            queue.add(key.clone());
+            queue.next().await.ok_or(OVER)?.done();
+        }
+        Ok(cpu.figure(size.n))
+    })
+}
+
+/// All keys are queued, and are added again.
+pub(crate) fn duplicate_add(size: Size) -> Result<Figure, BoxError> {
+    let keys = keys(size.keys);
+    let queue = filled(Config::default(), &keys);
+    let cpu = Cpu::start();
+    for key in keys.iter().cycle().take(size.n) {
+        queue.add(key.clone());
+    }
+    let figure = cpu.figure(size.n);
+    (queue.snapshot().ready == size.keys).then_some(figure).ok_or_else(|| "not every add met a queued key".into())
+}
+
+/// A key in a worker's hands fails once and is forgotten; the limiter is the one per key of the default.
+pub(crate) fn limiter(size: Size) -> Result<Figure, BoxError> {
+    let keys = keys(size.keys);
+    let queue = filled(exponential(), &keys);
+    one_thread()?.block_on(async {
+        let mut items = Vec::with_capacity(size.keys);
+        for _ in 0..size.keys {
+            items.push(queue.next().await.ok_or(OVER)?);
+        }
+        let cpu = Cpu::start();
+        let mut next = 0;
+        for _ in 0..size.n {
+            let item = &mut items[next];
+            black_box(item.back_off());
+            item.forget();
+            next = if next + 1 == size.keys { 0 } else { next + 1 };
+        }
+        Ok(cpu.figure(size.n))
+    })
+}
