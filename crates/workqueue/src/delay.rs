@@ -9,11 +9,11 @@
 //! time however many there are, and an exact order is only made of what needs one. The price: the time of a box, too,
 //! is one at which somebody must wake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::keys::{Id, KEPT_SLOTS};
+use crate::keys::{Hasher, Id, KEPT_SLOTS};
 use crate::moment::Moment;
-use crate::order::{Order, Places};
+use crate::order::{Index, Order};
 
 /// What became of a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Scheduled {
 const POURED_AT_ONCE: usize = 1024;
 
 /// Somewhat more than a second, 2^30 ns, by its number since the start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct BoxNumber(u64);
 
 impl BoxNumber {
@@ -53,23 +53,42 @@ struct Deadline {
     due: Moment,
     /// Makes the order of equal deadlines the order in which they were set.
     turn: u32,
-    /// Where its id lies in the box, or [`NEAR`], or [`NOWHERE`].
+    /// Where its id lies in its box; or, with [`NEAR`], where it stands in the order; or [`NOWHERE`].
     place: u32,
 }
 
 const NOWHERE: u32 = u32::MAX;
-const NEAR: u32 = u32::MAX - 1;
+const NEAR: u32 = 1 << 31;
 const NONE: Deadline = Deadline { due: Moment::START, turn: 0, place: NOWHERE };
+
+/// The deadlines by id.
+#[derive(Default)]
+struct Table(Vec<Deadline>);
+
+impl Index for Table {
+    fn of(&self, id: Id) -> Option<usize> {
+        let place = self.0.get(id.index())?.place;
+        (place != NOWHERE && place & NEAR != 0).then_some((place & !NEAR) as usize)
+    }
+
+    fn set(&mut self, id: Id, place: usize) {
+        self.0[id.index()].place = NEAR | u32::try_from(place).expect("fewer than 2^31 deadlines");
+    }
+
+    fn clear(&mut self, id: Id) {
+        self.0[id.index()].place = NOWHERE;
+    }
+}
 
 /// The deadlines of all waiting keys.
 pub(crate) struct Deadlines {
-    /// By id.
-    deadlines: Vec<Deadline>,
+    table: Table,
     /// What is due in `current`, the box after it, or before.
     near: Order,
-    places: Places,
-    /// The others, and what hasn't been taken out of a box yet whose time has come.
-    far: BTreeMap<BoxNumber, Vec<Id>>,
+    /// The others, and what hasn't been taken out of a box yet whose time has come. No box is empty.
+    far: HashMap<BoxNumber, Vec<Id>, Hasher>,
+    /// The boxes that there are.
+    numbers: BTreeSet<BoxNumber>,
     current: BoxNumber,
     turns: u32,
     len: usize,
@@ -78,10 +97,10 @@ pub(crate) struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            deadlines: Vec::new(),
+            table: Table::default(),
             near: Order::default(),
-            places: Places::default(),
-            far: BTreeMap::new(),
+            far: HashMap::default(),
+            numbers: BTreeSet::new(),
             current: BoxNumber::of(Moment::START),
             turns: 0,
             len: 0,
@@ -104,26 +123,33 @@ impl Deadlines {
     /// Sets the key's deadline, also if it has an earlier one.
     pub(crate) fn move_to(&mut self, id: Id, due: Moment) {
         self.cancel(id);
-        if id.index() >= self.deadlines.len() {
-            self.deadlines.resize(id.index() + 1, NONE);
+        if id.index() >= self.table.0.len() {
+            self.table.0.resize(id.index() + 1, NONE);
         }
         let turn = self.turns;
         self.turns = turn.wrapping_add(1);
         self.len += 1;
-        let mut deadline = Deadline { due, turn, place: NEAR };
+        self.table.0[id.index()] = Deadline { due, turn, place: NOWHERE };
         let number = BoxNumber::of(due);
         // In a box whose time has come, but that isn't empty yet, it lies with those of the same age.
-        if number <= self.current.next() && !self.far.contains_key(&number) {
-            self.near.insert(&mut self.places, id, due.nanos(), turn);
+        if number <= self.current.next() && !self.numbers.contains(&number) {
+            self.near.insert(&mut self.table, id, due.nanos(), turn);
         } else {
-            let ids = self.far.entry(number).or_default();
-            deadline.place = u32::try_from(ids.len()).expect("fewer than 2^32 ids");
-            if ids.len() == ids.capacity() {
-                ids.reserve_exact(ids.len() / 2 + 4);
-            }
-            ids.push(id);
+            self.table.0[id.index()].place = self.lay(id, number);
         }
-        self.deadlines[id.index()] = deadline;
+    }
+
+    /// Lays an id in its box; says where.
+    fn lay(&mut self, id: Id, number: BoxNumber) -> u32 {
+        let ids = self.far.entry(number).or_insert_with(|| {
+            self.numbers.insert(number);
+            Vec::new()
+        });
+        if ids.len() == ids.capacity() {
+            ids.reserve_exact(ids.len() / 2 + 4);
+        }
+        ids.push(id);
+        u32::try_from(ids.len() - 1).expect("fewer than 2^31 deadlines")
     }
 
     /// Withdraws the key's deadline. False: it had none.
@@ -138,12 +164,12 @@ impl Deadlines {
 
     #[inline]
     pub(crate) fn is_waiting(&self, id: Id) -> bool {
-        self.deadlines.get(id.index()).is_some_and(|deadline| deadline.place != NOWHERE)
+        self.table.0.get(id.index()).is_some_and(|deadline| deadline.place != NOWHERE)
     }
 
     /// When the key is due.
     pub(crate) fn due(&self, id: Id) -> Option<Moment> {
-        self.deadlines.get(id.index()).filter(|deadline| deadline.place != NOWHERE).map(|deadline| deadline.due)
+        self.table.0.get(id.index()).filter(|deadline| deadline.place != NOWHERE).map(|deadline| deadline.due)
     }
 
     /// When [`Deadlines::pop_due`] must be called next: the first deadline is then, or not much later.
@@ -152,7 +178,7 @@ impl Deadlines {
         if self.len == 0 {
             return None;
         }
-        let far = self.far.first_key_value().map(|(number, _)| number.start());
+        let far = self.numbers.first().map(|number| number.start());
         let near = self.near.first().map(|(rank, _)| Moment::from_nanos(rank));
         far.into_iter().chain(near).min()
     }
@@ -164,8 +190,7 @@ impl Deadlines {
             return None;
         }
         self.near.first().filter(|(rank, _)| *rank <= now.nanos())?;
-        let id = self.near.pop(&mut self.places)?;
-        self.deadlines[id.index()] = NONE;
+        let id = self.near.pop(&mut self.table)?;
         self.len -= 1;
         Some(id)
     }
@@ -180,7 +205,7 @@ impl Deadlines {
     /// Waiting keys and when they are due, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Moment, Id)> {
         let near = self.near.ids().map(|(_, id)| id);
-        near.chain(self.far.values().flatten().copied()).map(|id| (self.deadlines[id.index()].due, id))
+        near.chain(self.far.values().flatten().copied()).map(|id| (self.table.0[id.index()].due, id))
     }
 
     /// Waiting keys.
@@ -191,27 +216,29 @@ impl Deadlines {
     /// Gives memory back; `slots` is how many ids there are.
     pub(crate) fn trim(&mut self, slots: usize) {
         self.near.trim();
-        self.places.trim(slots);
-        if self.deadlines.capacity() > KEPT_SLOTS.max(2 * slots) {
-            self.deadlines.truncate(slots);
-            self.deadlines.shrink_to_fit();
+        if self.table.0.capacity() > KEPT_SLOTS.max(2 * slots) {
+            self.table.0.truncate(slots);
+            self.table.0.shrink_to_fit();
+        }
+        if self.far.capacity() > KEPT_SLOTS.max(2 * self.far.len()) {
+            self.far.shrink_to_fit();
         }
     }
 
     fn take_out(&mut self, id: Id) {
-        let Deadline { due, place, .. } = std::mem::replace(&mut self.deadlines[id.index()], NONE);
         self.len -= 1;
-        if place == NEAR {
-            self.near.remove(&mut self.places, id);
+        if self.near.remove(&mut self.table, id) {
             return;
         }
+        let Deadline { due, place, .. } = std::mem::replace(&mut self.table.0[id.index()], NONE);
         let number = BoxNumber::of(due);
         let Some(ids) = self.far.get_mut(&number) else { return };
         ids.swap_remove(place as usize);
-        match ids.get(place as usize) {
-            Some(moved) => self.deadlines[moved.index()].place = place,
-            None if ids.is_empty() => _ = self.far.remove(&number),
-            None => {}
+        if let Some(moved) = ids.get(place as usize) {
+            self.table.0[moved.index()].place = place;
+        } else if ids.is_empty() {
+            self.far.remove(&number);
+            self.numbers.remove(&number);
         }
     }
 
@@ -219,21 +246,21 @@ impl Deadlines {
     fn pour(&mut self, now: BoxNumber) -> bool {
         self.current = self.current.max(now);
         let mut left = POURED_AT_ONCE;
-        while let Some(mut first) = self.far.first_entry().filter(|first| *first.key() <= self.current.next()) {
-            let is_over = *first.key() <= self.current;
+        while let Some(first) = self.numbers.first().copied().filter(|first| *first <= self.current.next()) {
+            let ids = self.far.get_mut(&first).expect("there is a box for each number");
             while left > 0
-                && let Some(id) = first.get_mut().pop()
+                && let Some(id) = ids.pop()
             {
-                let Deadline { due, turn, place } = &mut self.deadlines[id.index()];
-                *place = NEAR;
-                self.near.insert(&mut self.places, id, due.nanos(), *turn);
+                let Deadline { due, turn, .. } = self.table.0[id.index()];
+                self.near.insert(&mut self.table, id, due.nanos(), turn);
                 left -= 1;
             }
-            if !first.get().is_empty() {
+            if !ids.is_empty() {
                 // What is in the next box can't be due yet.
-                return !is_over;
+                return first > self.current;
             }
-            first.remove();
+            self.far.remove(&first);
+            self.numbers.remove(&first);
         }
         true
     }

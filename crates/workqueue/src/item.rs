@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::answer::Retried;
+use crate::keys::Id;
 use crate::ledger::{Finished, HandOut, Outcome};
 use crate::moment::Moment;
 use crate::mutant::{Mutant, is_planted};
@@ -23,7 +24,12 @@ use crate::shared::Shared;
 #[must_use = "dropping an item queues its key again"]
 pub struct WorkItem<K> {
     shared: Arc<Shared<K>>,
-    hand_out: HandOut<K>,
+    key: K,
+    reasons: Option<Box<Reasons>>,
+    /// When it was handed out.
+    started: Moment,
+    id: Id,
+    failures: u32,
     stage: Stage,
 }
 
@@ -38,26 +44,27 @@ enum Stage {
 impl<K> WorkItem<K> {
     #[inline]
     pub(crate) fn new(shared: Arc<Shared<K>>, hand_out: HandOut<K>) -> Self {
-        Self { shared, hand_out, stage: Stage::Held }
+        let HandOut { id, key, failures, reasons, now, .. } = hand_out;
+        Self { shared, key, reasons, started: now, id, failures, stage: Stage::Held }
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> &K {
-        &self.hand_out.key
+        &self.key
     }
 
     /// Which attempt this is: 1, and one more for each failure since the key last succeeded.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.hand_out.failures.saturating_add(1)
+        self.failures.saturating_add(1)
     }
 
     /// Why the key was handed out, if the queue keeps reasons; those of failed attempts before this one included.
     #[must_use]
     pub fn reasons(&self) -> &Reasons {
         static NONE: Reasons = Reasons { kept: Vec::new(), dropped: 0 };
-        self.hand_out.reasons.as_deref().unwrap_or(&NONE)
+        self.reasons.as_deref().unwrap_or(&NONE)
     }
 
     /// Counts a failure and says how long the rate limiter wants the key to wait, at least 1 ms, at most 365 days,
@@ -65,13 +72,13 @@ impl<K> WorkItem<K> {
     pub fn back_off(&mut self) -> Duration {
         let failures = self.attempt();
         let delay = self.shared.back_off(failures);
-        self.hand_out.failures = failures;
+        self.failures = failures;
         delay
     }
 
     /// Forgets the key's failures without ending the item: the next one is the first again. Upstream: `Forget`.
     pub fn forget(&mut self) {
-        self.hand_out.failures = 0;
+        self.failures = 0;
     }
 
     /// Succeeded: the key's failures are forgotten. A deadline set meanwhile by an `add_after` stands. Upstream:
@@ -114,10 +121,9 @@ impl<K> WorkItem<K> {
     #[inline]
     fn finish_at(&mut self, outcome: Outcome, now: Moment) -> Retried {
         self.stage = Stage::Finished;
-        let HandOut { id, failures, now: started, .. } = self.hand_out;
-        let finished = Finished { outcome, failures, reasons: self.hand_out.reasons.take() };
-        let retried = self.shared.change(|ledger| ledger.finish(id, finished, now));
-        self.shared.tell(|metrics| metrics.work_duration(now.since(started)));
+        let finished = Finished { outcome, failures: self.failures, reasons: self.reasons.take() };
+        let retried = self.shared.change(|ledger| ledger.finish(self.id, finished, now));
+        self.shared.tell(|metrics| metrics.work_duration(now.since(self.started)));
         retried
     }
 }
@@ -132,7 +138,7 @@ impl<K> Drop for WorkItem<K> {
             }
             Stage::BackingOff => {
                 let failures = self.attempt();
-                self.hand_out.failures = failures;
+                self.failures = failures;
                 self.finish_failed(Exponential::default().delay(failures, crate::moment::instant()));
             }
             Stage::Held if is_planted(Mutant::DropIsDone) => self.finish(Outcome::Done),

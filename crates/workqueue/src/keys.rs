@@ -44,9 +44,16 @@ fn whole(half: u32) -> u64 {
     u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+/// What the table holds of a key. With the hash, so that growing the table looks at no slots.
+#[derive(Clone, Copy)]
+struct Known {
+    hash: u32,
+    id: Id,
+}
+
 /// The live keys by number, and their numbers by key.
 pub(crate) struct Keys<K> {
-    table: HashTable<Id>,
+    table: HashTable<Known>,
     slots: Vec<Slot<K>>,
     free: Vec<Id>,
 }
@@ -64,9 +71,9 @@ impl<K> Keys<K> {
     {
         let slots = &mut self.slots;
         let hash = half(hash);
-        let same = |id: &Id| slots[id.index()].hash == hash && slots[id.index()].key.as_ref() == Some(&key);
-        match self.table.entry(whole(hash), same, |id| whole(slots[id.index()].hash)) {
-            Entry::Occupied(found) => *found.get(),
+        let same = |known: &Known| known.hash == hash && slots[known.id.index()].key.as_ref() == Some(&key);
+        match self.table.entry(whole(hash), same, |known| whole(known.hash)) {
+            Entry::Occupied(found) => found.get().id,
             Entry::Vacant(vacant) => {
                 let slot = Slot { hash, key: Some(key), record: Record::default() };
                 let id = if let Some(id) = self.free.pop() {
@@ -77,7 +84,7 @@ impl<K> Keys<K> {
                     slots.push(slot);
                     id
                 };
-                vacant.insert(id);
+                vacant.insert(Known { hash, id });
                 id
             }
         }
@@ -88,8 +95,9 @@ impl<K> Keys<K> {
     where
         K: Eq,
     {
-        let same = |id: &Id| self.slots[id.index()].key.as_ref() == Some(key);
-        self.table.find(whole(half(hash)), same).copied()
+        let hash = half(hash);
+        let same = |known: &Known| known.hash == hash && self.slots[known.id.index()].key.as_ref() == Some(key);
+        self.table.find(whole(hash), same).map(|known| known.id)
     }
 
     /// The key behind a live number.
@@ -119,7 +127,7 @@ impl<K> Keys<K> {
         let slot = &mut self.slots[id.index()];
         slot.key = None;
         slot.record = Record::default();
-        if let Ok(found) = self.table.find_entry(whole(slot.hash), |other| *other == id) {
+        if let Ok(found) = self.table.find_entry(whole(slot.hash), |known| known.id == id) {
             found.remove();
         }
         self.free.push(id);
@@ -147,8 +155,7 @@ impl<K> Keys<K> {
         self.slots.shrink_to_fit();
         self.free.retain(|id| id.index() < used);
         self.free.shrink_to_fit();
-        let slots = &self.slots;
-        self.table.shrink_to_fit(|id| whole(slots[id.index()].hash));
+        self.table.shrink_to_fit(|known| whole(known.hash));
         true
     }
 }

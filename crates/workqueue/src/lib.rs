@@ -104,6 +104,7 @@ pub use answer::{Added, NotDrained, Retried};
 pub use item::WorkItem;
 pub use key_id::KeyId;
 pub use metrics::{Metrics, Snapshot};
+pub use next::Next;
 pub use policy::{Ageing, Ask, Attempts, Debounce, Flow, Policy, Reason, Reasons};
 pub use queue::{Config, WorkQueue};
 pub use rate_limit::{Capped, Exponential, FastSlow, Jitter, MaxOf, RateLimiter, TokenBucket, Unlimited};

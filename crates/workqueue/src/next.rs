@@ -3,6 +3,7 @@
 //! One of the waiting calls holds a timer for the earliest deadline; when it gets a key or is dropped, another waiting
 //! call takes the timer over.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use crate::moment::Moment;
 use crate::shared::Shared;
 use crate::waiters::Ticket;
 
-/// One call of [`WorkQueue::next`](crate::WorkQueue::next).
-pub(crate) struct Next<'a, K> {
+/// The future of [`WorkQueue::next`](crate::WorkQueue::next).
+#[must_use = "futures do nothing unless polled"]
+pub struct Next<'a, K> {
     shared: &'a Arc<Shared<K>>,
     /// Some: among the waiters.
     ticket: Option<Ticket>,
@@ -41,6 +43,7 @@ enum Found<K> {
 impl<K: Clone> Future for Next<'_, K> {
     type Output = Option<WorkItem<K>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // A worker whose keys never run out must still let other tasks run.
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
@@ -107,5 +110,11 @@ impl<K> Drop for Next<'_, K> {
         if let Some(ticket) = self.ticket.take() {
             self.shared.change_all(|inner| inner.waiters.leave(ticket));
         }
+    }
+}
+
+impl<K> fmt::Debug for Next<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next").field("waits", &self.ticket.is_some()).finish()
     }
 }

@@ -22,32 +22,39 @@ impl Entry {
     }
 }
 
+/// Knows where each id stands in the [`Order`] that it is in.
+pub(crate) trait Index {
+    /// None: in none.
+    fn of(&self, id: Id) -> Option<usize>;
+    fn set(&mut self, id: Id, place: usize);
+    fn clear(&mut self, id: Id);
+}
+
 const NOWHERE: u32 = u32::MAX;
 
-/// Where each id stands in the [`Order`] that it is in. Several orders may share one index, if no id is in two.
+/// The plain index. Several orders may share one, if no id is in two.
 #[derive(Default)]
 pub(crate) struct Places(Vec<u32>);
 
-impl Places {
+impl Index for Places {
     #[inline]
-    pub(crate) fn of(&self, id: Id) -> Option<usize> {
+    fn of(&self, id: Id) -> Option<usize> {
         self.0.get(id.index()).filter(|place| **place != NOWHERE).map(|place| *place as usize)
     }
 
     fn set(&mut self, id: Id, place: usize) {
+        if id.index() >= self.0.len() {
+            self.0.resize(id.index() + 1, NOWHERE);
+        }
         self.0[id.index()] = u32::try_from(place).expect("fewer entries than ids");
     }
 
     fn clear(&mut self, id: Id) {
         self.0[id.index()] = NOWHERE;
     }
+}
 
-    fn grow(&mut self, id: Id) {
-        if id.index() >= self.0.len() {
-            self.0.resize(id.index() + 1, NOWHERE);
-        }
-    }
-
+impl Places {
     /// Gives memory back; `slots` is how many ids there are.
     pub(crate) fn trim(&mut self, slots: usize) {
         if self.0.capacity() > KEPT_SLOTS.max(2 * slots) {
@@ -76,15 +83,14 @@ impl Order {
     }
 
     /// Sets the id's rank, whether it is in the order or not. Behind those of the same rank.
-    pub(crate) fn set(&mut self, places: &mut Places, id: Id, rank: i64) {
+    pub(crate) fn set(&mut self, places: &mut impl Index, id: Id, rank: i64) {
         self.turns = self.turns.wrapping_add(1);
         self.remove(places, id);
         self.insert(places, id, rank, self.turns);
     }
 
     /// Puts an id in that isn't in the order, with a turn of the caller's: the lower first, of equal ranks.
-    pub(crate) fn insert(&mut self, places: &mut Places, id: Id, rank: i64, turn: u32) {
-        places.grow(id);
+    pub(crate) fn insert(&mut self, places: &mut impl Index, id: Id, rank: i64, turn: u32) {
         self.heap.push(Entry { rank, turn, id });
         self.rise(places, self.heap.len() - 1);
     }
@@ -96,7 +102,7 @@ impl Order {
     }
 
     /// Takes the id with the lowest rank.
-    pub(crate) fn pop(&mut self, places: &mut Places) -> Option<Id> {
+    pub(crate) fn pop(&mut self, places: &mut impl Index) -> Option<Id> {
         let id = self.heap.first()?.id;
         self.take_out(places, 0);
         Some(id)
@@ -104,7 +110,7 @@ impl Order {
 
     /// Takes an id out. False: it isn't in the order.
     #[inline]
-    pub(crate) fn remove(&mut self, places: &mut Places, id: Id) -> bool {
+    pub(crate) fn remove(&mut self, places: &mut impl Index, id: Id) -> bool {
         let Some(place) = places.of(id) else { return false };
         self.take_out(places, place);
         true
@@ -122,7 +128,7 @@ impl Order {
         }
     }
 
-    fn take_out(&mut self, places: &mut Places, place: usize) {
+    fn take_out(&mut self, places: &mut impl Index, place: usize) {
         let gone = self.heap.swap_remove(place);
         places.clear(gone.id);
         if place < self.heap.len() {
@@ -132,7 +138,7 @@ impl Order {
     }
 
     /// Moves the entry at `place` towards the root until its parent comes before it, and notes where it stands.
-    fn rise(&mut self, places: &mut Places, mut place: usize) -> usize {
+    fn rise(&mut self, places: &mut impl Index, mut place: usize) -> usize {
         let entry = self.heap[place];
         while place > 0 {
             let parent = (place - 1) / 2;
@@ -149,7 +155,7 @@ impl Order {
     }
 
     /// Moves the entry at `place` towards the leaves until its children come after it.
-    fn sink(&mut self, places: &mut Places, mut place: usize) {
+    fn sink(&mut self, places: &mut impl Index, mut place: usize) {
         let entry = self.heap[place];
         loop {
             let mut child = 2 * place + 1;

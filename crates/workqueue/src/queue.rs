@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::answer::{Added, NotDrained};
 use crate::drain::Drained;
-use crate::item::WorkItem;
 use crate::key_id::KeyId;
 use crate::ledger::Wanted;
 use crate::metrics::{Metrics, Snapshot};
@@ -140,8 +139,8 @@ impl<K: Clone> WorkQueue<K> {
     /// that is kept but no longer polled holds up the others; drop it instead.
     ///
     /// Panics outside of a tokio runtime with time enabled when it has to wait for a deadline.
-    pub async fn next(&self) -> Option<WorkItem<K>> {
-        Next::new(&self.shared).await
+    pub fn next(&self) -> Next<'_, K> {
+        Next::new(&self.shared)
     }
 
     /// At most `most` keys of each kind. Looks at every key under the lock, so it isn't for a hot path; counts alone
@@ -179,7 +178,7 @@ impl<K: Eq + Hash> WorkQueue<K> {
     }
 
     /// Asks for the key to be worked on after what the rate limiter says, and counts as a failure of the key. Upstream:
-    /// `AddRateLimited`. A worker says [`WorkItem::retry`] instead; for a key in flight this is no more than a delay,
+    /// `AddRateLimited`. A worker says [`WorkItem::retry`](crate::WorkItem::retry) instead; for a key in flight this is no more than a delay,
     /// since its worker's outcome decides about its failures.
     pub fn add_rate_limited(&self, key: K) -> Added {
         let failures = self.failures(&key).saturating_add(1);
@@ -205,7 +204,7 @@ impl<K: Eq + Hash> WorkQueue<K> {
     }
 
     /// Forgets the key's failures; a delay that they have led to stands. Upstream: `Forget`, which nobody has to call
-    /// here, since outcomes do. For a key in flight, see [`WorkItem::forget`].
+    /// here, since outcomes do. For a key in flight, see [`WorkItem::forget`](crate::WorkItem::forget).
     pub fn forget(&self, key: &K) {
         self.with_id(key, |ledger, id| ledger.set_failures(id, 0));
     }

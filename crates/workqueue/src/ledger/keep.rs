@@ -50,18 +50,15 @@ impl<K> Ledger<K> {
     /// Counts a key that isn't in the queue yet against the capacity. False: the queue is full.
     #[inline]
     pub(super) fn admit(&mut self, id: Id) -> bool {
-        let record = self.keys.record_mut(id);
-        if record.busy {
-            return true;
-        }
-        if self.rules.capacity.is_some_and(|capacity| self.busy >= capacity.get()) {
-            return false;
-        }
-        record.busy = true;
-        self.busy += 1;
         if self.rules.paced {
             self.cooling.order.remove(&mut self.cooling.places, id);
         }
+        let Some(capacity) = self.rules.capacity else { return true };
+        let record = self.keys.record_mut(id);
+        if !record.busy && self.busy >= capacity.get() {
+            return false;
+        }
+        self.busy += usize::from(!std::mem::replace(&mut record.busy, true));
         true
     }
 

@@ -37,7 +37,10 @@ impl<K> Ledger<K> {
     pub(crate) fn finish(&mut self, id: Id, finished: Finished, now: Moment) -> Retried {
         let Finished { outcome, failures, reasons } = finished;
         let failed = matches!(outcome, Outcome::Retry(_) | Outcome::Dropped);
-        self.set_failures(id, if failed { failures } else { 0 });
+        let failures_left = if failed { failures } else { 0 };
+        if self.failures(id) != failures_left {
+            self.set_failures(id, failures_left);
+        }
         self.retries += u64::from(matches!(outcome, Outcome::Retry(_)));
         self.given_up += u64::from(outcome == Outcome::GiveUp);
         if failed && let Some(reasons) = reasons {
@@ -55,6 +58,8 @@ impl<K> Ledger<K> {
                 self.set_failures(id, 0);
             }
             self.make_ready_again(id, now);
+            Retried::AtOnce
+        } else if outcome == Outcome::Done {
             Retried::AtOnce
         } else if self.shut_down {
             Retried::Dropped
