@@ -19,7 +19,10 @@ pub(crate) struct Measure {
 /// What a figure is taken of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
+    /// By a handle to the key, as a source has it that keeps one beside each object.
     Cycle,
+    /// By the key itself; the peer has no other way.
+    CyclePlainKey,
     DuplicateAdd,
     Limiter,
     Adds { producers: usize, consumers: usize },
@@ -72,6 +75,7 @@ pub(crate) struct Figure {
 /// All measures; those of one subject stand together.
 pub(crate) const MEASURES: &[Measure] = &[
     Measure { name: "cycle", subject: Subject::Cycle, unit: Unit::Nanos },
+    Measure { name: "cycle_plain_key", subject: Subject::CyclePlainKey, unit: Unit::Nanos },
     Measure { name: "duplicate_add", subject: Subject::DuplicateAdd, unit: Unit::Nanos },
     Measure { name: "adds_1x1", subject: adds(1, 1), unit: Unit::PerSecond },
     Measure { name: "adds_1x2", subject: adds(1, 2), unit: Unit::PerSecond },
@@ -104,7 +108,7 @@ impl Subject {
     /// How large the subject is made: each delayed key and each wake-up has a key of its own.
     pub(crate) fn size(self, options: &Options) -> Size {
         match self {
-            Self::Cycle | Self::DuplicateAdd | Self::Limiter | Self::Adds { .. } => {
+            Self::Cycle | Self::CyclePlainKey | Self::DuplicateAdd | Self::Limiter | Self::Adds { .. } => {
                 Size { keys: options.keys, n: options.adds }
             }
             Self::Wake => Size { keys: options.samples, n: options.samples },
@@ -116,6 +120,7 @@ impl Subject {
     pub(crate) fn ours(self, size: Size) -> Result<Figure, BoxError> {
         match self {
             Self::Cycle => single_thread::cycle(size),
+            Self::CyclePlainKey => single_thread::cycle_plain_key(size),
             Self::DuplicateAdd => single_thread::duplicate_add(size),
             Self::Limiter => single_thread::limiter(size),
             Self::Adds { producers, consumers } => throughput::adds(size, producers, consumers),

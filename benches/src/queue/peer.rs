@@ -61,7 +61,7 @@ impl Peer {
 /// The peer's name for a subject.
 fn operation(subject: Subject) -> &'static str {
     match subject {
-        Subject::Cycle => "cycle",
+        Subject::Cycle | Subject::CyclePlainKey => "cycle",
         Subject::DuplicateAdd => "duplicate-add",
         Subject::Limiter => "limiter",
         Subject::Adds { .. } => "adds",

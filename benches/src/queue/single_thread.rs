@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use watchkeeper::BoxError;
-use watchkeeper_workqueue::{Config, WorkQueue};
+use watchkeeper_workqueue::{Config, KeyId, WorkQueue};
 
 use super::Size;
 use super::cpu::Cpu;
@@ -14,8 +14,22 @@ use super::keys::keys;
 use super::measures::Figure;
 use super::ours::{OVER, exponential, filled, one_thread};
 
-/// A key goes through an empty queue: add, next, done.
+/// A key goes through an empty queue: add by its handle, next, done.
 pub(crate) fn cycle(size: Size) -> Result<Figure, BoxError> {
+    let queue = WorkQueue::new(Config::default());
+    let handles: Vec<KeyId<Key>> = keys(size.keys).into_iter().map(|key| queue.intern(key)).collect();
+    one_thread()?.block_on(async {
+        let cpu = Cpu::start();
+        for handle in handles.iter().cycle().take(size.n) {
+            handle.add();
+            queue.next().await.ok_or(OVER)?.done();
+        }
+        Ok(cpu.figure(size.n))
+    })
+}
+
+/// The same, but the queue is given the key each time, and forgets it each time.
+pub(crate) fn cycle_plain_key(size: Size) -> Result<Figure, BoxError> {
     let keys = keys(size.keys);
     let queue = WorkQueue::new(Config::default());
     one_thread()?.block_on(async {
