@@ -25,7 +25,10 @@ pub(crate) enum Subject {
     CyclePlainKey,
     DuplicateAdd,
     Limiter,
-    Adds { producers: usize, consumers: usize },
+    Adds {
+        producers: usize,
+        consumers: usize,
+    },
     Wake,
     DelayInsert,
     DelayBytes,

@@ -10,7 +10,7 @@ use watchkeeper_workqueue::{Config, KeyId, WorkQueue};
 
 use super::Size;
 use super::cpu::Cpu;
-use super::keys::keys;
+use super::keys::{Key, keys};
 use super::measures::Figure;
 use super::ours::{OVER, exponential, filled, one_thread};
 
