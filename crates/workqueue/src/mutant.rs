@@ -1,5 +1,8 @@
 //! Planted faults: each breaks the queue in one way, to prove that the checks would see it. In a normal build every
 //! question here is a constant no.
+//!
+//! A fault is planted in a whole process, by its name in `WATCHKEEPER_MUTANT`: a check that fails leaves its checker
+//! in no state to go on with.
 
 /// A fault that can be planted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,26 +24,46 @@ pub enum Mutant {
 
 #[cfg(watchkeeper_mutants)]
 mod planted {
-    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::sync::OnceLock;
 
     use super::Mutant;
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    /// Names the fault of this process.
+    pub const VARIABLE: &str = "WATCHKEEPER_MUTANT";
 
-    /// Plants a fault in all queues of the process, or none.
-    pub fn plant(mutant: Option<Mutant>) {
-        PLANTED.store(mutant.map_or(0, |mutant| mutant as u8 + 1), Ordering::SeqCst);
+    impl Mutant {
+        /// All of them.
+        pub const ALL: [Self; 6] = [
+            Self::LostNotification,
+            Self::DoubleHandOut,
+            Self::LostReAdd,
+            Self::OneDrainer,
+            Self::LostTimeKeeper,
+            Self::DropIsDone,
+        ];
+
+        /// What it is called in [`VARIABLE`].
+        #[must_use]
+        pub fn name(self) -> String {
+            format!("{self:?}")
+        }
     }
 
     pub(crate) fn is_planted(mutant: Mutant) -> bool {
-        PLANTED.load(Ordering::SeqCst) == mutant as u8 + 1
+        static PLANTED: OnceLock<Option<Mutant>> = OnceLock::new();
+        *PLANTED.get_or_init(named) == Some(mutant)
+    }
+
+    fn named() -> Option<Mutant> {
+        let name = std::env::var(VARIABLE).ok()?;
+        Some(Mutant::ALL.into_iter().find(|mutant| mutant.name() == name).expect("the name of a fault"))
     }
 }
 
 #[cfg(watchkeeper_mutants)]
-pub(crate) use planted::is_planted;
+pub use planted::VARIABLE;
 #[cfg(watchkeeper_mutants)]
-pub use planted::plant;
+pub(crate) use planted::is_planted;
 
 #[cfg(not(watchkeeper_mutants))]
 pub(crate) const fn is_planted(_: Mutant) -> bool {

@@ -18,6 +18,7 @@ mod checked {
 
     pub(crate) use checker::MutexGuard;
 
+    #[derive(Debug)]
     pub(crate) struct Mutex<T>(checker::Mutex<T>);
 
     impl<T> Mutex<T> {

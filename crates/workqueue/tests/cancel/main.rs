@@ -2,18 +2,35 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::future::Future;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::advance;
-use watchkeeper_workqueue::{Added, Config, WorkQueue};
+use watchkeeper_workqueue::{Config, WorkQueue};
+
+mod drains;
+#[cfg(watchkeeper_mutants)]
+#[path = "../models/mod.rs"]
+mod models;
+#[cfg(watchkeeper_mutants)]
+mod mutants;
+mod next;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 type Queue = WorkQueue<&'static str>;
-/// Something that gives a waiting call a reason to run, and its name.
-type Event = (&'static str, fn(&Queue));
+
+/// A waker that counts its calls, and those who keep it by the way.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Polls a future once with a waker of no use.
 fn poll(future: &mut (impl Future + Unpin)) -> bool {
@@ -23,45 +40,6 @@ fn poll(future: &mut (impl Future + Unpin)) -> bool {
 /// Fails where waiting would never end: paused time runs ahead when nobody else has anything to do.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(3600 * SECOND, future).await.expect("it sleeps for ever")
-}
-
-/// Goal: whatever a dropped `next` was doing, a second one still gets the key, in time. Method: at each of the points
-/// in its life, with and without being the keeper of the time, the first call is polled some times and dropped.
-#[tokio::test(start_paused = true)]
-async fn next_can_be_dropped_at_every_point() {
-    let events: [Event; 3] = [
-        ("a key is added", |queue| assert_eq!(queue.add("key"), Added::Queued)),
-        ("a delayed key is added", |queue| assert_eq!(queue.add_after("key", SECOND), Added::Queued)),
-        ("an earlier deadline is set", |queue| {
-            queue.add_after("later", 60 * SECOND);
-            queue.add_after("key", SECOND);
-        }),
-    ];
-    for (name, event) in events {
-        for polls_before in 0..3 {
-            for polls_after in 0..3 {
-                for time_has_come in [false, true] {
-                    let queue = Queue::new(Config::default());
-                    queue.add_after("keeps the time", 3600 * SECOND);
-                    let mut first = Box::pin(queue.next());
-                    let mut ended = (0..polls_before).any(|_| poll(&mut first));
-                    let mut second = Box::pin(queue.next());
-                    assert!(!poll(&mut second));
-                    event(&queue);
-                    if time_has_come {
-                        advance(SECOND).await;
-                    }
-                    for _ in 0..polls_after {
-                        ended = ended || poll(&mut first);
-                    }
-                    drop(first); // With the item in it, where it had ended.
-                    let item = tokio::time::timeout(2 * SECOND, second).await;
-                    let key = item.ok().flatten().map(|item| *item.key());
-                    assert_eq!(key, Some("key"), "{name}, {polls_before}, {polls_after}, {time_has_come}, {ended}");
-                }
-            }
-        }
-    }
 }
 
 /// Goal: a call that has been woken and is dropped before it runs passes the wake-up on, so that no key lies there
@@ -103,30 +81,25 @@ async fn the_time_is_handed_over() {
     assert_eq!(keys, ["delayed", "now"]);
 }
 
-/// Goal: dropped drains leave nothing behind and don't disturb the others.
+/// Goal: a wait that moves to another task is called there, and the waker of the former one is given back.
 #[tokio::test(start_paused = true)]
-async fn drained_can_be_dropped_at_every_point() {
-    for polls in 0..3 {
-        for finished_before_drop in [false, true] {
-            let queue = Queue::new(Config::default());
-            queue.add("key");
-            let item = queue.next().await.expect("ready");
-            let mut first = Box::pin(queue.drained());
-            let mut second = Box::pin(queue.drained());
-            for _ in 0..polls {
-                assert!(!poll(&mut first));
-            }
-            assert!(!poll(&mut second));
-            if finished_before_drop {
-                item.done();
-                drop(first);
-            } else {
-                drop(first);
-                item.done();
-            }
-            second.now_or_never().expect("drained");
-        }
+async fn a_wait_may_change_its_task() {
+    let queue = Queue::new(Config::default());
+    let wakers = [Arc::new(Count::default()), Arc::new(Count::default())];
+    let (mut next, mut drained) = (Box::pin(queue.next()), Box::pin(queue.drained()));
+    let other = queue.clone();
+    other.add("in flight");
+    let item = other.next().await.expect("ready");
+    for waker in &wakers {
+        let waker = Waker::from(waker.clone());
+        let mut context = Context::from_waker(&waker);
+        assert!(next.poll_unpin(&mut context).is_pending() && drained.poll_unpin(&mut context).is_pending());
     }
+    item.done();
+    queue.add("key");
+    let woken = wakers.each_ref().map(|waker| waker.0.load(Ordering::Relaxed));
+    assert_eq!((woken, Arc::strong_count(&wakers[0])), ([0, 2], 1));
+    assert_eq!(next.await.map(|item| *item.key()), Some("key"));
 }
 
 /// Goal: a worker whose keys never run out lets other tasks run. Method: on one thread, a worker that queues its only
