@@ -55,6 +55,15 @@ impl Lanes {
         }
     }
 
+    /// Whose turn it is.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<Id> {
+        match self {
+            Self::Fifo(lane) => lane.front().copied(),
+            Self::Ranked(lanes) => lanes.flows.get(lanes.turns.front()?)?.first().map(|(_, id)| id),
+        }
+    }
+
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Id> {
         match self {

@@ -198,7 +198,9 @@ impl<K> Ledger<K> {
         if self.deadlines.len() > 0 {
             self.wake_due(now);
         }
-        let Some(id) = self.state.pop() else { return if self.is_over() { Taken::Over } else { Taken::Nothing } };
+        let Some(id) = self.state.first() else { return if self.is_over() { Taken::Over } else { Taken::Nothing } };
+        // First of all, since it is foreign code: should it panic, nothing has happened yet.
+        let key = self.keys.key(id).clone();
         let record = self.keys.record_mut(id);
         self.state.start(record);
         let failures = record.failures;
@@ -212,7 +214,7 @@ impl<K> Ledger<K> {
             memo.started = self.rules.timed.then_some(now);
             memo.priority = std::mem::replace(&mut memo.asked, i16::MIN);
         }
-        Taken::Key(HandOut { id, key: self.keys.key(id).clone(), failures, reasons, since, now })
+        Taken::Key(HandOut { id, key, failures, reasons, since, now })
     }
 
     /// Refuses further adds and drops the keys that wait for a deadline or for the end of a pause; ready ones are

@@ -88,10 +88,10 @@ impl State {
         self.dirty += 1;
     }
 
-    /// Whose turn it is; see [`State::start`].
+    /// Whose turn it is.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Id> {
-        self.lanes.pop()
+    pub(crate) fn first(&self) -> Option<Id> {
+        self.lanes.first()
     }
 
     /// A planted fault: the id stays in its lane.
@@ -99,9 +99,10 @@ impl State {
         self.lanes.push(id, Standing::default());
     }
 
-    /// A worker has taken the key.
+    /// A worker takes the key whose turn it is.
     #[inline]
     pub(crate) fn start(&mut self, record: &mut Record) {
+        self.lanes.pop();
         record.mark = Mark::Processing;
         self.in_flight += 1;
     }
