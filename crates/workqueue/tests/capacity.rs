@@ -4,6 +4,7 @@
 mod support;
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 
 use support::*;
 use tokio::time::advance;
@@ -29,6 +30,16 @@ async fn an_unknown_key_is_turned_away_and_leaves_nothing_behind() {
     assert_eq!((seen.ready, seen.waiting, seen.adds, seen.retries), (1, 1, 1, 0));
     assert_eq!(queue.failures(&"c"), 0);
     assert_eq!(serve_all(&queue), ["a"]);
+}
+
+/// Goal: many keys that are turned away leave nothing behind. Method: counted references.
+#[tokio::test(start_paused = true)]
+async fn keys_turned_away_are_not_kept() {
+    let queue: WorkQueue<Arc<u32>> = bounded(1);
+    queue.add(Arc::new(0));
+    let keys: Vec<Arc<u32>> = (1..100).map(Arc::new).collect();
+    assert!(keys.iter().all(|key| queue.add(key.clone()) == Added::Full));
+    assert!(keys.iter().all(|key| Arc::strong_count(key) == 1));
 }
 
 /// Goal: a key that is in the queue is always accepted, in each of its states, so that none of its adds is lost.

@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::*;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::advance;
-use watchkeeper_workqueue::{Added, Policy, Retried, WorkItem};
+use watchkeeper_workqueue::{Added, Policy, Retried, WorkItem, WorkQueue};
 
 fn plain() -> Queue {
     queue(Policy::default())
@@ -190,6 +192,22 @@ async fn a_pause_of_an_unknown_key_is_remembered() {
     queue.pause_key("a");
     assert!(queue.resume_key(&"a") && is_waiting(&queue));
     assert!(!queue.resume_key(&"never paused"));
+}
+
+/// Goal: the queue remembers a paused key until it is resumed, and no longer.
+#[tokio::test(start_paused = true)]
+async fn a_resumed_key_is_forgotten() {
+    let queue: WorkQueue<Arc<str>> = queue(Policy::default());
+    let key: Arc<str> = "a".into();
+    queue.pause_key(key.clone());
+    assert_eq!(Arc::strong_count(&key), 2);
+    assert!(queue.resume_key(&key));
+    assert_eq!(Arc::strong_count(&key), 1);
+    queue.pause_key(key.clone());
+    queue.add(key.clone());
+    assert!(queue.resume_key(&key));
+    assert_eq!(serve(&queue), key);
+    assert_eq!(Arc::strong_count(&key), 1);
 }
 
 /// Goal: a resumed key wakes a worker that sleeps.
