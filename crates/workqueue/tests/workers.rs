@@ -24,16 +24,15 @@ const WORKERS: usize = 3;
 fn random_queue(random: &mut Rng) -> WorkQueue<u32> {
     let flow: Flow<u32> = Box::new(|key| u64::from(*key % 3));
     let debounce = Debounce { quiet: MS * random.u32(0..30), longest: MS * random.u32(0..60) };
-    let attempts = Attempts { most: NonZeroU32::MIN.saturating_add(random.u32(..3)), resting: random.usize(1..4) };
-    let min_interval = if random.bool() { MS * random.u32(1..80) } else { Duration::ZERO };
+    let attempts = Attempts { most: NonZeroU32::MIN.saturating_add(random.u32(..3)), resting: random.usize(..4) };
     let policy = Policy {
         ageing: random.bool().then(|| Ageing { step: MS * random.u32(..100) }),
         flow: random.bool().then_some(flow),
-        min_interval,
+        min_interval: if random.bool() { MS * random.u32(1..80) } else { Duration::ZERO },
         debounce: random.bool().then_some(debounce),
         attempts: random.bool().then_some(attempts),
         reasons: 0,
-        capacity: if min_interval.is_zero() { NonZeroUsize::new(random.usize(..8)) } else { None },
+        capacity: NonZeroUsize::new(random.usize(..8)),
     };
     let rate_limiter = Box::new(Exponential { base: 5 * MS, max: 40 * MS });
     WorkQueue::new(Config { rate_limiter, policy, ages: random.bool(), ..Config::default() })
