@@ -213,3 +213,17 @@ async fn a_shut_down_leaves_exhausted_keys_at_rest() {
     assert_eq!(exhausted(&queue), ["a"]);
     assert!(is_over(&queue));
 }
+
+/// Goal: where no key may rest, a key that fails too often is given up, and leaves nothing behind that others could
+/// stumble over. Method: many keys before and after it.
+#[tokio::test(start_paused = true)]
+async fn no_key_need_rest() {
+    let queue: WorkQueue<u32> = limited(1, 0);
+    for key in 0..10 {
+        queue.add(key);
+        assert_eq!(take(&queue).retry(), Retried::Exhausted);
+        assert_eq!((queue.snapshot().exhausted, queue.snapshot().given_up), (0, u64::from(key) + 1));
+    }
+    (10..20).for_each(|key| assert_eq!(queue.add(key), Added::Queued));
+    assert_eq!(serve_all(&queue), (10..20).collect::<Vec<_>>());
+}

@@ -180,3 +180,24 @@ async fn no_place_is_lost() {
         assert_eq!(accepted, CAPACITY, "seed {seed}");
     }
 }
+
+/// Goal: a key that is turned away while it is still remembered for the sake of the minimum interval leaves nothing
+/// behind that others could stumble over. Method: more such keys than one call forgets, long after their interval.
+#[tokio::test(start_paused = true)]
+async fn a_remembered_key_can_be_turned_away() {
+    let queue: WorkQueue<u32> = queue(Policy { min_interval: SECOND, ..at_most(1) });
+    let serve_each = |keys: std::ops::Range<u32>| {
+        for key in keys {
+            assert_eq!(queue.add(key), Added::Queued);
+            assert_eq!(serve_all(&queue), [key]);
+        }
+    };
+    serve_each(0..8);
+    queue.add(100);
+    advance(2 * SECOND).await;
+    (0..8).rev().for_each(|key| assert_eq!(queue.add(key), Added::Full));
+    assert_eq!(serve_all(&queue), [100]);
+    serve_each(200..220);
+    advance(2 * SECOND).await;
+    serve_each(300..320);
+}

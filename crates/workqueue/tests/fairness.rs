@@ -145,3 +145,13 @@ async fn keys_come_back_into_their_flow() {
     assert!(queue.resume_key(&(3, 0)));
     assert_eq!(serve_all(&queue), [(1, 1), (2, 2), (3, 0)]);
 }
+
+/// Goal: where priorities are ignored, an add with one changes no order.
+#[tokio::test(start_paused = true)]
+async fn a_priority_without_ageing_changes_no_order() {
+    let queue = fair();
+    queue.add((1, 0));
+    queue.add((1, 1));
+    queue.add_with((1, 0), at(5));
+    assert_eq!(serve_all(&queue), [(1, 0), (1, 1)]);
+}

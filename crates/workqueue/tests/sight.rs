@@ -191,3 +191,15 @@ async fn looking_changes_nothing() {
     assert_eq!(before.snapshot, after.snapshot);
     assert_eq!((before.waiting, before.held), (after.waiting, after.held));
 }
+
+/// Goal: a queue that keeps the time for no one has no ages, also if it has flows.
+#[tokio::test(start_paused = true)]
+async fn flows_know_no_ages() {
+    let queue: Queue = queue(Policy { flow: Some(Box::new(|_| 0)), ..Policy::default() });
+    advance(HOUR).await;
+    queue.add("a");
+    let item = take(&queue);
+    advance(SECOND).await;
+    assert_eq!(queue.sight(1).in_flight[0].age, None);
+    item.done();
+}

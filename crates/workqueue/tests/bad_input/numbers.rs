@@ -215,3 +215,13 @@ async fn a_queue_may_hold_a_single_key() {
         assert_eq!(serve_all(&queue), [key]);
     }
 }
+
+/// Goal: the same where all keys became ready at the same moment: a priority that counts for nothing moves nobody.
+#[tokio::test(start_paused = true)]
+async fn a_step_of_no_time_moves_nobody() {
+    let queue: Queue = queue(Policy { ageing: Some(Ageing { step: Duration::ZERO }), ..Policy::default() });
+    queue.add("a");
+    queue.add("b");
+    queue.add_with("a", at(i16::MAX));
+    assert_eq!(serve_all(&queue), ["a", "b"]);
+}
