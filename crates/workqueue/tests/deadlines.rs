@@ -61,17 +61,17 @@ async fn overdue_keys_come_in_order() {
 }
 
 /// Goal: what is withdrawn never comes, what is brought forward comes then and once, and nothing is postponed, also
-/// while others of the same second are coming. Method: random calls between hand-outs, against a plain list.
+/// while others of the same second are coming. Method: random calls between hand-outs, against a plain list; with few
+/// keys, so that often none is left of a second, and with many.
 #[tokio::test(start_paused = true)]
 async fn deadlines_can_be_changed_at_any_time() {
-    const KEYS: u32 = 3000;
-    for seed in 0..20 {
+    for (seed, keys) in (0..30).map(|seed| (seed, [5, 50, 3000][seed as usize % 3])) {
         let mut random = Rng::with_seed(seed);
         let (queue, start) = (plain(), Instant::now());
-        let mut due: Vec<Option<Duration>> = vec![None; KEYS as usize];
+        let mut due: Vec<Option<Duration>> = vec![None; keys as usize];
         let mut came = 0;
         for step in 0..10_000 {
-            let key = random.u32(..KEYS);
+            let key = random.u32(..keys);
             let planned = &mut due[key as usize];
             match random.u8(..20) {
                 0..14 => {
@@ -100,7 +100,7 @@ async fn deadlines_can_be_changed_at_any_time() {
             }
             assert_eq!(queue.snapshot().waiting, due.iter().flatten().count(), "seed {seed}, step {step}");
         }
-        assert!(came > 1000, "only {came} came");
+        assert!(came > 500, "seed {seed}: only {came} came");
         let seen = queue.sight(usize::MAX).waiting;
         let mut left: Vec<_> = due.iter().zip(0..).filter_map(|(at, key)| Some((start + (*at)?, key))).collect();
         left.sort_unstable();
