@@ -4,6 +4,7 @@
 mod support;
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 
 use support::*;
 use tokio::time::advance;
@@ -29,6 +30,16 @@ async fn an_unknown_key_is_turned_away_and_leaves_nothing_behind() {
     assert_eq!((seen.ready, seen.waiting, seen.adds, seen.retries), (1, 1, 1, 0));
     assert_eq!(queue.failures(&"c"), 0);
     assert_eq!(serve_all(&queue), ["a"]);
+}
+
+/// Goal: many keys that are turned away leave nothing behind. Method: counted references.
+#[tokio::test(start_paused = true)]
+async fn keys_turned_away_are_not_kept() {
+    let queue: WorkQueue<Arc<u32>> = bounded(1);
+    queue.add(Arc::new(0));
+    let keys: Vec<Arc<u32>> = (1..100).map(Arc::new).collect();
+    assert!(keys.iter().all(|key| queue.add(key.clone()) == Added::Full));
+    assert!(keys.iter().all(|key| Arc::strong_count(key) == 1));
 }
 
 /// Goal: a key that is in the queue is always accepted, in each of its states, so that none of its adds is lost.
@@ -168,4 +179,25 @@ async fn no_place_is_lost() {
         let accepted = (100..200).filter(|key| queue.add(*key).is_accepted()).count();
         assert_eq!(accepted, CAPACITY, "seed {seed}");
     }
+}
+
+/// Goal: a key that is turned away while it is still remembered for the sake of the minimum interval leaves nothing
+/// behind that others could stumble over. Method: more such keys than one call forgets, long after their interval.
+#[tokio::test(start_paused = true)]
+async fn a_remembered_key_can_be_turned_away() {
+    let queue: WorkQueue<u32> = queue(Policy { min_interval: SECOND, ..at_most(1) });
+    let serve_each = |keys: std::ops::Range<u32>| {
+        for key in keys {
+            assert_eq!(queue.add(key), Added::Queued);
+            assert_eq!(serve_all(&queue), [key]);
+        }
+    };
+    serve_each(0..8);
+    queue.add(100);
+    advance(2 * SECOND).await;
+    (0..8).rev().for_each(|key| assert_eq!(queue.add(key), Added::Full));
+    assert_eq!(serve_all(&queue), [100]);
+    serve_each(200..220);
+    advance(2 * SECOND).await;
+    serve_each(300..320);
 }

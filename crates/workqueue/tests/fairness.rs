@@ -116,7 +116,7 @@ async fn a_low_priority_within_a_flow_is_served_in_time() {
     let queue = queue(Policy { ageing: Some(Ageing { step: SECOND }), ..by_flow() });
     queue.add_with((2, 0), at(-5));
     let mut before = [0, 0];
-    for number in 1.. {
+    for number in 1..1000 {
         queue.add_with((1, number), at(100));
         queue.add_with((2, number), at(5));
         match serve(&queue) {
@@ -144,4 +144,14 @@ async fn keys_come_back_into_their_flow() {
     assert_eq!([serve(&queue), serve(&queue), serve(&queue)], [(2, 0), (1, 0), (2, 1)]);
     assert!(queue.resume_key(&(3, 0)));
     assert_eq!(serve_all(&queue), [(1, 1), (2, 2), (3, 0)]);
+}
+
+/// Goal: where priorities are ignored, an add with one changes no order.
+#[tokio::test(start_paused = true)]
+async fn a_priority_without_ageing_changes_no_order() {
+    let queue = fair();
+    queue.add((1, 0));
+    queue.add((1, 1));
+    queue.add_with((1, 0), at(5));
+    assert_eq!(serve_all(&queue), [(1, 0), (1, 1)]);
 }

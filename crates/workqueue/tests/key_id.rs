@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use support::*;
 use tokio::time::{Instant, advance};
-use watchkeeper_workqueue::{Added, Ageing, Debounce, KeyId, Policy, WorkItem, WorkQueue};
+use watchkeeper_workqueue::{Added, Ageing, Ask, Debounce, KeyId, Policy, WorkItem, WorkQueue};
 
 fn plain<K>() -> WorkQueue<K> {
     queue(Policy::default())
@@ -179,4 +179,28 @@ async fn adds_by_handle_and_by_key_are_one_burst() {
     assert_eq!(start.elapsed(), 220 * MS);
     advance(HOUR).await;
     assert!(is_waiting(&queue));
+}
+
+/// Goal: a key that leaves the queue takes its priority along, also where something keeps it known: a handle, a pause,
+/// the minimum interval.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_priority_is_forgotten() {
+    type Keep = fn(&Queue) -> Option<KeyId<&'static str>>;
+    let keeps: [(&str, Keep); 3] = [
+        ("a handle", |queue| Some(queue.intern("a"))),
+        ("a pause", |queue| (queue.pause_key("a"), None).1),
+        ("the interval", |queue| (_ = queue.add("a"), serve(queue), None).2),
+    ];
+    for (name, keep) in keeps {
+        let queue: Queue =
+            queue(Policy { ageing: Some(Ageing::default()), min_interval: 10 * MS, ..Policy::default() });
+        let _kept = keep(&queue);
+        queue.add_with("a", Ask { priority: 100, after: SECOND, ..Ask::default() });
+        assert!(queue.withdraw(&"a"));
+        advance(20 * MS).await;
+        queue.resume_key(&"a");
+        queue.add("b");
+        queue.add("a");
+        assert_eq!(serve_all(&queue), ["b", "a"], "{name}");
+    }
 }

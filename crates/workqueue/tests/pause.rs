@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::*;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::advance;
-use watchkeeper_workqueue::{Added, Policy, Retried, WorkItem};
+use watchkeeper_workqueue::{Added, Policy, Retried, WorkItem, WorkQueue};
 
 fn plain() -> Queue {
     queue(Policy::default())
@@ -192,6 +194,22 @@ async fn a_pause_of_an_unknown_key_is_remembered() {
     assert!(!queue.resume_key(&"never paused"));
 }
 
+/// Goal: the queue remembers a paused key until it is resumed, and no longer.
+#[tokio::test(start_paused = true)]
+async fn a_resumed_key_is_forgotten() {
+    let queue: WorkQueue<Arc<str>> = queue(Policy::default());
+    let key: Arc<str> = "a".into();
+    queue.pause_key(key.clone());
+    assert_eq!(Arc::strong_count(&key), 2);
+    assert!(queue.resume_key(&key));
+    assert_eq!(Arc::strong_count(&key), 1);
+    queue.pause_key(key.clone());
+    queue.add(key.clone());
+    assert!(queue.resume_key(&key));
+    assert_eq!(serve(&queue), key);
+    assert_eq!(Arc::strong_count(&key), 1);
+}
+
 /// Goal: a resumed key wakes a worker that sleeps.
 #[tokio::test(start_paused = true)]
 async fn a_resumed_key_wakes_a_worker() {
@@ -246,4 +264,32 @@ async fn both_pauses_have_to_end() {
         }
         assert_eq!(serve_all(&queue), ["a"]);
     }
+}
+
+/// Goal: what somebody has stopped isn't started by an end: a key that was paused in flight and added again is dropped,
+/// too, when its worker is finished.
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_drops_a_paused_key_that_was_added_in_flight() {
+    let queue = plain();
+    queue.add("a");
+    let item = take(&queue);
+    queue.add("a");
+    queue.pause_key("a");
+    queue.shut_down();
+    item.done();
+    assert!(is_over(&queue) && is_drained(&queue));
+    assert_eq!(queue.snapshot().held, 0);
+}
+
+/// Goal: the end is the end: no resume makes a key ready that `next` has said nothing of.
+#[tokio::test(start_paused = true)]
+async fn nothing_becomes_ready_after_the_end() {
+    let queue = plain();
+    queue.add("a");
+    queue.shut_down();
+    queue.pause_key("a");
+    assert!(is_over(&queue) && is_drained(&queue));
+    queue.resume_key(&"a");
+    assert_eq!((queue.snapshot().held, queue.snapshot().ready), (0, 0));
+    assert!(is_over(&queue) && is_drained(&queue));
 }

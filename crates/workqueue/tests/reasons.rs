@@ -84,9 +84,10 @@ async fn the_count_of_dropped_reasons_comes_back_too() {
     }
     let item = take(&queue);
     queue.add_with("a", because("4"));
+    queue.add_with("a", because("5"));
     item.retry();
     let reasons = end_with(&queue, WorkItem::done);
-    assert_eq!((texts(&reasons), reasons.dropped), (vec!["1"], 3));
+    assert_eq!((texts(&reasons), reasons.dropped), (vec!["1"], 4));
 }
 
 /// Goal: a success ends its reasons and no others: those that came while it ran are for the next run.

@@ -49,16 +49,15 @@ struct Run {
 fn random_policy(random: &mut Rng) -> Policy<Key> {
     let flow: Flow<Key> = Box::new(|key| u64::from(**key % 3));
     let debounce = Debounce { quiet: MS * random.u32(0..30), longest: MS * random.u32(0..60) };
-    let attempts = Attempts { most: NonZeroU32::MIN.saturating_add(random.u32(..3)), resting: random.usize(1..4) };
-    let min_interval = if random.bool() { MS * random.u32(1..80) } else { Duration::ZERO };
+    let attempts = Attempts { most: NonZeroU32::MIN.saturating_add(random.u32(..3)), resting: random.usize(..4) };
     Policy {
         ageing: random.bool().then(|| Ageing { step: MS * random.u32(..100) }),
         flow: random.bool().then_some(flow),
-        min_interval,
+        min_interval: if random.bool() { MS * random.u32(1..80) } else { Duration::ZERO },
         debounce: random.bool().then_some(debounce),
         attempts: random.bool().then_some(attempts),
         reasons: random.usize(..4),
-        capacity: if random.bool() && min_interval.is_zero() { NonZeroUsize::new(random.usize(..8)) } else { None },
+        capacity: if random.bool() { NonZeroUsize::new(random.usize(..8)) } else { None },
     }
 }
 
