@@ -26,9 +26,6 @@ pub(crate) enum Scheduled {
     Kept,
 }
 
-/// How many ids are taken out of a box in one call, so that a call takes a bounded time.
-const POURED_AT_ONCE: usize = 1024;
-
 /// Somewhat more than a second, 2^30 ns, by its number since the start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct BoxNumber(u64);
@@ -183,14 +180,15 @@ impl Deadlines {
         far.into_iter().chain(near).min()
     }
 
-    /// Takes the first key that is due at `now`. None: there is none, or the boxes whose time has come hold more keys
-    /// than one call can put in order; then [`Deadlines::earliest`] isn't later than `now`.
-    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<Id> {
-        if !self.pour(BoxNumber::of(now)) {
+    /// Takes the first key that is due at `now`. Each key that is taken or put in order takes one of `steps`. None:
+    /// there is none, or not enough steps are left; then [`Deadlines::earliest`] isn't later than `now`.
+    pub(crate) fn pop_due(&mut self, now: Moment, steps: &mut usize) -> Option<Id> {
+        if !self.pour(BoxNumber::of(now), steps) || *steps == 0 {
             return None;
         }
         self.near.first().filter(|(rank, _)| *rank <= now.nanos())?;
         let id = self.near.pop(&mut self.table)?;
+        *steps -= 1;
         self.len -= 1;
         Some(id)
     }
@@ -242,22 +240,20 @@ impl Deadlines {
         }
     }
 
-    /// Puts in order what lies in boxes up to this one and the next. False: not all of it yet.
-    fn pour(&mut self, now: BoxNumber) -> bool {
+    /// Puts in order what lies in boxes up to this one. False: not all of it yet.
+    fn pour(&mut self, now: BoxNumber, steps: &mut usize) -> bool {
         self.current = self.current.max(now);
-        let mut left = POURED_AT_ONCE;
-        while let Some(first) = self.numbers.first().copied().filter(|first| *first <= self.current.next()) {
+        while let Some(first) = self.numbers.first().copied().filter(|first| *first <= self.current) {
             let ids = self.far.get_mut(&first).expect("there is a box for each number");
-            while left > 0
+            while *steps > 0
                 && let Some(id) = ids.pop()
             {
                 let Deadline { due, turn, .. } = self.table.0[id.index()];
                 self.near.insert(&mut self.table, id, due.nanos(), turn);
-                left -= 1;
+                *steps -= 1;
             }
             if !ids.is_empty() {
-                // What is in the next box can't be due yet.
-                return first > self.current;
+                return false;
             }
             self.far.remove(&first);
             self.numbers.remove(&first);
@@ -274,6 +270,13 @@ mod tests {
 
     use super::*;
     use crate::keys::Keys;
+
+    /// How many steps a call is given.
+    const STEPS: usize = 1000;
+
+    fn pop_due(deadlines: &mut Deadlines, now: Moment) -> Option<Id> {
+        deadlines.pop_due(now, &mut { STEPS })
+    }
 
     fn at(millis: u64) -> Moment {
         Moment::START.after(Duration::from_millis(millis))
@@ -294,11 +297,11 @@ mod tests {
         assert_eq!(deadlines.schedule(a, at(40)), Scheduled::Kept);
         assert_eq!(deadlines.schedule(a, at(20)), Scheduled::Earlier);
         assert_eq!(deadlines.schedule(b, at(25)), Scheduled::New);
-        assert_eq!((deadlines.earliest(), deadlines.pop_due(at(19))), (Some(at(20)), None));
+        assert_eq!((deadlines.earliest(), pop_due(&mut deadlines, at(19))), (Some(at(20)), None));
         deadlines.move_to(a, at(50));
-        assert_eq!((deadlines.due(a), deadlines.pop_due(at(49))), (Some(at(50)), Some(b)));
+        assert_eq!((deadlines.due(a), pop_due(&mut deadlines, at(49))), (Some(at(50)), Some(b)));
         assert!(deadlines.cancel(a) && !deadlines.cancel(a));
-        assert_eq!((deadlines.pop_due(Moment::NEVER), deadlines.len()), (None, 0));
+        assert_eq!((pop_due(&mut deadlines, Moment::NEVER), deadlines.len()), (None, 0));
     }
 
     /// Goal: a box that holds more than one call may put in order comes out in order all the same.
@@ -315,7 +318,7 @@ mod tests {
         while deadlines.len() > 0 {
             calls += 1;
             assert!(deadlines.earliest().is_some_and(|earliest| earliest <= now));
-            popped.extend(std::iter::from_fn(|| deadlines.pop_due(now)));
+            popped.extend(std::iter::from_fn(|| pop_due(&mut deadlines, now)));
         }
         let mut expected = ids;
         expected.sort_by_key(|id| (std::cmp::Reverse(id.index() / 50), id.index()));
@@ -351,7 +354,7 @@ mod tests {
                         list.sort_unstable_by_key(|entry| (entry.0, entry.1));
                         let due = list.iter().take_while(|entry| entry.0 <= at(now)).count();
                         let expected: Vec<Id> = list.drain(..due).map(|entry| entry.2).collect();
-                        let popped: Vec<Id> = std::iter::from_fn(|| deadlines.pop_due(at(now))).collect();
+                        let popped: Vec<Id> = std::iter::from_fn(|| pop_due(&mut deadlines, at(now))).collect();
                         prop_assert_eq!(popped, expected);
                     }
                 }

@@ -4,6 +4,7 @@
 //! end it consume the guard, and dropping it without one is an outcome, too.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,13 @@ impl<K> WorkItem<K> {
         self.finish_at(Outcome::Retry(now.after(delay)), now)
     }
 
+    /// None: the limiter doesn't know how long.
+    fn fail_by_panic(&mut self, delay: Option<Duration>) {
+        self.failures = self.attempt();
+        let default = || Exponential::default().delay(self.failures, crate::moment::instant());
+        self.finish_failed(delay.unwrap_or_else(default));
+    }
+
     #[inline]
     fn finish(&mut self, outcome: Outcome) {
         self.finish_at(outcome, self.shared.now());
@@ -133,14 +141,11 @@ impl<K> Drop for WorkItem<K> {
         match self.stage {
             Stage::Finished => {}
             Stage::Held if std::thread::panicking() => {
-                let delay = self.back_off();
-                self.finish_failed(delay);
+                // The panic may be the limiter's own, and a second one would end the process.
+                let asked = catch_unwind(AssertUnwindSafe(|| self.shared.back_off(self.attempt())));
+                self.fail_by_panic(asked.ok());
             }
-            Stage::BackingOff => {
-                let failures = self.attempt();
-                self.failures = failures;
-                self.finish_failed(Exponential::default().delay(failures, crate::moment::instant()));
-            }
+            Stage::BackingOff => self.fail_by_panic(None),
             Stage::Held if is_planted(Mutant::DropIsDone) => self.finish(Outcome::Done),
             Stage::Held => self.finish(Outcome::Dropped),
         }

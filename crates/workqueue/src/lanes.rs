@@ -72,6 +72,11 @@ impl Lanes {
         }
     }
 
+    /// Takes out all ids.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(matches!(self, Self::Ranked(_)));
+    }
+
     /// Takes an id out of its lane. In a queue without policies this looks at every ready key.
     pub(crate) fn remove(&mut self, id: Id, standing: Standing) {
         match self {

@@ -75,10 +75,12 @@ pub(crate) struct Ledger<K> {
     reasons: HashMap<Id, Box<Reasons>, Hasher>,
     /// Exhausted keys, by when they came to rest.
     exhausted: Shelf,
+    last_exhausted: Moment,
     /// Keys out of the queue that are remembered because of the minimum interval, by when that ends.
     cooling: Shelf,
     busy: usize,
     paused: bool,
+    paused_keys: usize,
     shut_down: bool,
     retries: u64,
     given_up: u64,
@@ -95,9 +97,11 @@ impl<K> Ledger<K> {
             memos: Memos::new(rules),
             reasons: HashMap::default(),
             exhausted: Shelf::default(),
+            last_exhausted: Moment::START,
             cooling: Shelf::default(),
             busy: 0,
             paused: false,
+            paused_keys: 0,
             shut_down: false,
             retries: 0,
             given_up: 0,
@@ -131,7 +135,10 @@ impl<K> Ledger<K> {
         let Wanted { flow, due, priority, reason } = wanted;
         self.note(id, reason);
         if let Some(memo) = self.memos.get_mut(id) {
-            memo.flow = flow;
+            // In a lane, the key stays where it is.
+            if self.keys.record(id).mark != Mark::Ready {
+                memo.flow = flow;
+            }
             if priority > memo.asked {
                 memo.asked = priority;
                 if self.rules.step > 0 && self.keys.record(id).mark == Mark::Ready {
@@ -224,8 +231,8 @@ impl<K> Ledger<K> {
         for id in self.deadlines.clear() {
             self.settle(id, now);
         }
-        if self.state.held > 0 {
-            self.unqueue(|mark| mark == Mark::Held, now);
+        if self.paused_keys > 0 {
+            self.unpause_all(now);
         }
         while let Some(id) = self.cooling.order.pop(&mut self.cooling.places) {
             self.forget(id);
@@ -239,6 +246,7 @@ impl<K> Ledger<K> {
     pub(crate) fn discard(&mut self, now: Moment) {
         self.paused = false;
         self.shut_down(now);
+        self.state.clear_lanes();
         self.unqueue(|mark| matches!(mark, Mark::Ready | Mark::Dirty), now);
     }
 

@@ -71,12 +71,13 @@ impl<K: Clone> Next<'_, K> {
         let shared = self.shared;
         let before = shared.now();
         let (taken, deadline) = shared.change_all(|inner| {
-            if let Some(ticket) = self.ticket.take() {
-                inner.waiters.leave(ticket);
-            }
             // Where nothing else needs the time, it is read for the sake of the deadlines only.
             let read = before == Moment::START && inner.ledger.earliest().is_some();
             let taken = inner.ledger.take(if read { shared.clock.now() } else { before });
+            // Only now: if cloning the key panics, the drop of this call wakes another one.
+            if let Some(ticket) = self.ticket.take() {
+                inner.waiters.leave(ticket);
+            }
             let mut deadline = None;
             if matches!(taken, Taken::Nothing) {
                 let earliest = inner.ledger.earliest();

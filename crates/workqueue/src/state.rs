@@ -133,6 +133,11 @@ impl State {
         record.mark = Mark::Resting;
     }
 
+    /// Nobody's turn it is; what was ready is to be unqueued next.
+    pub(crate) fn clear_lanes(&mut self) {
+        self.lanes.clear();
+    }
+
     /// A ready key has got another standing.
     pub(crate) fn reorder(&mut self, id: Id, standing: Standing) {
         self.lanes.move_to(id, standing);

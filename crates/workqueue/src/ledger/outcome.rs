@@ -140,7 +140,9 @@ impl<K> Ledger<K> {
             return;
         }
         self.keys.record_mut(id).mark = Mark::Exhausted;
-        self.exhausted.order.set(&mut self.exhausted.places, id, now.nanos());
+        // Threads may come in another order than their clock readings: the last to come is the last to be given up.
+        self.last_exhausted = self.last_exhausted.max(now);
+        self.exhausted.order.set(&mut self.exhausted.places, id, self.last_exhausted.nanos());
         while self.exhausted.order.len() > resting
             && let Some((_, first)) = self.exhausted.order.first()
         {

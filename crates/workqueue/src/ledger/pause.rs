@@ -21,17 +21,35 @@ impl<K> Ledger<K> {
         K: Eq,
     {
         let id = self.intern(hash, key, now);
-        if let Some(memo) = self.memos.get_mut(id) {
-            memo.flow = flow;
-        }
         self.cooling.order.remove(&mut self.cooling.places, id);
         let standing = self.memos.standing(id);
         let record = self.keys.record_mut(id);
-        record.paused = true;
+        if self.shut_down {
+            // What somebody stops isn't started by an end.
+            self.state.unqueue(id, record, standing);
+            self.settle(id, now);
+            return;
+        }
+        self.paused_keys += usize::from(!std::mem::replace(&mut record.paused, true));
         if record.mark == Mark::Ready {
             self.state.unqueue(id, record, standing);
             self.state.enqueue(id, record, standing);
+        } else if let Some(memo) = self.memos.get_mut(id) {
+            memo.flow = flow;
         }
+    }
+
+    /// The end of all pauses, and of what was held back by them.
+    pub(super) fn unpause_all(&mut self, now: Moment) {
+        let paused: Vec<Id> = self.keys.live().filter(|(_, _, record)| record.paused).map(|(id, ..)| id).collect();
+        for id in paused {
+            let standing = self.memos.standing(id);
+            let record = self.keys.record_mut(id);
+            record.paused = false;
+            self.state.unqueue(id, record, standing);
+            self.settle(id, now);
+        }
+        self.paused_keys = 0;
     }
 
     /// False: the key wasn't paused.
@@ -41,6 +59,7 @@ impl<K> Ledger<K> {
         if !std::mem::take(&mut record.paused) {
             return false;
         }
+        self.paused_keys -= 1;
         if record.mark == Mark::Held {
             self.state.unqueue(id, record, standing);
             self.make_ready_again(id, now);

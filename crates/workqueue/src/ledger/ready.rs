@@ -8,7 +8,7 @@ use crate::moment::Moment;
 use crate::mutant::{Mutant, is_planted};
 use crate::state::Mark;
 
-/// How many overdue keys become ready in one call, so that the lock is held for a bounded time.
+/// How many overdue keys are put in order, or become ready, in one call, so that the lock is held for a bounded time.
 const DUE_AT_ONCE: usize = 1024;
 
 impl<K> Ledger<K> {
@@ -112,8 +112,8 @@ impl<K> Ledger<K> {
 
     #[inline]
     pub(super) fn wake_due(&mut self, now: Moment) {
-        for _ in 0..DUE_AT_ONCE {
-            let Some(id) = self.deadlines.pop_due(now) else { break };
+        let mut steps = DUE_AT_ONCE;
+        while let Some(id) = self.deadlines.pop_due(now, &mut steps) {
             self.end_burst(id);
             self.make_ready(id, now);
         }

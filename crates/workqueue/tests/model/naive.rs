@@ -441,6 +441,11 @@ impl Naive {
     }
 
     pub(crate) fn pause_key(&mut self, key: u8) {
+        if self.shut_down {
+            self.drop_ready(key);
+            self.settle(key);
+            return;
+        }
         self.key(key).paused = true;
         if let State::Ready(_) = self.key(key).state {
             self.key(key).state = State::Held;
@@ -485,9 +490,10 @@ impl Naive {
             if entry.state == State::Held {
                 entry.state = State::Idle;
             }
-            if paused {
+            if paused || std::mem::take(&mut self.key(key).paused) {
                 self.drop_ready(key);
             }
+            self.key(key).paused = false;
             self.settle(key);
         }
         self.paused = false;
