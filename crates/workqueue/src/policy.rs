@@ -18,7 +18,8 @@ pub struct Policy<K> {
     /// ready keys, a flow gets every n-th hand-out at least, however many keys the others have. Within a flow the
     /// order is by priority, or first in first out. None: all keys are one flow.
     ///
-    /// Called outside the queue's lock with each key that is added.
+    /// Called outside the queue's lock with each key that is added, interned or paused. It may change its answer: a key
+    /// that is ready stays where it is, and goes with the new flow from the next time on.
     pub flow: Option<Flow<K>>,
     /// A key isn't handed out sooner than this after its last hand-out, whatever asked for it: an add that comes too
     /// early waits. Zero: no such rule. Costs memory for the keys of the last interval. A shut down ends it.
@@ -31,7 +32,9 @@ pub struct Policy<K> {
     pub reasons: usize,
     /// How many keys the queue holds at most, ready, waiting, in flight, held and exhausted together. Beyond that, an
     /// add of a further key is answered with [`Added::Full`](crate::Added::Full), and it's for the caller to come
-    /// again; keys that are in the queue are always accepted. None: as many as there are.
+    /// again; keys that are in the queue are always accepted, so neither a retry nor a delay of a worker finds it full.
+    /// Not counted: keys that only a [`KeyId`](crate::KeyId), a pause or the minimum interval keeps. None: as many as
+    /// there are.
     pub capacity: Option<NonZeroUsize>,
 }
 

@@ -50,8 +50,9 @@ impl<K> fmt::Debug for Config<K> {
 
 /// A handle to a queue; clones share it. Upstream: `workqueue.TypedRateLimitingInterface`.
 ///
-/// Needs a tokio runtime with time enabled where delays, failures or rules that look at the time are used. Comparing
-/// and cloning keys happens under the queue's lock, so these must not call the queue.
+/// Needs a tokio runtime with time enabled where delays, failures or rules that look at the time are used. Comparing,
+/// cloning and dropping keys happens under the queue's lock, so these must not call the queue. Dropping all handles
+/// doesn't end the queue, since its workers hold some: [`WorkQueue::shut_down`] does, or [`WorkQueue::drain`].
 pub struct WorkQueue<K> {
     shared: Arc<Shared<K>>,
 }
@@ -249,7 +250,8 @@ impl<K> WorkQueue<K> {
     /// finishes. The key needn't be in the queue. Takes time in proportion to the ready keys if it is ready and the
     /// queue has no priorities and no flows.
     ///
-    /// The queue remembers a paused key until it is resumed.
+    /// The queue remembers a paused key until it is resumed, or the queue shut down; after that, a key that is ready is
+    /// dropped by this.
     pub fn pause_key(&self, key: K)
     where
         K: Eq + Hash,

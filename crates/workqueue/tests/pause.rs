@@ -239,7 +239,7 @@ async fn a_paused_key_holds_up_no_drain() {
     assert_eq!(queue.drain(SECOND).await, Ok(()));
     assert!(is_over(&queue));
     assert_eq!(queue.snapshot().held, 0);
-    assert!(queue.resume_key(&"a"), "still known as paused");
+    assert!(!queue.resume_key(&"a"), "its pause is over");
     assert!(is_over(&queue) && is_drained(&queue));
 }
 
@@ -264,4 +264,32 @@ async fn both_pauses_have_to_end() {
         }
         assert_eq!(serve_all(&queue), ["a"]);
     }
+}
+
+/// Goal: what somebody has stopped isn't started by an end: a key that was paused in flight and added again is dropped,
+/// too, when its worker is finished.
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_drops_a_paused_key_that_was_added_in_flight() {
+    let queue = plain();
+    queue.add("a");
+    let item = take(&queue);
+    queue.add("a");
+    queue.pause_key("a");
+    queue.shut_down();
+    item.done();
+    assert!(is_over(&queue) && is_drained(&queue));
+    assert_eq!(queue.snapshot().held, 0);
+}
+
+/// Goal: the end is the end: no resume makes a key ready that `next` has said nothing of.
+#[tokio::test(start_paused = true)]
+async fn nothing_becomes_ready_after_the_end() {
+    let queue = plain();
+    queue.add("a");
+    queue.shut_down();
+    queue.pause_key("a");
+    assert!(is_over(&queue) && is_drained(&queue));
+    queue.resume_key(&"a");
+    assert_eq!((queue.snapshot().held, queue.snapshot().ready), (0, 0));
+    assert!(is_over(&queue) && is_drained(&queue));
 }

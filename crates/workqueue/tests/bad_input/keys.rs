@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::advance;
-use watchkeeper_workqueue::{Added, Policy, WorkQueue};
+use watchkeeper_workqueue::{Added, Ageing, Flow, Policy, WorkQueue};
 
 use crate::support::*;
 
@@ -193,5 +193,51 @@ async fn a_key_that_panics_harms_its_caller_only() {
     assert_eq!(serve(&queue).0, 3);
     advance(SECOND).await;
     assert_eq!(serve(&queue).0, 2);
+    assert!(is_drained(&queue) && is_waiting(&queue));
+}
+
+static HAND_OUTS: AtomicBool = AtomicBool::new(true);
+
+/// A key that panics when it is cloned for a worker, if it is set to.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct HardToClone(u32);
+
+impl Clone for HardToClone {
+    fn clone(&self) -> Self {
+        check(&HAND_OUTS);
+        Self(self.0)
+    }
+}
+
+/// Goal: a key that panics while it is cloned for a worker isn't lost, and isn't in flight with nobody: the call that
+/// was to take it panics, the next one gets it, with its reasons.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_panics_when_it_is_handed_out_stays() {
+    let queue: WorkQueue<HardToClone> = queue(Policy { reasons: 1, ..Policy::default() });
+    queue.add_with(HardToClone(1), because("reason"));
+    queue.add(HardToClone(2));
+    assert!(breaks(&HAND_OUTS, || poll(&queue)));
+    assert_eq!((queue.snapshot().in_flight, queue.snapshot().ready), (0, 2));
+    let items = [take(&queue), take(&queue)];
+    assert!(items.iter().any(|item| item.key().0 == 1 && texts(item.reasons()) == ["reason"]));
+    items.into_iter().for_each(|item| item.done());
+    assert!(is_drained(&queue));
+}
+
+/// Goal: equal keys are one key, also if the flow function tells them apart: nothing is lost, nothing panics.
+#[tokio::test(start_paused = true)]
+async fn equal_keys_of_different_flows_are_one_key() {
+    let flow: Flow<Loaded> = Box::new(|key| key.1.len() as u64);
+    let queue = queue(Policy { flow: Some(flow), ageing: Some(Ageing::default()), ..Policy::default() });
+    queue.add(Loaded(1, "a"));
+    queue.add(Loaded(2, "bb"));
+    queue.add_with(Loaded(1, "long"), at(3));
+    queue.pause_key(Loaded(2, "longer"));
+    assert!(queue.resume_key(&Loaded(2, "")));
+    let id = queue.intern(Loaded(1, "longest of all"));
+    id.add_with(at(5));
+    let mut keys: Vec<u32> = serve_all(&queue).into_iter().map(|key| key.0).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [1, 2]);
     assert!(is_drained(&queue) && is_waiting(&queue));
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 use watchkeeper_workqueue::{
-    Added, Ageing, Ask, Attempts, Capped, Debounce, Exponential, FastSlow, Jitter, MaxOf, Policy, RateLimiter, Retried,
-    TokenBucket, Unlimited, WorkItem, WorkQueue,
+    Added, Ageing, Ask, Attempts, Capped, Debounce, Exponential, FastSlow, Flow, Jitter, MaxOf, Policy, RateLimiter,
+    Retried, TokenBucket, Unlimited, WorkItem, WorkQueue,
 };
 
 use crate::support::*;
@@ -224,4 +224,25 @@ async fn a_step_of_no_time_moves_nobody() {
     queue.add("b");
     queue.add_with("a", at(i16::MAX));
     assert_eq!(serve_all(&queue), ["a", "b"]);
+}
+
+/// Goal: dropping all keys takes time in proportion to their number, since the queue is locked meanwhile. Method: far
+/// more time than that needs, and far less than a search for each of them: in the worst order, and with many flows.
+#[tokio::test(start_paused = true)]
+async fn a_discard_of_many_keys_is_quick() {
+    const KEYS: u32 = 100_000;
+    for flows in [false, true] {
+        let flow: Flow<u32> = Box::new(|key| u64::from(*key));
+        let queue: WorkQueue<u32> = queue(Policy { flow: flows.then_some(flow), ..Policy::default() });
+        (0..KEYS).for_each(|key| _ = queue.add(key));
+        let mut items: Vec<_> = (0..KEYS).map(|_| take(&queue)).collect();
+        let last = items.pop();
+        items.into_iter().for_each(WorkItem::done);
+        (0..KEYS).for_each(|key| _ = queue.add(key));
+        let start = std::time::Instant::now();
+        queue.discard();
+        assert!(start.elapsed() < 3 * SECOND, "{:?}, flows: {flows}", start.elapsed());
+        drop(last);
+        assert!(is_drained(&queue));
+    }
 }
