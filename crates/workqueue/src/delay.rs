@@ -180,17 +180,17 @@ impl Deadlines {
         far.into_iter().chain(near).min()
     }
 
-    /// Takes the first key that is due at `now`. Each key that is taken or put in order takes one of `steps`. None:
+    /// Takes the first key that is due at `now`, and says since when. Each key that is taken or put in order takes one of `steps`. None:
     /// there is none, or not enough steps are left; then [`Deadlines::earliest`] isn't later than `now`.
-    pub(crate) fn pop_due(&mut self, now: Moment, steps: &mut usize) -> Option<Id> {
+    pub(crate) fn pop_due(&mut self, now: Moment, steps: &mut usize) -> Option<(Moment, Id)> {
         if !self.pour(BoxNumber::of(now), steps) || *steps == 0 {
             return None;
         }
-        self.near.first().filter(|(rank, _)| *rank <= now.nanos())?;
+        let (due, _) = self.near.first().filter(|(rank, _)| *rank <= now.nanos())?;
         let id = self.near.pop(&mut self.table)?;
         *steps -= 1;
         self.len -= 1;
-        Some(id)
+        Some((Moment::from_nanos(due), id))
     }
 
     /// Withdraws all deadlines; says whose.
@@ -275,7 +275,7 @@ mod tests {
     const STEPS: usize = 1000;
 
     fn pop_due(deadlines: &mut Deadlines, now: Moment) -> Option<Id> {
-        deadlines.pop_due(now, &mut { STEPS })
+        deadlines.pop_due(now, &mut { STEPS }).map(|(_, id)| id)
     }
 
     fn at(millis: u64) -> Moment {

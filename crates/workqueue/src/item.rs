@@ -111,7 +111,7 @@ impl<K> WorkItem<K> {
 
     fn finish_failed(&mut self, delay: Duration) -> Retried {
         let now = self.shared.clock.now();
-        self.finish_at(Outcome::Retry(now.after(delay)), now)
+        self.finish_at(Outcome::Retry(now.after(delay)), Some(now))
     }
 
     /// None: the limiter doesn't know how long.
@@ -123,14 +123,17 @@ impl<K> WorkItem<K> {
 
     #[inline]
     fn finish(&mut self, outcome: Outcome) {
-        self.finish_at(outcome, self.shared.now());
+        self.finish_at(outcome, None);
     }
 
     #[inline]
-    fn finish_at(&mut self, outcome: Outcome, now: Moment) -> Retried {
+    fn finish_at(&mut self, outcome: Outcome, at: Option<Moment>) -> Retried {
         self.stage = Stage::Finished;
         let finished = Finished { outcome, failures: self.failures, reasons: self.reasons.take() };
-        let retried = self.shared.change(|ledger| ledger.finish(self.id, finished, now));
+        let (retried, now) = self.shared.change(|ledger, now| {
+            let now = at.unwrap_or(now);
+            (ledger.finish(self.id, finished, now), now)
+        });
         self.shared.tell(|metrics| metrics.work_duration(now.since(self.started)));
         retried
     }

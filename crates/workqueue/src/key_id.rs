@@ -27,8 +27,8 @@ impl<K> KeyId<K> {
     where
         K: Eq + Hash,
     {
-        let (hash, flow, now) = (shared.hash(&key), shared.flow(&key), shared.now());
-        let id = shared.change(|ledger| {
+        let (hash, flow) = (shared.hash(&key), shared.flow(&key));
+        let id = shared.change(|ledger, now| {
             let id = ledger.intern(hash, key, now);
             ledger.pin(id);
             id
@@ -62,8 +62,7 @@ impl<K> KeyId<K> {
 
     /// As [`WorkQueue::withdraw`](crate::WorkQueue::withdraw).
     pub fn withdraw(&self) -> bool {
-        let now = self.shared.now();
-        self.shared.change(|ledger| ledger.withdraw(self.id, now))
+        self.shared.change(|ledger, now| ledger.withdraw(self.id, now))
     }
 
     /// As [`WorkQueue::failures`](crate::WorkQueue::failures).
@@ -72,23 +71,29 @@ impl<K> KeyId<K> {
         self.shared.look(|ledger| ledger.failures(self.id))
     }
 
+    /// As [`WorkQueue::add_rate_limited`](crate::WorkQueue::add_rate_limited).
+    pub fn add_rate_limited(&self) -> Added {
+        let failures = self.shared.look(|ledger| ledger.next_failure(self.id));
+        let delay = self.shared.back_off(failures);
+        let wanted = Wanted { due: self.shared.due_after(delay), flow: self.flow, ..Wanted::default() };
+        self.shared.change(|ledger, now| ledger.add_failed(self.id, wanted, now))
+    }
+
     fn ask(&self, wanted: Wanted) -> Added {
-        let now = self.shared.now();
-        self.shared.change(|ledger| ledger.add_id(self.id, Wanted { flow: self.flow, ..wanted }, now))
+        self.shared.change(|ledger, now| ledger.add_id(self.id, Wanted { flow: self.flow, ..wanted }, now))
     }
 }
 
 impl<K> Clone for KeyId<K> {
     fn clone(&self) -> Self {
-        self.shared.change(|ledger| ledger.pin(self.id));
+        self.shared.change(|ledger, _| ledger.pin(self.id));
         Self { shared: self.shared.clone(), id: self.id, flow: self.flow }
     }
 }
 
 impl<K> Drop for KeyId<K> {
     fn drop(&mut self) {
-        let now = self.shared.now();
-        self.shared.change(|ledger| ledger.unpin(self.id, now));
+        self.shared.change(|ledger, now| ledger.unpin(self.id, now));
     }
 }
 

@@ -5,7 +5,8 @@
 //! handed out anyway has no deadline; a key that is at rest without a deadline doesn't count against the capacity;
 //! and it is forgotten unless something keeps it: a [`KeyId`](crate::KeyId), a pause, or the minimum interval.
 //!
-//! Where no rule and no sight needs the time, `now` is [`Moment::START`] except for takes while keys wait.
+//! Where no rule and no sight needs the time and no key waits for it, `now` is [`Moment::START`], except for outcomes
+//! that are failures.
 
 use std::collections::HashMap;
 
@@ -152,19 +153,21 @@ impl<K> Ledger<K> {
         }
     }
 
-    /// A failure from outside of any worker: counts, and the key is to be worked on when this is due.
-    pub(crate) fn add_failed(&mut self, hash: u64, key: K, failures: u32, wanted: Wanted, now: Moment) -> Added
-    where
-        K: Eq,
-    {
-        if self.shut_down {
-            return Added::Refused;
-        }
-        let id = self.intern(hash, key, now);
+    /// How many failures in a row the key would have with one more.
+    pub(crate) fn next_failure(&self, id: Id) -> u32 {
+        let record = self.keys.record(id);
+        if record.mark == Mark::Exhausted { 1 } else { record.failures.saturating_add(1) }
+    }
+
+    /// A failure from outside of any worker: the key is to be worked on when this is due. For a key in flight it isn't
+    /// counted, since its worker's outcome decides.
+    pub(crate) fn add_failed(&mut self, id: Id, wanted: Wanted, now: Moment) -> Added {
         let added = self.add_id(id, wanted, now);
         if added.is_accepted() {
-            self.set_failures(id, failures);
             self.retries += 1;
+            if !self.keys.record(id).mark.is_in_flight() {
+                self.set_failures(id, self.failures(id).saturating_add(1));
+            }
         }
         added
     }
@@ -187,13 +190,19 @@ impl<K> Ledger<K> {
         self.state.set_failures(self.keys.record_mut(id), failures);
     }
 
-    /// When the time is next of importance. None: `now` doesn't matter to [`Ledger::take`].
+    /// Some key waits for its time.
+    #[inline]
+    pub(crate) fn has_deadlines(&self) -> bool {
+        self.deadlines.len() > 0
+    }
+
+    /// When the time is next of importance.
     #[inline]
     pub(crate) fn earliest(&self) -> Option<Moment> {
         if self.paused { None } else { self.deadlines.earliest() }
     }
 
-    /// Hands out the next key. Keys whose deadline has come become ready first.
+    /// Hands out the next key.
     #[inline]
     pub(crate) fn take(&mut self, now: Moment) -> Taken<K>
     where
@@ -201,9 +210,6 @@ impl<K> Ledger<K> {
     {
         if self.paused {
             return Taken::Nothing;
-        }
-        if self.deadlines.len() > 0 {
-            self.wake_due(now);
         }
         let Some(id) = self.state.first() else { return if self.is_over() { Taken::Over } else { Taken::Nothing } };
         // First of all, since it is foreign code: should it panic, nothing has happened yet.

@@ -13,7 +13,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::item::WorkItem;
 use crate::ledger::Taken;
-use crate::moment::Moment;
 use crate::shared::Shared;
 use crate::waiters::Ticket;
 
@@ -69,11 +68,8 @@ impl<K: Clone> Next<'_, K> {
     #[inline]
     fn take(&mut self, cx: &Context<'_>) -> Found<K> {
         let shared = self.shared;
-        let before = shared.now();
-        let (taken, deadline) = shared.change_all(|inner| {
-            // Where nothing else needs the time, it is read for the sake of the deadlines only.
-            let read = before == Moment::START && inner.ledger.earliest().is_some();
-            let taken = inner.ledger.take(if read { shared.clock.now() } else { before });
+        let (taken, deadline) = shared.change_all(|inner, now| {
+            let taken = inner.ledger.take(now);
             // Only now: if cloning the key panics, the drop of this call wakes another one.
             if let Some(ticket) = self.ticket.take() {
                 inner.waiters.leave(ticket);
@@ -109,7 +105,7 @@ impl<K: Clone> Next<'_, K> {
 impl<K> Drop for Next<'_, K> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.shared.change_all(|inner| inner.waiters.leave(ticket));
+            self.shared.change_all(|inner, _| inner.waiters.leave(ticket));
         }
     }
 }

@@ -205,6 +205,8 @@ pub(crate) struct Memo {
     pub(crate) since: Moment,
     /// When it was last handed out.
     pub(crate) started: Option<Moment>,
+    /// What it waits for has been counted as an add.
+    pub(crate) counted: bool,
     /// When the first add of a debounced burst came.
     pub(crate) burst: Option<Moment>,
     /// The earliest delay that isn't a debounced add. [`Moment::NEVER`]: none.
@@ -219,6 +221,7 @@ impl Default for Memo {
             priority: i16::MIN,
             since: Moment::START,
             started: None,
+            counted: false,
             burst: None,
             delayed: Moment::NEVER,
         }

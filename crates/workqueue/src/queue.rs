@@ -10,9 +10,10 @@ use std::time::Duration;
 use crate::answer::{Added, NotDrained};
 use crate::drain::Drained;
 use crate::key_id::KeyId;
-use crate::ledger::Wanted;
+use crate::keys::Id;
+use crate::ledger::{Ledger, Wanted};
 use crate::metrics::{Metrics, Snapshot};
-use crate::moment::LONGEST_DELAY;
+use crate::moment::{LONGEST_DELAY, Moment};
 use crate::next::Next;
 use crate::policy::{Ask, Policy};
 use crate::rate_limit::{MaxOf, RateLimiter};
@@ -91,15 +92,13 @@ impl<K> WorkQueue<K> {
     /// This is client-go's `ShutDown`; followed by [`WorkQueue::drained`] it is what `ShutDownWithDrain` means to be.
     /// May be called again.
     pub fn shut_down(&self) {
-        let now = self.shared.now();
-        self.shared.change(|ledger| ledger.shut_down(now));
+        self.shared.change(|ledger, now| ledger.shut_down(now));
     }
 
     /// Shuts down and drops the ready keys, too: [`WorkQueue::next`] returns None from now on. What is in flight
     /// finishes. For an immediate stop.
     pub fn discard(&self) {
-        let now = self.shared.now();
-        self.shared.change(|ledger| ledger.discard(now));
+        self.shared.change(|ledger, now| ledger.discard(now));
     }
 
     /// Waits until no key is ready or in flight; waiting, paused and exhausted ones don't count. Any number may wait.
@@ -149,8 +148,7 @@ impl<K: Clone> WorkQueue<K> {
     #[must_use]
     pub fn sight(&self, most: usize) -> Sight<K> {
         let clock = self.shared.clock;
-        let now = clock.now();
-        self.shared.look(|ledger| ledger.sight(most, clock, now))
+        self.shared.change(|ledger, _| ledger.sight(most, clock, clock.now()))
     }
 }
 
@@ -182,18 +180,13 @@ impl<K: Eq + Hash> WorkQueue<K> {
     /// `AddRateLimited`. A worker says [`WorkItem::retry`](crate::WorkItem::retry) instead; for a key in flight this is no more than a delay,
     /// since its worker's outcome decides about its failures.
     pub fn add_rate_limited(&self, key: K) -> Added {
-        let failures = self.failures(&key).saturating_add(1);
-        let due = self.shared.clock.now().after(self.shared.back_off(failures));
-        let wanted = Wanted { due: Some(due), flow: self.shared.flow(&key), ..Wanted::default() };
-        let (hash, now) = (self.shared.hash(&key), self.shared.now());
-        self.shared.change(|ledger| ledger.add_failed(hash, key, failures, wanted, now))
+        self.intern(key).add_rate_limited()
     }
 
     /// Withdraws what the key waits for: a delay, a backoff or a debounced add. A key that was only waiting is
     /// forgotten, and so are its failures. False: it waits for nothing, or is ready, which stays so.
     pub fn withdraw(&self, key: &K) -> bool {
-        let now = self.shared.now();
-        self.with_id(key, |ledger, id| ledger.withdraw(id, now)).unwrap_or(false)
+        self.with_id(key, |ledger, id, now| ledger.withdraw(id, now)).unwrap_or(false)
     }
 
     /// How often the key has failed in a row, as of its last outcome; zero if it isn't in the queue. Upstream:
@@ -207,7 +200,7 @@ impl<K: Eq + Hash> WorkQueue<K> {
     /// Forgets the key's failures; a delay that they have led to stands. Upstream: `Forget`, which nobody has to call
     /// here, since outcomes do. For a key in flight, see [`WorkItem::forget`](crate::WorkItem::forget).
     pub fn forget(&self, key: &K) {
-        self.with_id(key, |ledger, id| ledger.set_failures(id, 0));
+        self.with_id(key, |ledger, id, _| ledger.set_failures(id, 0));
     }
 
     /// A handle to the key, for those who add it often: adding by it hashes nothing. Doesn't add the key.
@@ -219,17 +212,13 @@ impl<K: Eq + Hash> WorkQueue<K> {
     #[inline]
     fn ask(&self, key: K, mut wanted: Wanted) -> Added {
         wanted.flow = self.shared.flow(&key);
-        let (hash, now) = (self.shared.hash(&key), self.shared.now());
-        self.shared.change(|ledger| ledger.add(hash, key, wanted, now))
+        let hash = self.shared.hash(&key);
+        self.shared.change(|ledger, now| ledger.add(hash, key, wanted, now))
     }
 
-    fn with_id<R>(
-        &self,
-        key: &K,
-        change: impl FnOnce(&mut crate::ledger::Ledger<K>, crate::keys::Id) -> R,
-    ) -> Option<R> {
+    fn with_id<R>(&self, key: &K, change: impl FnOnce(&mut Ledger<K>, Id, Moment) -> R) -> Option<R> {
         let hash = self.shared.hash(key);
-        self.shared.change(|ledger| ledger.find(hash, key).map(|id| change(ledger, id)))
+        self.shared.change(|ledger, now| ledger.find(hash, key).map(|id| change(ledger, id, now)))
     }
 }
 
@@ -238,12 +227,12 @@ impl<K> WorkQueue<K> {
     /// Hands out nothing until [`WorkQueue::resume`]. Adds are accepted, what is in flight finishes, time goes on. A
     /// queue that is shut down can't be paused.
     pub fn pause(&self) {
-        self.shared.change(crate::ledger::Ledger::pause);
+        self.shared.change(|ledger, _| ledger.pause());
     }
 
     /// Ends a pause of the queue.
     pub fn resume(&self) {
-        self.shared.change(crate::ledger::Ledger::resume);
+        self.shared.change(|ledger, _| ledger.resume());
     }
 
     /// Doesn't hand out the key until [`WorkQueue::resume_key`]. Adds of it are accepted, and a worker that has it
@@ -256,8 +245,8 @@ impl<K> WorkQueue<K> {
     where
         K: Eq + Hash,
     {
-        let (hash, flow, now) = (self.shared.hash(&key), self.shared.flow(&key), self.shared.now());
-        self.shared.change(|ledger| ledger.pause_key(hash, key, flow, now));
+        let (hash, flow) = (self.shared.hash(&key), self.shared.flow(&key));
+        self.shared.change(|ledger, now| ledger.pause_key(hash, key, flow, now));
     }
 
     /// Ends a pause of the key. False: it wasn't paused.
@@ -265,8 +254,7 @@ impl<K> WorkQueue<K> {
     where
         K: Eq + Hash,
     {
-        let now = self.shared.now();
-        self.with_id(key, |ledger, id| ledger.resume_key(id, now)).unwrap_or(false)
+        self.with_id(key, |ledger, id, now| ledger.resume_key(id, now)).unwrap_or(false)
     }
 
     /// Sends a key that has failed too often back to work, with no failures. False: it isn't exhausted, or the queue
@@ -275,15 +263,13 @@ impl<K> WorkQueue<K> {
     where
         K: Eq + Hash,
     {
-        let now = self.shared.now();
-        self.with_id(key, |ledger, id| ledger.retry_exhausted(id, now)).unwrap_or(false)
+        self.with_id(key, |ledger, id, now| ledger.retry_exhausted(id, now)).unwrap_or(false)
     }
 
     /// The same for all exhausted keys, the longest at rest first. Returns how many these were.
     pub fn retry_all_exhausted(&self) -> usize {
-        let now = self.shared.now();
         let exhausted = self.snapshot().exhausted;
-        (0..exhausted).take_while(|_| self.shared.change(|ledger| ledger.retry_first_exhausted(now))).count()
+        (0..exhausted).take_while(|_| self.shared.change(|ledger, now| ledger.retry_first_exhausted(now))).count()
     }
 }
 
@@ -292,7 +278,7 @@ impl<K> WorkQueue<K> {
     /// How many keys do what.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.look(|ledger| ledger.snapshot())
+        self.shared.change(|ledger, _| ledger.snapshot())
     }
 
     /// Tells the queue's metrics what changes by itself: how long the keys in flight have been so. Upstream does this

@@ -62,12 +62,6 @@ impl<K> Shared<K> {
         }
     }
 
-    /// Now, or no time at all where nobody would look at it.
-    #[inline]
-    pub(crate) fn now(&self) -> Moment {
-        if self.timed { self.clock.now() } else { Moment::START }
-    }
-
     /// The moment `delay` from now. None: at once.
     #[inline]
     pub(crate) fn due_after(&self, delay: Duration) -> Option<Moment> {
@@ -110,28 +104,42 @@ impl<K> Shared<K> {
         look(&inner.ledger, &mut inner.drains)
     }
 
-    /// Changes the keys.
+    /// Changes the keys; is told what time it is.
     #[inline]
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<K>) -> R) -> R {
-        self.change_all(|inner| change(&mut inner.ledger))
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<K>, Moment) -> R) -> R {
+        self.change_all(|inner, now| change(&mut inner.ledger, now))
     }
 
     /// Changes the keys and those who wait for them under the lock, then wakes those who have something to come for,
     /// and tells the metrics.
     #[inline]
-    pub(crate) fn change_all<R>(&self, change: impl FnOnce(&mut Inner<K>) -> R) -> R {
+    pub(crate) fn change_all<R>(&self, change: impl FnOnce(&mut Inner<K>, Moment) -> R) -> R {
         let mut inner = self.inner.lock();
         if self.metrics.is_none() {
-            let result = change(&mut inner);
+            let now = self.catch_up(&mut inner.ledger);
+            let result = change(&mut inner, now);
             self.wake(inner);
             return result;
         }
         let before = inner.ledger.snapshot();
-        let result = change(&mut inner);
+        let now = self.catch_up(&mut inner.ledger);
+        let result = change(&mut inner, now);
         let after = inner.ledger.snapshot();
         self.wake(inner);
         self.tell(|metrics| tell_changes(metrics, &before, &after));
         result
+    }
+
+    /// What has come due until now is ready from here on, whatever the call is. Where no rule looks at the time and no
+    /// key waits for it, no clock is read, and it is the start.
+    #[inline]
+    fn catch_up(&self, ledger: &mut Ledger<K>) -> Moment {
+        let waits = ledger.has_deadlines();
+        let now = if self.timed || waits { self.clock.now() } else { Moment::START };
+        if waits {
+            ledger.wake_due(now);
+        }
+        now
     }
 
     #[inline]

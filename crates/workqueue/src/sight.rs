@@ -62,7 +62,7 @@ pub struct InFlight<K> {
     pub age: Option<Duration>,
     /// Which attempt this is, the first being 1.
     pub attempt: u32,
-    /// It was added meanwhile, and is handed out again.
+    /// It was added meanwhile, at once or with a delay, and is handed out again.
     pub will_rerun: bool,
 }
 

@@ -227,3 +227,17 @@ async fn no_key_need_rest() {
     (10..20).for_each(|key| assert_eq!(queue.add(key), Added::Queued));
     assert_eq!(serve_all(&queue), (10..20).collect::<Vec<_>>());
 }
+
+/// Goal: an exhausted key that is asked for starts anew, also where it is asked for by a failure: the first of a new
+/// row.
+#[tokio::test(start_paused = true)]
+async fn a_rate_limited_add_wakes_an_exhausted_key() {
+    let queue = limited(3, 10);
+    exhaust(&queue, "a").await;
+    assert_eq!(queue.add_rate_limited("a"), Added::Queued);
+    assert_eq!(queue.failures(&"a"), 1);
+    let (item, waited) = wait_for(&queue).await;
+    assert_eq!((item.attempt(), waited), (2, 10 * MS));
+    assert_eq!(item.retry(), Retried::In(20 * MS));
+    assert_eq!(wait_for(&queue).await.0.retry(), Retried::Exhausted);
+}

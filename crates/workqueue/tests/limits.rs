@@ -214,3 +214,61 @@ async fn a_limiter_is_asked_each_time() {
     advance(SECOND).await;
     assert_eq!(take(&queue).retry(), Retried::In(8 * SECOND));
 }
+
+/// Goal: a rate limited add of a key in flight leaves alone what is known of the key's failures, which is as of its
+/// last outcome.
+#[tokio::test(start_paused = true)]
+async fn a_rate_limited_add_does_not_count_while_the_key_is_in_flight() {
+    let queue = plain();
+    queue.add("a");
+    let item = take(&queue);
+    queue.add_rate_limited("a");
+    queue.add_rate_limited("a");
+    assert_eq!((queue.failures(&"a"), queue.snapshot().failing), (0, 0));
+    assert_eq!(queue.sight(1).in_flight[0].attempt, item.attempt());
+    item.done();
+}
+
+// A time that has come while no worker was there.
+
+/// Goal: keys are handed out in the order in which they became ready, and one became so when its time came, not when a
+/// worker next looked.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_due_comes_before_one_added_later() {
+    let aged = Policy { ageing: Some(watchkeeper_workqueue::Ageing::default()), ..Policy::default() };
+    for queue in [plain(), queue(aged)] {
+        queue.add("busy");
+        let item = take(&queue);
+        queue.add_after("due", SECOND);
+        advance(5 * SECOND).await;
+        queue.add("later");
+        advance(5 * SECOND).await;
+        item.done();
+        assert_eq!(serve_all(&queue), ["due", "later"]);
+    }
+}
+
+/// Goal: a shut down drops keys that wait for a deadline, not those whose deadline has come.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_due_survives_a_shut_down() {
+    let queue = plain();
+    queue.add_after("due", SECOND);
+    queue.add_after("early", 3 * SECOND);
+    advance(2 * SECOND).await;
+    queue.shut_down();
+    assert_eq!(serve_all(&queue), ["due"]);
+    assert!(is_over(&queue));
+}
+
+/// Goal: a key whose time has come is seen as one that can be taken, since it can.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_due_is_seen_as_ready() {
+    let queue = plain();
+    queue.add_after("due", SECOND);
+    queue.add_after("early", 3 * SECOND);
+    advance(2 * SECOND).await;
+    assert_eq!((queue.snapshot().ready, queue.snapshot().waiting), (1, 1));
+    assert_eq!(queue.sight(9).ready, ["due"]);
+    assert!(!queue.withdraw(&"due"), "ready keys stay");
+    assert_eq!(serve_all(&queue), ["due"]);
+}

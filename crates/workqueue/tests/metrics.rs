@@ -115,7 +115,7 @@ async fn measures_add_up_to_the_snapshot() {
                 _ => advance(MS).await,
             }
         }
-        let (told, seen) = (recorder.take(), queue.snapshot());
+        let (seen, told) = (queue.snapshot(), recorder.take());
         let sum = |count: fn(&Measure) -> u64| told.iter().map(count).sum::<u64>();
         assert_eq!(sum(|measure| if let Adds(more) = measure { *more } else { 0 }), seen.adds);
         assert_eq!(sum(|measure| if let Retries(more) = measure { *more } else { 0 }), seen.retries);
@@ -157,4 +157,27 @@ async fn a_sink_may_call_the_queue() {
     assert_eq!((*item.key(), waited), ("from the sink", SECOND));
     item.done();
     queue.discard(); // The queue and its sink hold each other; the test is over anyway.
+}
+
+/// Goal: the time in the queue runs from when the key was due, also where all workers were busy then.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_due_has_waited_since() {
+    let (queue, recorder) = recorded(Policy::default());
+    queue.add_after("a", SECOND);
+    advance(5 * SECOND).await;
+    serve(&queue);
+    assert!(recorder.take().contains(&Queued(4 * SECOND)));
+}
+
+/// Goal: an add is counted once, also if it came in flight and the key then has to wait for its minimum interval.
+#[tokio::test(start_paused = true)]
+async fn an_add_that_is_held_back_is_counted_once() {
+    let (queue, _) = recorded(Policy { min_interval: SECOND, ..Policy::default() });
+    queue.add("a");
+    let item = take(&queue);
+    queue.add("a");
+    item.done();
+    advance(SECOND).await;
+    serve(&queue);
+    assert_eq!(queue.snapshot().adds, 2);
 }

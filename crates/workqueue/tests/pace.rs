@@ -192,3 +192,16 @@ async fn a_key_held_back_can_be_withdrawn() {
     assert_eq!(waited, 600 * MS);
     item.done();
 }
+
+/// Goal: what a retry says is true: when the key is tried again if nothing else asks for it, and whether it is ready.
+#[tokio::test(start_paused = true)]
+async fn a_retry_knows_of_the_interval() {
+    let queue = spaced(SECOND);
+    queue.add("a");
+    let item = take(&queue);
+    advance(100 * MS).await;
+    assert_eq!(item.retry(), Retried::In(900 * MS));
+    let (item, _) = wait_for(&queue).await;
+    queue.add("a");
+    assert_eq!(item.retry(), Retried::In(SECOND), "added meanwhile, but not ready");
+}

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use support::*;
 use tokio::time::{Instant, advance};
-use watchkeeper_workqueue::{Attempts, Config, InFlight, Policy, Sight, Snapshot, WorkItem, WorkQueue};
+use watchkeeper_workqueue::{
+    Added, Attempts, Config, Debounce, InFlight, Policy, Sight, Snapshot, WorkItem, WorkQueue,
+};
 
 /// A queue that keeps the time and in which keys are exhausted by a second failure.
 fn seen() -> Queue {
@@ -202,4 +204,21 @@ async fn flows_know_no_ages() {
     advance(SECOND).await;
     assert_eq!(queue.sight(1).in_flight[0].age, None);
     item.done();
+}
+
+/// Goal: a key that was added while in flight is shown as such, also if the add waits for a burst to end, or is a
+/// delay: the add was answered by `WillRerun`.
+#[tokio::test(start_paused = true)]
+async fn keys_in_flight_show_that_they_run_again() {
+    let debounce = Some(Debounce { quiet: SECOND, longest: SECOND });
+    let adds: [fn(&Queue) -> Added; 2] = [|queue| queue.add("a"), |queue| queue.add_after("a", SECOND)];
+    for add in adds {
+        let queue: Queue = queue(Policy { debounce, ..Policy::default() });
+        queue.add("a");
+        let (item, _) = wait_for(&queue).await;
+        assert!(!queue.sight(1).in_flight[0].will_rerun);
+        assert_eq!(add(&queue), Added::WillRerun);
+        assert!(queue.sight(1).in_flight[0].will_rerun);
+        item.done();
+    }
 }

@@ -21,7 +21,7 @@ impl<K> Ledger<K> {
                     key: key.clone(),
                     age: self.memos.of(id).started.map(|started| now.since(started)),
                     attempt: record.failures.saturating_add(1),
-                    will_rerun: record.mark == Mark::Dirty,
+                    will_rerun: record.mark == Mark::Dirty || self.deadlines.is_waiting(id),
                 }),
                 _ => {}
             }

@@ -79,7 +79,7 @@ impl<K> Ledger<K> {
         }
         let kept = record.pins > 0 || record.paused;
         if let Some(memo) = self.memos.get_mut(id) {
-            (memo.asked, memo.priority) = (i16::MIN, i16::MIN);
+            (memo.asked, memo.priority, memo.counted) = (i16::MIN, i16::MIN, false);
         }
         if !kept && !self.cool(id, now) {
             self.forget(id);

@@ -57,8 +57,7 @@ impl<K> Ledger<K> {
             if self.is_last_attempt(outcome, failures) {
                 self.set_failures(id, 0);
             }
-            self.make_ready_again(id, now);
-            Retried::AtOnce
+            if self.make_ready_again(id, now) { Retried::AtOnce } else { self.again_in(id, now) }
         } else if outcome == Outcome::Done {
             Retried::AtOnce
         } else if self.shut_down {
@@ -86,14 +85,20 @@ impl<K> Ledger<K> {
                     return Retried::Exhausted;
                 }
                 self.set_failures(id, 0);
-                return Retried::In(self.deadlines.due(id).unwrap_or(now).since(now));
+                return self.again_in(id, now);
             }
             Outcome::Retry(due) => {
                 self.delay(id, due);
-                return Retried::In(self.deadlines.due(id).unwrap_or(due).since(now));
+                return self.again_in(id, now);
             }
         }
         Retried::AtOnce
+    }
+
+    /// When a waiting key is handed out: when it is due, but not before its minimum interval is over.
+    fn again_in(&self, id: Id, now: Moment) -> Retried {
+        let due = self.deadlines.due(id).unwrap_or(now);
+        Retried::In(due.max(self.memos.of(id).floor(&self.rules)).since(now))
     }
 
     /// Sends an exhausted key back to work. False: it isn't exhausted, or the queue is shut down.

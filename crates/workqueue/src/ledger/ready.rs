@@ -61,6 +61,11 @@ impl<K> Ledger<K> {
 
     #[inline]
     pub(super) fn make_ready(&mut self, id: Id, now: Moment) -> Added {
+        self.become_ready(id, now, now)
+    }
+
+    /// It is ready since then, if nothing holds it back.
+    fn become_ready(&mut self, id: Id, since: Moment, now: Moment) -> Added {
         match self.keys.record(id).mark {
             Mark::Ready | Mark::Held | Mark::Exhausted => return Added::AlreadyQueued,
             Mark::Dirty => return Added::WillRerun,
@@ -71,10 +76,12 @@ impl<K> Ledger<K> {
         }
         self.deadlines.cancel(id);
         self.end_burst(id);
-        self.state.adds += 1;
+        let mut counted = false;
         if let Some(memo) = self.memos.get_mut(id) {
-            memo.since = now;
+            memo.since = since;
+            counted = std::mem::take(&mut memo.counted);
         }
+        self.state.adds += u64::from(!counted);
         let record = self.keys.record_mut(id);
         if record.mark == Mark::Processing {
             if !is_planted(Mutant::LostReAdd) {
@@ -104,18 +111,25 @@ impl<K> Ledger<K> {
     }
 
     /// A key that was asked for while it couldn't be handed out can be now. No further add, so not counted as one.
-    pub(super) fn make_ready_again(&mut self, id: Id, now: Moment) {
+    /// False: it has to wait for the minimum interval.
+    pub(super) fn make_ready_again(&mut self, id: Id, now: Moment) -> bool {
         if self.hold_back(id, now).is_none() {
             self.state.enqueue(id, self.keys.record_mut(id), self.memos.standing(id));
+            return true;
         }
+        if let Some(memo) = self.memos.get_mut(id) {
+            memo.counted = true;
+        }
+        false
     }
 
+    /// Keys whose deadline has come are ready since then. To be called before anything else, at every call.
     #[inline]
-    pub(super) fn wake_due(&mut self, now: Moment) {
+    pub(crate) fn wake_due(&mut self, now: Moment) {
         let mut steps = DUE_AT_ONCE;
-        while let Some(id) = self.deadlines.pop_due(now, &mut steps) {
+        while let Some((due, id)) = self.deadlines.pop_due(now, &mut steps) {
             self.end_burst(id);
-            self.make_ready(id, now);
+            self.become_ready(id, due, now);
         }
     }
 

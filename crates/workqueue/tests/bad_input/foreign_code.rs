@@ -187,3 +187,79 @@ async fn a_sink_that_panics_changes_nothing() {
     assert!(is_over(&queue) && is_drained(&queue));
     assert!(sink.0.load(Ordering::Relaxed) >= 10, "it was never asked");
 }
+
+/// A limiter that counts a failure of the key itself while it is asked for the first time.
+struct Meddling(Arc<OnceLock<Queue>>, AtomicBool);
+
+impl RateLimiter for Meddling {
+    fn delay(&self, _failures: u32, _now: Instant) -> Duration {
+        if !self.1.swap(true, Ordering::Relaxed) {
+            self.0.get().expect("set").add_rate_limited("a");
+        }
+        MS
+    }
+}
+
+/// Goal: two failures are two, also if one is counted while the other's delay is computed, as by two threads at once.
+#[tokio::test(start_paused = true)]
+async fn no_failure_is_lost_beside_another_one() {
+    let cell = Arc::new(OnceLock::new());
+    let queue: Queue = queue_with(Policy::default(), Meddling(cell.clone(), AtomicBool::new(false)));
+    cell.set(queue.clone()).expect("once");
+    queue.add_rate_limited("a");
+    assert_eq!((queue.snapshot().retries, queue.failures(&"a")), (2, 2));
+}
+
+/// Runs a test of this file in a process of its own, since it may end the process. True: it came to its end.
+fn survives(test: &str) -> bool {
+    let mut child = std::process::Command::new(std::env::current_exe().expect("a test binary"));
+    child.args(["--exact", "--ignored", "--quiet", test]);
+    let ended = child.output().expect("it starts");
+    ended.status.success() && String::from_utf8_lossy(&ended.stdout).contains("1 passed")
+}
+
+/// Goal: a limiter that panics, while a worker's panic drops its item, doesn't end the process: the key backs off as by
+/// default.
+#[test]
+fn a_limiter_that_panics_beside_a_worker_ends_no_process() {
+    assert!(survives("foreign_code::in_a_process_of_its_own::a_worker_panics"));
+}
+
+/// Goal: the same where it is the limiter's own panic, in a worker that asks it, that drops the item.
+#[test]
+fn a_limiter_that_panics_in_a_worker_ends_no_process() {
+    assert!(survives("foreign_code::in_a_process_of_its_own::a_worker_backs_off"));
+}
+
+mod in_a_process_of_its_own {
+    use super::*;
+
+    async fn assert_backs_off(queue: &Queue) {
+        let (item, waited) = wait_for(queue).await;
+        assert_eq!((item.attempt(), waited), (2, 5 * MS));
+        item.done();
+        assert!(is_drained(queue));
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[ignore = "may end the process"]
+    async fn a_worker_panics() {
+        let queue: Queue = queue_with(Policy::default(), Broken);
+        queue.add("a");
+        panic_with(take(&queue));
+        assert_backs_off(&queue).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[ignore = "may end the process"]
+    async fn a_worker_backs_off() {
+        let queue: Queue = queue_with(Policy::default(), Broken);
+        queue.add("a");
+        let item = take(&queue);
+        assert!(panics(move || {
+            let mut item = item;
+            item.back_off()
+        }));
+        assert_backs_off(&queue).await;
+    }
+}

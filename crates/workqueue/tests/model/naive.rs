@@ -66,6 +66,8 @@ pub(crate) struct Key {
     pub(crate) due: Option<(u64, u64)>,
     /// When it became ready, or was added again.
     since: u64,
+    /// What it waits for has been counted as an add.
+    counted: bool,
     asked: Option<i16>,
     priority: i16,
     pub(crate) started: Option<u64>,
@@ -163,11 +165,16 @@ impl Naive {
     }
 
     pub(crate) fn add_rate_limited(&mut self, key: u8) -> Added {
+        if !self.shut_down {
+            self.wake_exhausted(key);
+        }
         let failures = self.key(key).failures + 1;
         let added = self.add(key, backoff(failures), 0, None);
         if added.is_accepted() {
-            self.key(key).failures = failures;
             self.retries += 1;
+            if !matches!(self.key(key).state, State::InFlight { .. }) {
+                self.key(key).failures = failures;
+            }
         }
         added
     }
@@ -220,6 +227,10 @@ impl Naive {
     }
 
     fn make_ready(&mut self, key: u8) -> Added {
+        self.become_ready(key, self.now)
+    }
+
+    fn become_ready(&mut self, key: u8, since: u64) -> Added {
         match self.key(key).state {
             State::Ready(_) | State::Held | State::Exhausted { .. } => return Added::AlreadyQueued,
             State::InFlight { again: true } => return Added::WillRerun,
@@ -228,11 +239,11 @@ impl Naive {
         if let Some(sooner) = self.hold_back(key) {
             return if sooner { Added::Queued } else { Added::AlreadyQueued };
         }
-        let now = self.now;
-        self.adds += 1;
+        let counted = std::mem::take(&mut self.key(key).counted);
+        self.adds += u64::from(!counted);
         let entry = self.key(key);
         entry.end_burst();
-        (entry.due, entry.since) = (None, now);
+        (entry.due, entry.since) = (None, since);
         if entry.state != State::Idle {
             entry.state = State::InFlight { again: true };
             return Added::WillRerun;
@@ -253,6 +264,24 @@ impl Naive {
         Some(self.delay(key, floor))
     }
 
+    /// False: it has to wait.
+    fn make_ready_again(&mut self, key: u8) -> bool {
+        let held_back = self.hold_back(key).is_some();
+        if held_back {
+            self.key(key).counted = true
+        } else {
+            self.enqueue(key)
+        }
+        !held_back
+    }
+
+    fn again_in(&mut self, key: u8) -> Next {
+        let (now, interval) = (self.now, self.rules.min_interval);
+        let entry = self.key(key);
+        let floor = entry.started.filter(|_| interval > 0).map_or(0, |started| started + interval);
+        Next::In(entry.due.map_or(now, |due| due.0).max(floor).saturating_sub(now))
+    }
+
     fn enqueue(&mut self, key: u8) {
         let (turn, flow) = (self.turn(), self.flow(key));
         if self.key(key).paused {
@@ -269,13 +298,14 @@ impl Naive {
         self.keys.iter().any(|key| key.due.is_some_and(|due| due.0 <= self.now))
     }
 
-    fn wake_due(&mut self) {
+    /// Keys whose deadline has come are ready since then.
+    pub(crate) fn wake_due(&mut self) {
         loop {
             let due = (0..5).filter_map(|key| Some((self.key(key).due?, key))).min();
-            let Some(((_, _), key)) = due.filter(|((due, _), _)| *due <= self.now) else { return };
+            let Some(((since, _), key)) = due.filter(|((due, _), _)| *due <= self.now) else { return };
             self.key(key).due = None;
             self.key(key).end_burst();
-            self.make_ready(key);
+            self.become_ready(key, since);
         }
     }
 
@@ -284,7 +314,6 @@ impl Naive {
         if self.paused {
             return None;
         }
-        self.wake_due();
         let Some(flow) = self.flows.first().copied() else { return self.is_over().then_some(None) };
         let prioritised = self.is_prioritised();
         let step = i64::try_from(self.rules.step.unwrap_or(0)).expect("small");
@@ -344,10 +373,7 @@ impl Naive {
             if last {
                 self.key(key).failures = 0;
             }
-            if self.hold_back(key).is_none() {
-                self.enqueue(key);
-            }
-            Next::AtOnce
+            if self.make_ready_again(key) { Next::AtOnce } else { self.again_in(key) }
         } else if self.shut_down {
             Next::Dropped
         } else {
@@ -374,7 +400,7 @@ impl Naive {
                 } else {
                     self.delay(key, self.now + backoff(attempt));
                 }
-                return Next::In(self.key(key).due.expect("just set").0.saturating_sub(self.now));
+                return self.again_in(key);
             }
         }
         Next::AtOnce
@@ -457,9 +483,7 @@ impl Naive {
         let paused = std::mem::take(&mut self.key(key).paused);
         if paused && self.key(key).state == State::Held {
             self.key(key).state = State::Idle;
-            if self.hold_back(key).is_none() {
-                self.enqueue(key);
-            }
+            self.make_ready_again(key);
         }
         paused
     }
