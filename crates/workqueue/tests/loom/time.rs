@@ -2,9 +2,10 @@
 //!
 //! Time stands still in these scenes but where one lets it pass; see `models/clock.rs`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use watchkeeper_workqueue::{Config, Exponential, WorkItem};
+use watchkeeper_workqueue::{Attempts, Config, Exponential, Policy, WorkItem};
 
 use crate::models::clock::Clock;
 use crate::models::witness::Witness;
@@ -145,6 +146,33 @@ fn a_pause_meets_a_deadline() {
         pass(clock, &queue, 2 * SECOND);
         queue.resume();
         assert_eq!(join(worker), Some(0));
+        check(&queue, &witness);
+    });
+}
+
+/// Goal: the time of an outcome is read before the lock is taken, so outcomes may come in another order than their
+/// times; where there is room for one exhausted key, one of the two rests and the other is given up, and no more.
+#[test]
+fn two_keys_are_exhausted_in_any_order() {
+    explore_time(|clock| {
+        let attempts = Some(Attempts { most: NonZeroU32::MIN, resting: 1 });
+        let policy = Policy { attempts, ..Policy::default() };
+        let (queue, witness) = (Queue::new(Config { policy, ..Config::default() }), Witness::new(4));
+        queue.add(0);
+        queue.add(1);
+        let [first, second] = [(); 2].map(|()| take(&queue, &witness).expect("ready"));
+        let other = thread(&queue, &witness, |_, _| first.end(WorkItem::retry));
+        pass(clock, &queue, SECOND);
+        second.end(WorkItem::retry);
+        join(other);
+        let seen = queue.snapshot();
+        assert_eq!((seen.exhausted, seen.given_up, seen.failing), (1, 1, 1), "{seen:?}");
+        for key in 0..4 {
+            witness.add(key, || queue.add(key));
+        }
+        for _ in 0..4 {
+            take(&queue, &witness).expect("ready").end(WorkItem::done);
+        }
         check(&queue, &witness);
     });
 }
