@@ -58,10 +58,13 @@ fn orders_with_few_changes() {
     explore(PctScheduler::new_from_seed(seed, 3, usize::try_from(schedules).expect("a number")));
 }
 
+/// All but the lost time keeper: in so busy a scene some call always comes, and at every call what has come due is
+/// ready. Loom's scenes and the dropped futures see that one.
 #[cfg(watchkeeper_mutants)]
 #[test]
 fn every_fault_is_caught() {
-    for mutant in watchkeeper_workqueue::mutant::Mutant::ALL {
+    use watchkeeper_workqueue::mutant::Mutant;
+    for mutant in Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::LostTimeKeeper) {
         models::planted::must_be_caught(mutant, "random_orders");
     }
 }
