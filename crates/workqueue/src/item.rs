@@ -92,7 +92,7 @@ impl<K> WorkItem<K> {
     /// Succeeded, and again after `delay`, or earlier if something else asks for it: the key's failures are
     /// forgotten. At most 365 days; zero is at once. Upstream: `Forget`, `AddAfter` and `Done`.
     pub fn after(mut self, delay: Duration) {
-        self.finish(Outcome::After(self.shared.due_after(delay)));
+        self.finish(Outcome::After(delay));
     }
 
     /// Failed: again after what the rate limiter says, at least 1 ms, at most 365 days. An add brings it forward. A
@@ -100,7 +100,7 @@ impl<K> WorkItem<K> {
     pub fn retry(mut self) -> Retried {
         self.stage = Stage::BackingOff;
         let delay = self.back_off();
-        self.finish_failed(delay)
+        self.finish(Outcome::Retry(delay))
     }
 
     /// Failed, and not to be tried again until it is added: the key's failures are forgotten, and
@@ -109,31 +109,19 @@ impl<K> WorkItem<K> {
         self.finish(Outcome::GiveUp);
     }
 
-    fn finish_failed(&mut self, delay: Duration) -> Retried {
-        let now = self.shared.clock.now();
-        self.finish_at(Outcome::Retry(now.after(delay)), Some(now))
-    }
-
     /// None: the limiter doesn't know how long.
     fn fail_by_panic(&mut self, delay: Option<Duration>) {
         self.failures = self.attempt();
         let default = || Exponential::default().delay(self.failures, crate::moment::instant());
-        self.finish_failed(delay.unwrap_or_else(default));
+        self.finish(Outcome::Retry(delay.unwrap_or_else(default)));
     }
 
     #[inline]
-    fn finish(&mut self, outcome: Outcome) {
-        self.finish_at(outcome, None);
-    }
-
-    #[inline]
-    fn finish_at(&mut self, outcome: Outcome, at: Option<Moment>) -> Retried {
+    fn finish(&mut self, outcome: Outcome) -> Retried {
         self.stage = Stage::Finished;
         let finished = Finished { outcome, failures: self.failures, reasons: self.reasons.take() };
-        let (retried, now) = self.shared.change(|ledger, now| {
-            let now = at.unwrap_or(now);
-            (ledger.finish(self.id, finished, now), now)
-        });
+        let (retried, now) =
+            self.shared.change_timed(outcome.needs_time(), |ledger, now| (ledger.finish(self.id, finished, now), now));
         self.shared.tell(|metrics| metrics.work_duration(now.since(self.started)));
         retried
     }
@@ -149,8 +137,8 @@ impl<K> Drop for WorkItem<K> {
                 self.fail_by_panic(asked.ok());
             }
             Stage::BackingOff => self.fail_by_panic(None),
-            Stage::Held if is_planted(Mutant::DropIsDone) => self.finish(Outcome::Done),
-            Stage::Held => self.finish(Outcome::Dropped),
+            Stage::Held if is_planted(Mutant::DropIsDone) => _ = self.finish(Outcome::Done),
+            Stage::Held => _ = self.finish(Outcome::Dropped),
         }
     }
 }

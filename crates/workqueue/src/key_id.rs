@@ -52,12 +52,12 @@ impl<K> KeyId<K> {
 
     /// As [`WorkQueue::add_after`](crate::WorkQueue::add_after).
     pub fn add_after(&self, delay: Duration) -> Added {
-        self.ask(Wanted { due: self.shared.due_after(delay), ..Wanted::default() })
+        self.ask(Wanted { after: delay, ..Wanted::default() })
     }
 
     /// As [`WorkQueue::add_with`](crate::WorkQueue::add_with).
     pub fn add_with(&self, ask: Ask) -> Added {
-        self.ask(self.shared.wanted(ask))
+        self.ask(Shared::<K>::wanted(ask))
     }
 
     /// As [`WorkQueue::withdraw`](crate::WorkQueue::withdraw).
@@ -75,12 +75,14 @@ impl<K> KeyId<K> {
     pub fn add_rate_limited(&self) -> Added {
         let failures = self.shared.look(|ledger| ledger.next_failure(self.id));
         let delay = self.shared.back_off(failures);
-        let wanted = Wanted { due: self.shared.due_after(delay), flow: self.flow, ..Wanted::default() };
-        self.shared.change(|ledger, now| ledger.add_failed(self.id, wanted, now))
+        let wanted = Wanted { after: delay, flow: self.flow, ..Wanted::default() };
+        self.shared.change_timed(true, |ledger, now| ledger.add_failed(self.id, wanted, now))
     }
 
     fn ask(&self, wanted: Wanted) -> Added {
-        self.shared.change(|ledger, now| ledger.add_id(self.id, Wanted { flow: self.flow, ..wanted }, now))
+        let needs_time = !wanted.after.is_zero();
+        self.shared
+            .change_timed(needs_time, |ledger, now| ledger.add_id(self.id, Wanted { flow: self.flow, ..wanted }, now))
     }
 }
 

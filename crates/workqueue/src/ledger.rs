@@ -5,10 +5,11 @@
 //! handed out anyway has no deadline; a key that is at rest without a deadline doesn't count against the capacity;
 //! and it is forgotten unless something keeps it: a [`KeyId`](crate::KeyId), a pause, or the minimum interval.
 //!
-//! Where no rule and no sight needs the time and no key waits for it, `now` is [`Moment::START`], except for outcomes
-//! that are failures.
+//! Where no rule and no sight needs the time, no key waits for it and the call doesn't ask for a delay, `now` is
+//! [`Moment::START`].
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::answer::Added;
 use crate::delay::Deadlines;
@@ -32,8 +33,8 @@ pub(crate) use outcome::{Finished, Outcome};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) flow: u64,
-    /// None: as soon as possible.
-    pub(crate) due: Option<Moment>,
+    /// Not before this much later; zero: as soon as possible.
+    pub(crate) after: Duration,
     pub(crate) priority: i16,
     pub(crate) reason: Option<Reason>,
 }
@@ -133,7 +134,7 @@ impl<K> Ledger<K> {
             self.settle(id, now);
             return Added::Full;
         }
-        let Wanted { flow, due, priority, reason } = wanted;
+        let Wanted { flow, after, priority, reason } = wanted;
         self.note(id, reason);
         if let Some(memo) = self.memos.get_mut(id) {
             // In a lane, the key stays where it is.
@@ -147,10 +148,7 @@ impl<K> Ledger<K> {
                 }
             }
         }
-        match due {
-            None => self.want_soon(id, now),
-            Some(due) => self.want_at(id, due),
-        }
+        if after.is_zero() { self.want_soon(id, now) } else { self.want_at(id, now.after(after)) }
     }
 
     /// How many failures in a row the key would have with one more.

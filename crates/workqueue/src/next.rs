@@ -68,7 +68,7 @@ impl<K: Clone> Next<'_, K> {
     #[inline]
     fn take(&mut self, cx: &Context<'_>) -> Found<K> {
         let shared = self.shared;
-        let (taken, deadline) = shared.change_all(|inner, now| {
+        let (taken, deadline) = shared.change_all(false, |inner, now| {
             let taken = inner.ledger.take(now);
             // Only now: if cloning the key panics, the drop of this call wakes another one.
             if let Some(ticket) = self.ticket.take() {
@@ -105,7 +105,7 @@ impl<K: Clone> Next<'_, K> {
 impl<K> Drop for Next<'_, K> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.shared.change_all(|inner, _| inner.waiters.leave(ticket));
+            self.shared.change_all(false, |inner, _| inner.waiters.leave(ticket));
         }
     }
 }

@@ -167,13 +167,12 @@ impl<K: Eq + Hash> WorkQueue<K> {
     ///
     /// A key that still waits when the queue is shut down is dropped.
     pub fn add_after(&self, key: K, delay: Duration) -> Added {
-        let due = self.shared.due_after(delay);
-        self.ask(key, Wanted { due, ..Wanted::default() })
+        self.ask(key, Wanted { after: delay, ..Wanted::default() })
     }
 
     /// Asks for the key to be worked on, with a delay, a priority and a reason.
     pub fn add_with(&self, key: K, ask: Ask) -> Added {
-        self.ask(key, self.shared.wanted(ask))
+        self.ask(key, Shared::<K>::wanted(ask))
     }
 
     /// Asks for the key to be worked on after what the rate limiter says, and counts as a failure of the key. Upstream:
@@ -213,7 +212,8 @@ impl<K: Eq + Hash> WorkQueue<K> {
     fn ask(&self, key: K, mut wanted: Wanted) -> Added {
         wanted.flow = self.shared.flow(&key);
         let hash = self.shared.hash(&key);
-        self.shared.change(|ledger, now| ledger.add(hash, key, wanted, now))
+        let needs_time = !wanted.after.is_zero();
+        self.shared.change_timed(needs_time, |ledger, now| ledger.add(hash, key, wanted, now))
     }
 
     fn with_id<R>(&self, key: &K, change: impl FnOnce(&mut Ledger<K>, Id, Moment) -> R) -> Option<R> {

@@ -62,12 +62,6 @@ impl<K> Shared<K> {
         }
     }
 
-    /// The moment `delay` from now. None: at once.
-    #[inline]
-    pub(crate) fn due_after(&self, delay: Duration) -> Option<Moment> {
-        (!delay.is_zero()).then(|| self.clock.now().after(delay))
-    }
-
     #[inline]
     pub(crate) fn hash(&self, key: &K) -> u64
     where
@@ -82,9 +76,9 @@ impl<K> Shared<K> {
     }
 
     /// What is wanted, but for the flow.
-    pub(crate) fn wanted(&self, ask: Ask) -> Wanted {
+    pub(crate) fn wanted(ask: Ask) -> Wanted {
         let Ask { after, priority, reason } = ask;
-        Wanted { flow: 0, due: self.due_after(after), priority, reason }
+        Wanted { flow: 0, after, priority, reason }
     }
 
     /// The delay after the `failures`-th failure of a key.
@@ -104,25 +98,31 @@ impl<K> Shared<K> {
         look(&inner.ledger, &mut inner.drains)
     }
 
-    /// Changes the keys; is told what time it is.
+    /// Changes the keys; is told what time it is, if anything needs to know.
     #[inline]
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<K>, Moment) -> R) -> R {
-        self.change_all(|inner, now| change(&mut inner.ledger, now))
+        self.change_all(false, |inner, now| change(&mut inner.ledger, now))
+    }
+
+    /// The same, and it is this call that `needs_time`.
+    #[inline]
+    pub(crate) fn change_timed<R>(&self, needs_time: bool, change: impl FnOnce(&mut Ledger<K>, Moment) -> R) -> R {
+        self.change_all(needs_time, |inner, now| change(&mut inner.ledger, now))
     }
 
     /// Changes the keys and those who wait for them under the lock, then wakes those who have something to come for,
     /// and tells the metrics.
     #[inline]
-    pub(crate) fn change_all<R>(&self, change: impl FnOnce(&mut Inner<K>, Moment) -> R) -> R {
+    pub(crate) fn change_all<R>(&self, needs_time: bool, change: impl FnOnce(&mut Inner<K>, Moment) -> R) -> R {
         let mut inner = self.inner.lock();
         if self.metrics.is_none() {
-            let now = self.catch_up(&mut inner.ledger);
+            let now = self.catch_up(needs_time, &mut inner.ledger);
             let result = change(&mut inner, now);
             self.wake(inner);
             return result;
         }
         let before = inner.ledger.snapshot();
-        let now = self.catch_up(&mut inner.ledger);
+        let now = self.catch_up(needs_time, &mut inner.ledger);
         let result = change(&mut inner, now);
         let after = inner.ledger.snapshot();
         self.wake(inner);
@@ -130,12 +130,12 @@ impl<K> Shared<K> {
         result
     }
 
-    /// What has come due until now is ready from here on, whatever the call is. Where no rule looks at the time and no
-    /// key waits for it, no clock is read, and it is the start.
+    /// What has come due until now is ready from here on, whatever the call is. Where no rule looks at the time, no
+    /// key waits for it and the call doesn't either, no clock is read, and it is the start.
     #[inline]
-    fn catch_up(&self, ledger: &mut Ledger<K>) -> Moment {
+    fn catch_up(&self, needs_time: bool, ledger: &mut Ledger<K>) -> Moment {
         let waits = ledger.has_deadlines();
-        let now = if self.timed || waits { self.clock.now() } else { Moment::START };
+        let now = if self.timed || waits || needs_time { self.clock.now() } else { Moment::START };
         if waits {
             ledger.wake_due(now);
         }

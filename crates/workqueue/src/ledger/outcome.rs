@@ -1,5 +1,7 @@
 //! How a worker ends with a key, and where keys rest that have failed too often.
 
+use std::time::Duration;
+
 use super::Ledger;
 use crate::answer::Retried;
 use crate::keys::Id;
@@ -12,10 +14,10 @@ use crate::state::Mark;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     Done,
-    /// Succeeded, and to be worked on again when this is due, or at once.
-    After(Option<Moment>),
-    /// Failed, and to be worked on again when this is due.
-    Retry(Moment),
+    /// Succeeded, and to be worked on again after this; zero: at once.
+    After(Duration),
+    /// Failed, and to be worked on again after this.
+    Retry(Duration),
     GiveUp,
     /// None was given: the worker was cancelled.
     Dropped,
@@ -29,6 +31,13 @@ pub(crate) struct Finished {
     pub(crate) failures: u32,
     /// Why the key was handed out.
     pub(crate) reasons: Option<Box<Reasons>>,
+}
+
+impl Outcome {
+    /// It can only be counted from now.
+    pub(crate) fn needs_time(self) -> bool {
+        matches!(self, Self::After(_) | Self::Retry(_))
+    }
 }
 
 impl<K> Ledger<K> {
@@ -73,11 +82,11 @@ impl<K> Ledger<K> {
     fn follow_up(&mut self, id: Id, outcome: Outcome, failures: u32, now: Moment) -> Retried {
         match outcome {
             Outcome::Done | Outcome::GiveUp => {}
-            Outcome::After(None) | Outcome::Dropped => {
+            Outcome::After(Duration::ZERO) | Outcome::Dropped => {
                 self.make_ready(id, now);
             }
-            Outcome::After(Some(due)) => {
-                self.delay(id, due);
+            Outcome::After(delay) => {
+                self.delay(id, now.after(delay));
             }
             Outcome::Retry(_) if self.is_last_attempt(outcome, failures) => {
                 if !self.deadlines.is_waiting(id) {
@@ -87,8 +96,8 @@ impl<K> Ledger<K> {
                 self.set_failures(id, 0);
                 return self.again_in(id, now);
             }
-            Outcome::Retry(due) => {
-                self.delay(id, due);
+            Outcome::Retry(delay) => {
+                self.delay(id, now.after(delay));
                 return self.again_in(id, now);
             }
         }
