@@ -180,8 +180,9 @@ impl Deadlines {
         far.into_iter().chain(near).min()
     }
 
-    /// Takes the first key that is due at `now`, and says since when. Each key that is taken or put in order takes one of `steps`. None:
-    /// there is none, or not enough steps are left; then [`Deadlines::earliest`] isn't later than `now`.
+    /// Takes the first key that is due at `now`, and says since when. Each key that is taken or put in order takes one
+    /// of `steps`. None: there is none, or not enough steps are left; then [`Deadlines::earliest`] isn't later than
+    /// `now`.
     pub(crate) fn pop_due(&mut self, now: Moment, steps: &mut usize) -> Option<(Moment, Id)> {
         if !self.pour(BoxNumber::of(now), steps) || *steps == 0 {
             return None;
@@ -191,13 +192,6 @@ impl Deadlines {
         *steps -= 1;
         self.len -= 1;
         Some((Moment::from_nanos(due), id))
-    }
-
-    /// Withdraws all deadlines; says whose.
-    pub(crate) fn clear(&mut self) -> Vec<Id> {
-        let ids = self.iter().map(|(_, id)| id).collect();
-        *self = Self { current: self.current, ..Self::default() };
-        ids
     }
 
     /// Waiting keys and when they are due, in no order.

@@ -67,6 +67,15 @@ struct Shelf {
     places: Places,
 }
 
+impl Shelf {
+    /// Takes everything; says what, in no order.
+    fn clear(&mut self) -> Vec<Id> {
+        let ids = self.order.ids().map(|(_, id)| id).collect();
+        *self = Self::default();
+        ids
+    }
+}
+
 /// All keys of a queue.
 pub(crate) struct Ledger<K> {
     rules: Rules,
@@ -80,13 +89,16 @@ pub(crate) struct Ledger<K> {
     last_exhausted: Moment,
     /// Keys out of the queue that are remembered because of the minimum interval, by when that ends.
     cooling: Shelf,
-    busy: usize,
+    /// Keys that count against the capacity, if there is one.
+    admitted: usize,
     paused: bool,
     paused_keys: usize,
     shut_down: bool,
     retries: u64,
     given_up: u64,
+    /// How many keys are forgotten before the next look for unused memory, and below how many live ones it comes anyway.
     until_trim: usize,
+    trim_at: usize,
 }
 
 impl<K> Ledger<K> {
@@ -101,13 +113,14 @@ impl<K> Ledger<K> {
             exhausted: Shelf::default(),
             last_exhausted: Moment::START,
             cooling: Shelf::default(),
-            busy: 0,
+            admitted: 0,
             paused: false,
             paused_keys: 0,
             shut_down: false,
             retries: 0,
             given_up: 0,
             until_trim: KEPT_SLOTS,
+            trim_at: 0,
         }
     }
 
@@ -175,6 +188,9 @@ impl<K> Ledger<K> {
         let withdrawn = self.deadlines.cancel(id);
         if withdrawn {
             self.end_burst(id);
+            if let Some(memo) = self.memos.get_mut(id) {
+                memo.owed = false;
+            }
             self.settle(id, now);
         }
         withdrawn
@@ -229,16 +245,23 @@ impl<K> Ledger<K> {
     }
 
     /// Refuses further adds and drops the keys that wait for a deadline or for the end of a pause; ready ones are
-    /// still handed out, unless the queue is paused.
+    /// still handed out, unless the queue is paused, and so are those that only a rule has kept from being ready.
     pub(crate) fn shut_down(&mut self, now: Moment) {
         self.shut_down = true;
-        for id in self.deadlines.clear() {
+        let waiting = self.deadlines.iter().map(|(_, id)| id);
+        let dropped: Vec<Id> = waiting.filter(|id| !self.memos.of(*id).owed).collect();
+        for id in dropped {
+            self.deadlines.cancel(id);
             self.settle(id, now);
         }
+        while let Some((_, id)) = self.deadlines.pop_due(Moment::NEVER, &mut { usize::MAX }) {
+            self.make_ready(id, now);
+        }
+        self.deadlines = Deadlines::default();
         if self.paused_keys > 0 {
             self.unpause_all(now);
         }
-        while let Some(id) = self.cooling.order.pop(&mut self.cooling.places) {
+        for id in self.cooling.clear() {
             self.forget(id);
         }
         if self.paused {

@@ -205,6 +205,8 @@ pub(crate) struct Memo {
     pub(crate) since: Moment,
     /// When it was last handed out.
     pub(crate) started: Option<Moment>,
+    /// It would be ready, did the minimum interval or the debounce not hold it back.
+    pub(crate) owed: bool,
     /// What it waits for has been counted as an add.
     pub(crate) counted: bool,
     /// When the first add of a debounced burst came.
@@ -221,6 +223,7 @@ impl Default for Memo {
             priority: i16::MIN,
             since: Moment::START,
             started: None,
+            owed: false,
             counted: false,
             burst: None,
             delayed: Moment::NEVER,

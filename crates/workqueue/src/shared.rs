@@ -1,7 +1,8 @@
 //! The shell: one lock around the rules.
 //!
 //! In: calls from any thread. Out: keys, wake-ups and measures. Every call computes under the lock and wakes after it;
-//! the lock is never held over an await, no foreign code but that of the keys runs under it, and no task is spawned.
+//! the lock is never held over an await, and no task is spawned. The only foreign code under it is that of the keys
+//! (comparing, cloning, dropping), and wakers are cloned and dropped there, which for tokio's is a counter.
 
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -182,7 +183,8 @@ impl<K> Shared<K> {
     pub(crate) fn observe(&self) {
         self.tell(|metrics| {
             let now = self.clock.now();
-            let running = self.look(|ledger| ledger.running(now));
+            let (ready, running) = self.look(|ledger| (ledger.snapshot().ready, ledger.running(now)));
+            metrics.depth(ready);
             metrics.unfinished_work(running.unfinished);
             metrics.longest_running_processor(running.longest);
         });

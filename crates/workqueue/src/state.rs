@@ -12,7 +12,7 @@ use crate::lanes::{Lanes, Standing};
 pub(crate) enum Mark {
     /// Neither: unknown, or waiting for a deadline.
     #[default]
-    Resting,
+    Idle,
     /// Dirty: in a lane, once.
     Ready,
     /// Processing: a worker has it.
@@ -37,7 +37,7 @@ impl Mark {
 pub(crate) struct Record {
     pub(crate) mark: Mark,
     /// Counts against the capacity: ready, held, in flight, waiting or exhausted.
-    pub(crate) busy: bool,
+    pub(crate) admitted: bool,
     /// Not to be handed out.
     pub(crate) paused: bool,
     /// There are reasons for it.
@@ -67,10 +67,10 @@ impl State {
         Self { lanes: Lanes::new(ranked), in_flight: 0, dirty: 0, held: 0, failing: 0, adds: 0 }
     }
 
-    /// A resting key has something to do: into its lane, or held if it is paused.
+    /// An idle key has something to do: into its lane, or held if it is paused.
     #[inline]
     pub(crate) fn enqueue(&mut self, id: Id, record: &mut Record, standing: Standing) {
-        debug_assert_eq!(record.mark, Mark::Resting, "only resting keys become ready");
+        debug_assert_eq!(record.mark, Mark::Idle, "only idle keys become ready");
         if record.paused {
             record.mark = Mark::Held;
             self.held += 1;
@@ -111,13 +111,13 @@ impl State {
     #[inline]
     pub(crate) fn finish(&mut self, record: &mut Record) -> bool {
         let dirty = record.mark == Mark::Dirty;
-        record.mark = Mark::Resting;
+        record.mark = Mark::Idle;
         self.in_flight -= 1;
         self.dirty -= usize::from(dirty);
         dirty
     }
 
-    /// Takes a key that is ready out of its lane, or forgets that it is held or was added again; it rests, or is in
+    /// Takes a key that is ready out of its lane, or forgets that it is held or was added again; it is idle, or in
     /// flight only.
     pub(crate) fn unqueue(&mut self, id: Id, record: &mut Record, standing: Standing) {
         match record.mark {
@@ -128,9 +128,9 @@ impl State {
                 record.mark = Mark::Processing;
                 return;
             }
-            Mark::Resting | Mark::Processing | Mark::Exhausted => return,
+            Mark::Idle | Mark::Processing | Mark::Exhausted => return,
         }
-        record.mark = Mark::Resting;
+        record.mark = Mark::Idle;
     }
 
     /// Nobody's turn it is; what was ready is to be unqueued next.

@@ -200,3 +200,22 @@ async fn keys_do_not_postpone_each_other() {
     advance(60 * MS).await;
     assert_eq!(serve_all(&queue), ["a"]);
 }
+
+/// Goal: an add that waits for the end of its burst is kept through a shut down, also for a key in flight; what was
+/// withdrawn isn't.
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_ends_the_burst() {
+    let queue = debounced(40);
+    queue.add("in flight");
+    advance(SECOND).await;
+    let item = take(&queue);
+    assert_eq!(queue.add("in flight"), Added::WillRerun);
+    for key in ["a", "withdrawn", "b"] {
+        assert_eq!(queue.add(key), Added::Queued);
+    }
+    assert!(queue.withdraw(&"withdrawn"));
+    queue.shut_down();
+    item.done();
+    assert_eq!(serve_all(&queue), ["a", "b", "in flight"]);
+    assert!(is_over(&queue) && is_drained(&queue));
+}

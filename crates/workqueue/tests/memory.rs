@@ -138,3 +138,16 @@ fn a_flood_of_failing_keys() {
         assert_eq!(queue.snapshot().failing, 0);
     });
 }
+
+/// Goal: one key that stays, from before the flood, doesn't keep the flood's memory.
+#[test]
+fn a_flood_around_a_key_that_stays() {
+    leaves_nothing_behind(2_000_000, Config::default, |queue, keys| {
+        queue.add_after(keys, HOUR);
+        for key in 0..keys {
+            queue.add(key);
+        }
+        work_up(queue);
+        assert_eq!(queue.snapshot().waiting, 1);
+    });
+}

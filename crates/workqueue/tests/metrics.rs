@@ -57,7 +57,7 @@ async fn a_delayed_key_is_measured_from_when_it_is_due() {
 async fn unfinished_work_is_of_all_workers() {
     let (queue, recorder) = recorded(Policy::default());
     queue.observe();
-    assert_eq!(recorder.take(), [Unfinished(Duration::ZERO), Longest(Duration::ZERO)]);
+    assert_eq!(recorder.take(), [Depth(0), Unfinished(Duration::ZERO), Longest(Duration::ZERO)]);
     let mut items = Vec::new();
     for key in ["a", "b", "c"] {
         queue.add(key);
@@ -66,12 +66,12 @@ async fn unfinished_work_is_of_all_workers() {
     }
     recorder.take();
     queue.observe();
-    assert_eq!(recorder.take(), [Unfinished(6 * SECOND), Longest(3 * SECOND)]);
+    assert_eq!(recorder.take(), [Depth(0), Unfinished(6 * SECOND), Longest(3 * SECOND)]);
     queue.add("a");
     items.remove(0).done();
     recorder.take();
     queue.observe();
-    assert_eq!(recorder.take(), [Unfinished(3 * SECOND), Longest(2 * SECOND)]);
+    assert_eq!(recorder.take(), [Depth(1), Unfinished(3 * SECOND), Longest(2 * SECOND)]);
     items.into_iter().for_each(WorkItem::done);
 }
 

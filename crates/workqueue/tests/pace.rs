@@ -205,3 +205,21 @@ async fn a_retry_knows_of_the_interval() {
     queue.add("a");
     assert_eq!(item.retry(), Retried::In(SECOND), "added meanwhile, but not ready");
 }
+
+/// Goal: an add without a delay is kept through a shut down, whatever rule held it back; a delay and a backoff aren't.
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_keeps_the_adds_that_wait_for_the_interval() {
+    let queue = spaced(HOUR);
+    for key in ["later", "retried", "b", "a"] {
+        queue.add(key);
+    }
+    take(&queue).after(2 * HOUR);
+    _ = take(&queue).retry();
+    take(&queue).done();
+    take(&queue).done();
+    advance(MS).await;
+    assert_eq!([queue.add("b"), queue.add("a"), queue.add_after("c", SECOND)], [Added::Queued; 3]);
+    queue.shut_down();
+    assert_eq!(serve_all(&queue), ["b", "a"], "in the order in which the interval would have ended");
+    assert!(is_over(&queue) && is_drained(&queue));
+}

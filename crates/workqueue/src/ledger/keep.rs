@@ -55,10 +55,10 @@ impl<K> Ledger<K> {
         }
         let Some(capacity) = self.rules.capacity else { return true };
         let record = self.keys.record_mut(id);
-        if !record.busy && self.busy >= capacity.get() {
+        if !record.admitted && self.admitted >= capacity.get() {
             return false;
         }
-        self.busy += usize::from(!std::mem::replace(&mut record.busy, true));
+        self.admitted += usize::from(!std::mem::replace(&mut record.admitted, true));
         true
     }
 
@@ -67,10 +67,10 @@ impl<K> Ledger<K> {
     #[inline]
     pub(super) fn settle(&mut self, id: Id, now: Moment) {
         let record = self.keys.record_mut(id);
-        if record.mark != Mark::Resting || self.deadlines.is_waiting(id) {
+        if record.mark != Mark::Idle || self.deadlines.is_waiting(id) {
             return;
         }
-        self.busy -= usize::from(std::mem::take(&mut record.busy));
+        self.admitted -= usize::from(std::mem::take(&mut record.admitted));
         if record.failures > 0 {
             self.state.set_failures(record, 0);
         }
@@ -79,7 +79,7 @@ impl<K> Ledger<K> {
         }
         let kept = record.pins > 0 || record.paused;
         if let Some(memo) = self.memos.get_mut(id) {
-            (memo.asked, memo.priority, memo.counted) = (i16::MIN, i16::MIN, false);
+            (memo.asked, memo.priority, memo.counted, memo.owed) = (i16::MIN, i16::MIN, false, false);
         }
         if !kept && !self.cool(id, now) {
             self.forget(id);
@@ -104,7 +104,7 @@ impl<K> Ledger<K> {
         self.memos.forget(id);
         self.keys.release(id);
         self.until_trim -= 1;
-        if self.until_trim == 0 || (self.keys.len() == 0 && self.keys.slots() > KEPT_SLOTS) {
+        if self.until_trim == 0 || (self.keys.len() <= self.trim_at && self.keys.slots() > KEPT_SLOTS) {
             self.trim();
         }
     }
@@ -123,7 +123,8 @@ impl<K> Ledger<K> {
         }
     }
 
-    /// Gives back the memory that a flood of keys has left behind.
+    /// Gives back the memory that a flood of keys has left behind; a look at the slots for each half of the keys that
+    /// goes, or for as many keys as there are half the slots.
     pub(super) fn trim(&mut self) {
         if self.keys.trim() {
             let slots = self.keys.slots();
@@ -137,5 +138,6 @@ impl<K> Ledger<K> {
             self.reasons.shrink_to_fit();
         }
         self.until_trim = KEPT_SLOTS.max(self.keys.slots() / 2);
+        self.trim_at = self.keys.len() / 2;
     }
 }

@@ -136,7 +136,7 @@ impl<K> Ledger<K> {
             return false;
         }
         self.exhausted.order.remove(&mut self.exhausted.places, id);
-        self.keys.record_mut(id).mark = Mark::Resting;
+        self.keys.record_mut(id).mark = Mark::Idle;
         self.set_failures(id, 0);
         true
     }

@@ -1,4 +1,5 @@
-//! When a key becomes ready: at once, when it is due, when a burst of adds has ended, when the minimum interval is over.
+//! When a key becomes ready: at once, when it is due, when a burst of adds has ended, when the minimum interval is
+//! over.
 
 use super::Ledger;
 use crate::answer::Added;
@@ -17,9 +18,10 @@ impl<K> Ledger<K> {
     pub(super) fn want_soon(&mut self, id: Id, now: Moment) -> Added {
         self.revive(id);
         let mark = self.keys.record(id).mark;
-        if let (Some(debounce), Mark::Resting | Mark::Processing) = (self.rules.debounce, mark)
+        if let (Some(debounce), Mark::Idle | Mark::Processing) = (self.rules.debounce, mark)
             && let Some(memo) = self.memos.get_mut(id)
         {
+            memo.owed = true;
             let burst = *memo.burst.get_or_insert(now);
             let due = now.after(debounce.quiet).min(burst.after(debounce.longest)).min(memo.delayed);
             if due > now {
@@ -45,7 +47,7 @@ impl<K> Ledger<K> {
                 self.delay(id, due);
                 Added::WillRerun
             }
-            Mark::Resting => match self.delay(id, due) {
+            Mark::Idle => match self.delay(id, due) {
                 Scheduled::New | Scheduled::Earlier => Added::Queued,
                 Scheduled::Kept => Added::AlreadyQueued,
             },
@@ -69,7 +71,7 @@ impl<K> Ledger<K> {
         match self.keys.record(id).mark {
             Mark::Ready | Mark::Held | Mark::Exhausted => return Added::AlreadyQueued,
             Mark::Dirty => return Added::WillRerun,
-            Mark::Resting | Mark::Processing => {}
+            Mark::Idle | Mark::Processing => {}
         }
         if let Some(answer) = self.hold_back(id, now) {
             return answer;
@@ -79,6 +81,7 @@ impl<K> Ledger<K> {
         let mut counted = false;
         if let Some(memo) = self.memos.get_mut(id) {
             memo.since = since;
+            memo.owed = false;
             counted = std::mem::take(&mut memo.counted);
         }
         self.state.adds += u64::from(!counted);
@@ -93,10 +96,10 @@ impl<K> Ledger<K> {
         Added::Queued
     }
 
-    /// A resting key that comes too early after its last hand-out waits until the minimum interval is over.
+    /// An idle key that comes too early after its last hand-out waits until the minimum interval is over.
     #[inline]
     pub(super) fn hold_back(&mut self, id: Id, now: Moment) -> Option<Added> {
-        if !self.rules.paced || self.shut_down || self.keys.record(id).mark != Mark::Resting {
+        if !self.rules.paced || self.shut_down || self.keys.record(id).mark != Mark::Idle {
             return None;
         }
         let floor = self.memos.of(id).floor(&self.rules);
@@ -104,6 +107,9 @@ impl<K> Ledger<K> {
             return None;
         }
         self.end_burst(id);
+        if let Some(memo) = self.memos.get_mut(id) {
+            memo.owed = true;
+        }
         Some(match self.delay(id, floor) {
             Scheduled::New | Scheduled::Earlier => Added::Queued,
             Scheduled::Kept => Added::AlreadyQueued,

@@ -66,6 +66,8 @@ pub(crate) struct Key {
     pub(crate) due: Option<(u64, u64)>,
     /// When it became ready, or was added again.
     since: u64,
+    /// It would be ready, did the minimum interval or the debounce not hold it back.
+    owed: bool,
     /// What it waits for has been counted as an add.
     counted: bool,
     asked: Option<i16>,
@@ -185,6 +187,7 @@ impl Naive {
         if quiet > 0 && matches!(state, State::Idle | State::InFlight { again: false }) {
             let turn = self.turn();
             let entry = self.key(key);
+            entry.owed = true;
             let burst = *entry.burst.get_or_insert(now);
             let due = (now + quiet).min(burst + longest).min(entry.delayed.unwrap_or(u64::MAX));
             if due > now {
@@ -243,7 +246,7 @@ impl Naive {
         self.adds += u64::from(!counted);
         let entry = self.key(key);
         entry.end_burst();
-        (entry.due, entry.since) = (None, since);
+        (entry.due, entry.since, entry.owed) = (None, since, false);
         if entry.state != State::Idle {
             entry.state = State::InFlight { again: true };
             return Added::WillRerun;
@@ -261,6 +264,7 @@ impl Naive {
             return None;
         }
         entry.end_burst();
+        entry.owed = true;
         Some(self.delay(key, floor))
     }
 
@@ -453,6 +457,7 @@ impl Naive {
         let had = self.key(key).due.take().is_some();
         if had {
             self.key(key).end_burst();
+            self.key(key).owed = false;
             self.settle(key);
         }
         had
@@ -506,11 +511,17 @@ impl Naive {
 
     pub(crate) fn shut_down(&mut self) {
         self.shut_down = true;
+        let mut waiting: Vec<_> = (0..5).filter_map(|key| Some((self.key(key).due.take()?, key))).collect();
+        waiting.sort_unstable();
+        for (_, key) in waiting {
+            self.key(key).end_burst();
+            if std::mem::take(&mut self.key(key).owed) {
+                self.make_ready(key);
+            }
+        }
         for key in 0..5 {
             let paused = self.paused;
             let entry = self.key(key);
-            entry.due = None;
-            entry.end_burst();
             if entry.state == State::Held {
                 entry.state = State::Idle;
             }

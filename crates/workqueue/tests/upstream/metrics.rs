@@ -40,7 +40,7 @@ async fn metrics() {
 
     advance(MS).await;
     queue.observe();
-    assert_eq!(recorder.take(), [Unfinished(MS), Longest(MS)]);
+    assert_eq!(recorder.take(), [Depth(0), Unfinished(MS), Longest(MS)]);
 
     item.done();
     assert_eq!(recorder.take(), [Worked(MS)]);
