@@ -29,9 +29,9 @@ static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 #[derive(Parser)]
 #[command(name = "watchkeeper-benches")]
 enum Program {
-    /// The work queue against client-go's.
+    /// The work queue against client-go's, which is built from source: needs Go.
     Queue(queue::Options),
-    /// Instructions and allocations of the work queue's operations, compared with a baseline.
+    /// Instructions and allocations of the work queue's operations, compared with a baseline. Needs valgrind.
     QueueCounts(queue_counts::Options),
     /// One operation of the work queue, for queue-counts to run under valgrind.
     #[command(hide = true)]

@@ -100,10 +100,12 @@ const fn adds(producers: usize, consumers: usize) -> Subject {
 
 impl Measure {
     pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
-        MEASURES.iter().find(|measure| measure.name == name).ok_or_else(|| {
-            let names: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
-            format!("there are {}", names.join(", "))
-        })
+        MEASURES.iter().find(|measure| measure.name == name).ok_or_else(|| format!("there are {}", Self::names()))
+    }
+
+    pub(crate) fn names() -> String {
+        let names: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
+        names.join(", ")
     }
 }
 

@@ -33,8 +33,7 @@ use report::{Rounds, Style};
 /// What is measured, and how large.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Takes this measure only; may be given several times.
-    #[arg(long, value_name = "MEASURE", value_parser = Measure::named)]
+    #[arg(long, value_name = "MEASURE", value_parser = Measure::named, help = only())]
     only: Vec<&'static Measure>,
     /// How often each measure is taken on each side; the median counts.
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
@@ -51,6 +50,10 @@ pub(crate) struct Options {
     /// Prints a JSON object a line instead of text.
     #[arg(long)]
     json: bool,
+}
+
+fn only() -> String {
+    format!("Takes this measure only; may be given several times. There are {}", Measure::names())
 }
 
 /// Takes the measures, one subject after the other, and prints each as soon as it is there.

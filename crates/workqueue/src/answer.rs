@@ -18,7 +18,8 @@ pub enum Added {
 }
 
 impl Added {
-    /// Some processing of the key starts after the add.
+    /// Some processing of the key starts after the add, unless somebody stops it; see
+    /// [`WorkQueue::add`](crate::WorkQueue::add).
     #[must_use]
     pub fn is_accepted(self) -> bool {
         !matches!(self, Self::Full | Self::Refused)
@@ -28,11 +29,12 @@ impl Added {
 /// What became of a key that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
-    /// It is tried again in this time, or earlier if it is added.
+    /// It is tried again in this time: after the limiter's delay, or an earlier one that was asked for meanwhile, but
+    /// not before the minimum interval is over. Earlier if it is added.
     In(Duration),
     /// It was added meanwhile, and is ready again.
     AtOnce,
-    /// It has failed as often as it may, and rests; see [`Attempts`](crate::Attempts).
+    /// It has failed as often as it may, and is set aside; see [`Attempts`](crate::Attempts).
     Exhausted,
     /// The queue is shut down: it isn't tried again.
     Dropped,

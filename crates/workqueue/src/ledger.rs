@@ -96,7 +96,7 @@ pub(crate) struct Ledger<K> {
     shut_down: bool,
     retries: u64,
     given_up: u64,
-    /// How many keys are forgotten before the next look for unused memory, and below how many live ones it comes anyway.
+    /// How many keys are forgotten before the next look for unused memory, and at how many live ones it comes anyway.
     until_trim: usize,
     trim_at: usize,
 }

@@ -47,31 +47,72 @@
 //! # });
 //! ```
 //!
+//! Workers are loops over [`WorkQueue::next`], as many as there may be keys in flight. They end by themselves when the
+//! queue is shut down and empty; where the time for that is over, the rest is discarded:
+//!
+//! ```
+//! # use watchkeeper_workqueue::{Config, WorkQueue};
+//! # use std::time::Duration;
+//! # async fn reconcile(key: &u32) -> Result<(), ()> { if *key == 7 { Err(()) } else { Ok(()) } }
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! let queue = WorkQueue::new(Config::default());
+//! let workers: Vec<_> = (0..4)
+//!     .map(|_| {
+//!         let queue = queue.clone();
+//!         tokio::spawn(async move {
+//!             while let Some(item) = queue.next().await {
+//!                 match reconcile(item.key()).await {
+//!                     Ok(()) => item.done(),
+//!                     Err(()) => _ = item.retry(),
+//!                 }
+//!             }
+//!         })
+//!     })
+//!     .collect();
+//! for key in 0..10_u32 {
+//!     queue.add(key);
+//! }
+//! if let Err(left) = queue.drain(Duration::from_secs(30)).await {
+//!     eprintln!("{left}");
+//!     queue.discard();
+//! }
+//! for worker in workers {
+//!     worker.await.expect("no worker panics");
+//! }
+//! # });
+//! ```
+//!
+//! A worker that must also hear of something else makes a new call of `next` each time round, by `select!` with a
+//! `biased` first look at what ends it. A call that is kept beside the loop and not polled while a key is worked on
+//! may be the one that was woken for a key, or that keeps the time, and holds both up.
+//!
 //! # Beside client-go's and controller-runtime's queues
 //!
 //! | | client-go 0.36 | controller-runtime 0.25 | here |
 //! | --- | --- | --- | --- |
 //! | three guarantees | yes | yes | yes |
 //! | finishing twice, or a foreign key | breaks them | breaks them | doesn't compile: an item is a guard |
-//! | worker gone without an outcome | key stuck | key stuck; a panic is an error | key back at once, after a panic with a backoff |
+//! | worker gone without an outcome | key stuck | the queue's key is stuck; its controller defers `Done` | key back at once, after a panic with a backoff |
 //! | `Forget` forgotten | failures kept for ever | failures kept for ever | outcomes forget |
 //! | delays | earliest wins; 1,000 sends, then blocks | earliest wins | earliest wins; never blocks; withdrawn, brought forward |
 //! | add of a waiting key | handed out now, and again later | brought forward | brought forward |
 //! | overall token bucket | reserves without a bound | not by default | reserves up to a bound |
 //! | jitter | no | no | [`Jitter`] |
-//! | priority | no | yes, may starve | [`Ageing`]: nobody starves |
+//! | priority | by a store of one's own (`Queue`) | yes, may starve | [`Ageing`]: nobody starves |
 //! | fair share between flows | no | no | [`Policy::flow`] |
 //! | minimum interval, debounce | no | no | [`Policy::min_interval`], [`Debounce`] |
-//! | longest number of attempts | by hand | no | [`Attempts`], with a place to rest |
+//! | longest number of attempts | by hand (`NumRequeues`) | by hand, or at once (`TerminalError`) | [`Attempts`], with a place to rest |
 //! | pause | no | no | of the queue, or of a key |
 //! | reasons | no | no | [`Reasons`] |
 //! | capacity | no | no | [`Policy::capacity`], answered with [`Added::Full`] |
 //! | drain | without a bound; leaves ready keys | drops ready keys, waits for nothing | [`WorkQueue::drain`]: bounded, any number may wait |
-//! | what is in it | its length | its length | [`WorkQueue::snapshot`], [`WorkQueue::sight`] |
+//! | what is in it | its length | its length; keys in its log | [`WorkQueue::snapshot`], [`WorkQueue::sight`] |
 //! | goroutines or tasks of its own | 1, with metrics 2 | 4, with metrics 5 | none |
 //!
 //! What they have and this queue hasn't: a store of one's own under the queue (client-go's `Queue` hook), since the
-//! policies are what it is used for.
+//! policies are what it is used for; a limiter that sees the key, since ours hold nothing a key; the priority in what a
+//! worker gets, several keys in one add, the depth by priority, and a rate limited add with a priority
+//! (controller-runtime).
 #![forbid(unsafe_code)]
 
 mod answer;

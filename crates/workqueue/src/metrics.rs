@@ -7,7 +7,7 @@ use std::time::Duration;
 /// All but two are told as they change; [`WorkQueue::observe`](crate::WorkQueue::observe) tells those that change by
 /// themselves. Called outside of the queue's lock, by whatever task or thread has changed the queue, so calls may
 /// overtake each other: each carries a value that was true. A panic of a sink is caught and ignored, since it
-/// mustn't lose a key.
+/// mustn't lose a key. Upstream: `workqueue.MetricsProvider`, which makes a metric a queue's name.
 pub trait Metrics: Send + Sync {
     /// `workqueue_depth`, a gauge: keys that are ready.
     fn depth(&self, keys: usize);

@@ -22,11 +22,12 @@ pub struct Policy<K> {
     /// that is ready stays where it is, and goes with the new flow from the next time on.
     pub flow: Option<Flow<K>>,
     /// A key isn't handed out sooner than this after its last hand-out, whatever asked for it: an add that comes too
-    /// early waits. Zero: no such rule. Costs memory for the keys of the last interval. A shut down ends it.
+    /// early waits. Zero: no such rule; at most 365 days, longer ones are cut. Costs memory for the keys of the last
+    /// interval. A shut down ends it, and what it has held back is ready.
     pub min_interval: Duration,
-    /// Adds wait until no more of them come. None: they don't.
+    /// Adds wait until no more of them come. None: they don't. A shut down ends it, and what has waited is ready.
     pub debounce: Option<Debounce>,
-    /// A key that fails too often is put to rest. None: it is retried for ever.
+    /// A key that fails too often is set aside. None: it is retried for ever.
     pub attempts: Option<Attempts>,
     /// How many different reasons are kept for a key. Zero: none, and reasons are dropped.
     pub reasons: usize,
@@ -98,7 +99,7 @@ impl Default for Ageing {
 pub struct Debounce {
     /// How long no add must have come. Zero: no debounce.
     pub quiet: Duration,
-    /// The longest wait from the first add of a burst; what is below `quiet` cuts `quiet`.
+    /// The longest wait from the first add of a burst; what is below `quiet` cuts `quiet`. Both are cut to 365 days.
     pub longest: Duration,
 }
 
@@ -120,7 +121,7 @@ pub type Reason = Cow<'static, str>;
 pub struct Reasons {
     /// In the order in which they came, at most [`Policy::reasons`].
     pub kept: Vec<Reason>,
-    /// How many more came that weren't kept.
+    /// How often further ones came that weren't kept; the same one may be counted several times.
     pub dropped: u64,
 }
 
@@ -145,7 +146,7 @@ pub struct Ask {
     /// Not before this; as of [`WorkQueue::add_after`](crate::WorkQueue::add_after).
     pub after: Duration,
     /// The higher, the earlier; see [`Ageing`]. The highest of all adds counts until the key is handed out, and
-    /// stays with it over failures.
+    /// stays with it until it is done: over failures, and over [`WorkItem::after`](crate::WorkItem::after).
     pub priority: i16,
     /// Why; see [`Policy::reasons`].
     pub reason: Option<Reason>,

@@ -20,9 +20,10 @@ use crate::rate_limit::{MaxOf, RateLimiter};
 use crate::shared::Shared;
 use crate::sight::Sight;
 
-/// What a queue is made with.
+/// What a queue is made with. Upstream: `workqueue.TypedRateLimitingQueueConfig`.
 pub struct Config<K> {
-    /// Names the queue in metrics and traces; the controller's name as a rule.
+    /// Names the queue where it is shown ([`WorkQueue::name`], `Debug`); the controller's name as a rule. A
+    /// [`Metrics`] sink is made for one queue and knows its name.
     pub name: String,
     /// How long keys wait after a failure. client-go's default for controllers: per key 5 ms, doubling up to 1000 s,
     /// and for all keys together 10 a second after a burst of 100, whichever is longer.
@@ -51,9 +52,14 @@ impl<K> fmt::Debug for Config<K> {
 
 /// A handle to a queue; clones share it. Upstream: `workqueue.TypedRateLimitingInterface`.
 ///
-/// Needs a tokio runtime with time enabled where delays, failures or rules that look at the time are used. Comparing,
-/// cloning and dropping keys happens under the queue's lock, so these must not call the queue. Dropping all handles
-/// doesn't end the queue, since its workers hold some: [`WorkQueue::shut_down`] does, or [`WorkQueue::drain`].
+/// Comparing, cloning and dropping keys happens under the queue's lock, so these must not call the queue. Dropping all
+/// handles doesn't end the queue, since its workers hold some: [`WorkQueue::shut_down`] does, or [`WorkQueue::drain`].
+///
+/// # Panics
+///
+/// [`WorkQueue::next`] does where it has to wait for a deadline outside of a tokio runtime with time enabled, and
+/// [`WorkQueue::drain`] outside of such a runtime. Nothing else panics but what the caller brings along: a key's
+/// `Clone`, `Eq` or `Hash`, a flow, a limiter. None of them, panicking, loses a key.
 pub struct WorkQueue<K> {
     shared: Arc<Shared<K>>,
 }
@@ -86,8 +92,9 @@ impl<K> WorkQueue<K> {
 
     /// Accepts no further keys. Ready ones are still handed out, those in flight that were added again once more;
     /// keys that wait for a deadline are dropped, as are retries, delays and dropped items from now on, since the end
-    /// of the queue's use has come. So are keys that are paused, and in a paused queue the ready ones, too: what
-    /// somebody has stopped isn't started by an end.
+    /// of the queue's use has come. Not so keys that only the minimum interval or a debounce has kept waiting: these
+    /// rules end, and such keys are ready. Keys that are paused are dropped, and in a paused queue the ready ones, too:
+    /// what somebody has stopped isn't started by an end.
     ///
     /// This is client-go's `ShutDown`; followed by [`WorkQueue::drained`] it is what `ShutDownWithDrain` means to be.
     /// May be called again.
@@ -102,7 +109,8 @@ impl<K> WorkQueue<K> {
     }
 
     /// Waits until no key is ready or in flight; waiting, paused and exhausted ones don't count. Any number may wait.
-    /// Before a shut down this is a moment that may be over when the caller runs; after it, it is the end.
+    /// Before a shut down this is a moment that may be over when the caller runs; after it, it is the end. While the
+    /// queue is paused its ready keys are waited for, so somebody has to resume it.
     ///
     /// Cancel safe. Needs workers that go on taking keys until [`WorkQueue::next`] returns None, or
     /// [`WorkQueue::discard`].
@@ -113,11 +121,15 @@ impl<K> WorkQueue<K> {
     /// Shuts down and waits for the end, but no longer than `within`, at most 365 days. client-go's
     /// `ShutDownWithDrain` has no bound, and returns while keys are ready that no worker has taken.
     ///
-    /// Cancel safe: dropped, the queue is shut down. Panics outside of a tokio runtime with time enabled.
+    /// Cancel safe: dropped, the queue is shut down.
     ///
     /// # Errors
     ///
     /// What is left when the time is over. The workers may still finish it; [`WorkQueue::discard`] makes them stop.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
     pub async fn drain(&self, within: Duration) -> Result<(), NotDrained> {
         self.shut_down();
         let drained = tokio::time::timeout(within.min(LONGEST_DELAY), self.drained()).await;
@@ -133,12 +145,14 @@ impl<K> WorkQueue<K> {
 impl<K: Clone> WorkQueue<K> {
     /// The next key, in the order in which keys became ready, unless the queue's policy has another one. None: the
     /// queue is shut down, nothing is ready, and no key in flight was added again. (client-go doesn't wait for the
-    /// latter, so only the worker that has such a key would see it again.)
+    /// latter, so only the worker that has such a key would see it again.) Upstream: `Get`.
     ///
     /// Cancel safe: a call dropped while it waits has taken nothing, and hands over the time if it kept it. A call
     /// that is kept but no longer polled holds up the others; drop it instead.
     ///
-    /// Panics outside of a tokio runtime with time enabled when it has to wait for a deadline.
+    /// # Panics
+    ///
+    /// When it has to wait for a deadline outside of a tokio runtime with time enabled.
     pub fn next(&self) -> Next<'_, K> {
         Next::new(&self.shared)
     }
@@ -155,7 +169,9 @@ impl<K: Clone> WorkQueue<K> {
 /// Asking for keys to be worked on.
 impl<K: Eq + Hash> WorkQueue<K> {
     /// Asks for the key to be worked on as soon as a worker is free. Once accepted, some processing of it starts
-    /// after this call. Brings a key forward that waits for a deadline, and wakes one that is exhausted.
+    /// after this call, unless somebody stops it: by [`WorkQueue::discard`], a pause that lasts, or
+    /// [`WorkQueue::withdraw`] while a rule has it wait. Brings a key forward that waits for a deadline, and wakes one
+    /// that is exhausted. Upstream: `Add`.
     #[inline]
     pub fn add(&self, key: K) -> Added {
         self.ask(key, Wanted::default())
@@ -165,25 +181,27 @@ impl<K: Eq + Hash> WorkQueue<K> {
     /// wins: where the key is ready or has an earlier deadline, this changes nothing; and for a key in flight the
     /// time runs from this call, not from the worker's end.
     ///
-    /// A key that still waits when the queue is shut down is dropped.
+    /// A key that still waits when the queue is shut down is dropped. Upstream: `AddAfter`.
     pub fn add_after(&self, key: K, delay: Duration) -> Added {
         self.ask(key, Wanted { after: delay, ..Wanted::default() })
     }
 
-    /// Asks for the key to be worked on, with a delay, a priority and a reason.
+    /// Asks for the key to be worked on, with a delay, a priority and a reason. Upstream: controller-runtime's
+    /// `AddWithOpts`.
     pub fn add_with(&self, key: K, ask: Ask) -> Added {
         self.ask(key, Shared::<K>::wanted(ask))
     }
 
     /// Asks for the key to be worked on after what the rate limiter says, and counts as a failure of the key. Upstream:
-    /// `AddRateLimited`. A worker says [`WorkItem::retry`](crate::WorkItem::retry) instead; for a key in flight this is no more than a delay,
-    /// since its worker's outcome decides about its failures.
+    /// `AddRateLimited`. A worker says [`WorkItem::retry`](crate::WorkItem::retry) instead; for a key in flight this is
+    /// no more than a delay, since its worker's outcome decides about its failures.
     pub fn add_rate_limited(&self, key: K) -> Added {
         self.intern(key).add_rate_limited()
     }
 
     /// Withdraws what the key waits for: a delay, a backoff or a debounced add. A key that was only waiting is
-    /// forgotten, and so are its failures. False: it waits for nothing, or is ready, which stays so.
+    /// forgotten, and so are its failures. A key in flight keeps the reason and the priority that came with it, for
+    /// the next time it is asked for before it is done. False: it waits for nothing, or is ready, which stays so.
     pub fn withdraw(&self, key: &K) -> bool {
         self.with_id(key, |ledger, id, now| ledger.withdraw(id, now)).unwrap_or(false)
     }
@@ -236,8 +254,8 @@ impl<K> WorkQueue<K> {
     }
 
     /// Doesn't hand out the key until [`WorkQueue::resume_key`]. Adds of it are accepted, and a worker that has it
-    /// finishes. The key needn't be in the queue. Takes time in proportion to the ready keys if it is ready and the
-    /// queue has no priorities and no flows.
+    /// finishes. The key needn't be in the queue. If it is ready, this takes time in proportion to the ready keys where
+    /// the queue has neither priorities nor flows, and to the flows where it has some.
     ///
     /// The queue remembers a paused key until it is resumed, or the queue shut down; after that, a key that is ready is
     /// dropped by this.
@@ -275,14 +293,15 @@ impl<K> WorkQueue<K> {
 
 /// Looking at the queue.
 impl<K> WorkQueue<K> {
-    /// How many keys do what.
+    /// How many keys do what, all read under one lock; a few field accesses. Upstream: `Len` and `ShuttingDown`.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.shared.change(|ledger, _| ledger.snapshot())
     }
 
-    /// Tells the queue's metrics what changes by itself: how long the keys in flight have been so. Upstream does this
-    /// every 500 ms; call it as often, or before each scrape. Looks at every key under the lock.
+    /// Tells the queue's metrics what changes by itself: how long the keys in flight have been so. And the depth once
+    /// more, since calls that tell it from several threads may have overtaken each other. Upstream does this every
+    /// 500 ms; call it as often, or before each scrape. Looks at every key under the lock.
     pub fn observe(&self) {
         self.shared.observe();
     }

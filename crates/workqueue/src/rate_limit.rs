@@ -25,7 +25,8 @@ pub trait RateLimiter: Send + Sync {
     }
 }
 
-/// No limit: a failed key is ready again after the 1 ms that the queue insists on.
+/// No limit: a failed key is ready again after the 1 ms that the queue insists on. Upstream has none; its
+/// `ItemExponentialFailureRateLimiter` with a base of zero comes near.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unlimited;
 
