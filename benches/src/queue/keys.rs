@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Cloned for each add, which is how a cache shares a key with its queue.
+/// Shared, which is how a cache has a key in common with its queue.
 pub(crate) type Key = Arc<str>;
 
 pub(crate) fn keys(count: usize) -> Vec<Key> {

@@ -1,7 +1,7 @@
 //! The measures of one thread: CPU time of operations that nobody else contends for.
 //!
-//! In: how many keys and operations. Out: nanoseconds an operation. Each add clones its key, which the peer, whose
-//! strings are only pointed at, needn't; the keys cycle.
+//! In: how many keys and operations. Out: nanoseconds an operation. A key is added by reference, so it is cloned when
+//! the queue takes it in and when it is handed out; the peer's strings are only pointed at. The keys cycle.
 
 use std::hint::black_box;
 
@@ -35,7 +35,7 @@ pub(crate) fn cycle_plain_key(size: Size) -> Result<Figure, BoxError> {
     one_thread()?.block_on(async {
         let cpu = Cpu::start();
         for key in keys.iter().cycle().take(size.n) {
-            queue.add(key.clone());
+            queue.add_ref(key);
             queue.next().await.ok_or(OVER)?.done();
         }
         Ok(cpu.figure(size.n))
@@ -48,7 +48,7 @@ pub(crate) fn duplicate_add(size: Size) -> Result<Figure, BoxError> {
     let queue = filled(Config::default(), &keys);
     let cpu = Cpu::start();
     for key in keys.iter().cycle().take(size.n) {
-        queue.add(key.clone());
+        queue.add_ref(key);
     }
     let figure = cpu.figure(size.n);
     (queue.snapshot().ready == size.keys).then_some(figure).ok_or_else(|| "not every add met a queued key".into())

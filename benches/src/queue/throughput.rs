@@ -63,7 +63,7 @@ async fn pass(keys: Arc<[Key]>, count: usize, producers: usize, consumers: usize
 
 async fn produce(queue: WorkQueue<Key>, keys: Arc<[Key]>, count: usize, first: usize, producers: usize) {
     for (index, key) in keys[..count].iter().skip(first).step_by(producers).enumerate() {
-        queue.add(key.clone());
+        queue.add_ref(key);
         if index % BATCH == BATCH - 1 {
             tokio::task::yield_now().await;
         }

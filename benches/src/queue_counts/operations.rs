@@ -75,7 +75,7 @@ pub(crate) fn run(operation: Operation, count: usize) -> Result<Infallible, BoxE
 async fn cycle(queue: &WorkQueue<Key>, keys: &[Key]) -> Result<Infallible, BoxError> {
     counted(async {
         for key in keys {
-            queue.add(key.clone());
+            queue.add_ref(key);
             queue.next().await.ok_or(OVER)?.done();
         }
         Ok(())
@@ -86,7 +86,7 @@ async fn cycle(queue: &WorkQueue<Key>, keys: &[Key]) -> Result<Infallible, BoxEr
 async fn add(queue: &WorkQueue<Key>, keys: &[Key]) -> Result<Infallible, BoxError> {
     counted(async {
         for key in keys {
-            queue.add(key.clone());
+            queue.add_ref(key);
         }
         Ok(())
     })

@@ -278,7 +278,7 @@ mod tests {
 
     fn ids(count: u64) -> Vec<Id> {
         let mut keys = Keys::new();
-        (0..count).map(|key| keys.intern(key, key)).collect()
+        (0..count).map(|key| keys.insert(key, key)).collect()
     }
 
     /// Goal: the earliest deadline wins, a move doesn't ask, and what was withdrawn is never due.

@@ -1,5 +1,6 @@
 //! A handle to a key that is added often.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -25,11 +26,11 @@ pub struct KeyId<K> {
 impl<K> KeyId<K> {
     pub(crate) fn new(shared: Arc<Shared<K>>, key: K) -> Self
     where
-        K: Eq + Hash,
+        K: Clone + Eq + Hash,
     {
         let (hash, flow) = (shared.hash(&key), shared.flow(&key));
         let id = shared.change(|ledger, now| {
-            let id = ledger.intern(hash, key, now);
+            let id = ledger.intern(hash, Cow::Owned(key), now);
             ledger.pin(id);
             id
         });

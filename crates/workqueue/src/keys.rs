@@ -5,7 +5,6 @@
 //! the queue must know of every key stands beside the key, on the same cache line.
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use crate::state::Record;
 
@@ -63,34 +62,25 @@ impl<K> Keys<K> {
         Self { table: HashTable::new(), slots: Vec::new(), free: Vec::new() }
     }
 
-    /// The key's number, a new one if the key isn't known yet.
+    /// A number for a key that isn't known.
     #[inline]
-    pub(crate) fn intern(&mut self, hash: u64, key: K) -> Id
-    where
-        K: Eq,
-    {
-        let slots = &mut self.slots;
+    pub(crate) fn insert(&mut self, hash: u64, key: K) -> Id {
         let hash = half(hash);
-        let same = |known: &Known| known.hash == hash && slots[known.id.index()].key.as_ref() == Some(&key);
-        match self.table.entry(whole(hash), same, |known| whole(known.hash)) {
-            Entry::Occupied(found) => found.get().id,
-            Entry::Vacant(vacant) => {
-                let slot = Slot { hash, key: Some(key), record: Record::default() };
-                let id = if let Some(id) = self.free.pop() {
-                    slots[id.index()] = slot;
-                    id
-                } else {
-                    let id = Id(u32::try_from(slots.len()).expect("fewer than 2^32 live keys"));
-                    slots.push(slot);
-                    id
-                };
-                vacant.insert(Known { hash, id });
-                id
-            }
-        }
+        let slot = Slot { hash, key: Some(key), record: Record::default() };
+        let id = if let Some(id) = self.free.pop() {
+            self.slots[id.index()] = slot;
+            id
+        } else {
+            let id = Id(u32::try_from(self.slots.len()).expect("fewer than 2^32 live keys"));
+            self.slots.push(slot);
+            id
+        };
+        self.table.insert_unique(whole(hash), Known { hash, id }, |known| whole(known.hash));
+        id
     }
 
     /// The key's number, if it is known.
+    #[inline]
     pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Id>
     where
         K: Eq,
@@ -168,9 +158,9 @@ mod tests {
     #[test]
     fn keys_with_the_same_hash_stay_apart() {
         let mut keys = Keys::new();
-        let (a, b) = (keys.intern(7, "a"), keys.intern(7, "b"));
+        let (a, b) = (keys.insert(7, "a"), keys.insert(7, "b"));
         assert_ne!(a, b);
-        assert_eq!(keys.intern(7, "a"), a);
+        assert_eq!(keys.find(7, &"a"), Some(a));
         keys.release(a);
         assert_eq!((keys.find(7, &"a"), keys.find(7, &"b")), (None, Some(b)));
         assert_eq!(*keys.key(b), "b");
@@ -181,7 +171,7 @@ mod tests {
     fn released_numbers_are_used_again() {
         let mut keys = Keys::new();
         for key in 0..10_000_u64 {
-            let id = keys.intern(key, key);
+            let id = keys.insert(key, key);
             keys.release(id);
         }
         assert_eq!((keys.slots(), keys.len()), (1, 0));
@@ -191,11 +181,11 @@ mod tests {
     #[test]
     fn a_flood_leaves_no_slots_behind() {
         let mut keys = Keys::new();
-        let ids: Vec<Id> = (0..10_000_u64).map(|key| keys.intern(key, key)).collect();
+        let ids: Vec<Id> = (0..10_000_u64).map(|key| keys.insert(key, key)).collect();
         ids.iter().skip(10).for_each(|id| keys.release(*id));
         assert!(keys.trim());
         assert_eq!((keys.slots(), keys.len()), (10, 10));
         assert_eq!(keys.find(3, &3), Some(ids[3]));
-        assert_eq!(keys.intern(77, 77).index(), 10);
+        assert_eq!(keys.insert(77, 77).index(), 10);
     }
 }

@@ -161,7 +161,7 @@ mod tests {
 
     fn ids() -> Vec<Id> {
         let mut keys = Keys::new();
-        (0..16_u64).map(|key| keys.intern(key, key)).collect()
+        (0..16_u64).map(|key| keys.insert(key, key)).collect()
     }
 
     fn order(mut lanes: Lanes) -> Vec<usize> {

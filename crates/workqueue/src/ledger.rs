@@ -8,6 +8,7 @@
 //! Where no rule and no sight needs the time, no key waits for it and the call doesn't ask for a delay, `now` is
 //! [`Moment::START`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -124,17 +125,33 @@ impl<K> Ledger<K> {
         }
     }
 
-    /// The key is to be worked on.
+    /// What an add without a wish is answered where it changes nothing at all, which is the case for most of them. It
+    /// doesn't matter here what time it is.
     #[inline]
-    pub(crate) fn add(&mut self, hash: u64, key: K, wanted: Wanted, now: Moment) -> Added
+    pub(crate) fn absorb(&self, id: Id) -> Option<Added> {
+        if self.shut_down || self.rules.ranked {
+            return None;
+        }
+        match self.keys.record(id).mark {
+            Mark::Ready | Mark::Held => Some(Added::AlreadyQueued),
+            Mark::Dirty => Some(Added::WillRerun),
+            Mark::Idle | Mark::Processing | Mark::Exhausted => None,
+        }
+    }
+
+    /// The key, which has been looked up, is to be worked on.
+    #[inline]
+    pub(crate) fn add(&mut self, known: Option<Id>, hash: u64, key: Cow<'_, K>, wanted: Wanted, now: Moment) -> Added
     where
-        K: Eq,
+        K: Clone,
     {
         if self.shut_down {
             return Added::Refused;
         }
-        let id = self.intern(hash, key, now);
-        self.add_id(id, wanted, now)
+        let id = known.unwrap_or_else(|| self.insert(hash, key));
+        let added = self.add_id(id, wanted, now);
+        self.expire(now);
+        added
     }
 
     /// The same for a known key.

@@ -193,7 +193,7 @@ mod tests {
             calls in prop::collection::vec((0..4_u8, 0..24_usize, 0..50_i64), 0..200),
         ) {
             let mut keys = Keys::new();
-            let ids: Vec<Id> = (0..24_u64).map(|key| keys.intern(key, key)).collect();
+            let ids: Vec<Id> = (0..24_u64).map(|key| keys.insert(key, key)).collect();
             let (mut places, mut order) = (Places::default(), Order::default());
             let mut list: Vec<(i64, usize, Id)> = Vec::new();
             for (turn, (call, key, rank)) in calls.into_iter().enumerate() {
@@ -227,7 +227,7 @@ mod tests {
         #[test]
         fn turns_wrap_around(before in 0..8_u32) {
             let mut keys = Keys::new();
-            let ids: Vec<Id> = (0..16_u64).map(|key| keys.intern(key, key)).collect();
+            let ids: Vec<Id> = (0..16_u64).map(|key| keys.insert(key, key)).collect();
             let mut places = Places::default();
             let mut order = Order { turns: u32::MAX - before, ..Order::default() };
             ids.iter().for_each(|id| order.set(&mut places, *id, 7));

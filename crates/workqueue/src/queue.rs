@@ -2,6 +2,7 @@
 //!
 //! Every call computes under the queue's one lock and wakes after it; see `shared.rs`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -167,14 +168,20 @@ impl<K: Clone> WorkQueue<K> {
 }
 
 /// Asking for keys to be worked on.
-impl<K: Eq + Hash> WorkQueue<K> {
+impl<K: Clone + Eq + Hash> WorkQueue<K> {
     /// Asks for the key to be worked on as soon as a worker is free. Once accepted, some processing of it starts
     /// after this call, unless somebody stops it: by [`WorkQueue::discard`], a pause that lasts, or
     /// [`WorkQueue::withdraw`] while a rule has it wait. Brings a key forward that waits for a deadline, and wakes one
     /// that is exhausted. Upstream: `Add`.
     #[inline]
     pub fn add(&self, key: K) -> Added {
-        self.ask(key, Wanted::default())
+        self.shared.add(Cow::Owned(key))
+    }
+
+    /// The same by reference: the key is cloned only if the queue doesn't know it yet. For sources that keep their keys.
+    #[inline]
+    pub fn add_ref(&self, key: &K) -> Added {
+        self.shared.add(Cow::Borrowed(key))
     }
 
     /// Asks for the key to be worked on after `delay` (zero: now; at most 365 days, longer ones are cut). The earliest
@@ -199,6 +206,24 @@ impl<K: Eq + Hash> WorkQueue<K> {
         self.intern(key).add_rate_limited()
     }
 
+    /// A handle to the key, for those who add it often: adding by it hashes nothing. Doesn't add the key.
+    #[must_use]
+    pub fn intern(&self, key: K) -> KeyId<K> {
+        KeyId::new(self.shared.clone(), key)
+    }
+
+    fn ask(&self, key: K, mut wanted: Wanted) -> Added {
+        wanted.flow = self.shared.flow(&key);
+        let hash = self.shared.hash(&key);
+        let needs_time = !wanted.after.is_zero();
+        self.shared.change_timed(needs_time, |ledger, now| {
+            ledger.add(ledger.find(hash, &key), hash, Cow::Owned(key), wanted, now)
+        })
+    }
+}
+
+/// What the queue remembers of a key.
+impl<K: Eq + Hash> WorkQueue<K> {
     /// Withdraws what the key waits for: a delay, a backoff or a debounced add. A key that was only waiting is
     /// forgotten, and so are its failures. A key in flight keeps the reason and the priority that came with it, for
     /// the next time it is asked for before it is done. False: it waits for nothing, or is ready, which stays so.
@@ -218,20 +243,6 @@ impl<K: Eq + Hash> WorkQueue<K> {
     /// here, since outcomes do. For a key in flight, see [`WorkItem::forget`](crate::WorkItem::forget).
     pub fn forget(&self, key: &K) {
         self.with_id(key, |ledger, id, _| ledger.set_failures(id, 0));
-    }
-
-    /// A handle to the key, for those who add it often: adding by it hashes nothing. Doesn't add the key.
-    #[must_use]
-    pub fn intern(&self, key: K) -> KeyId<K> {
-        KeyId::new(self.shared.clone(), key)
-    }
-
-    #[inline]
-    fn ask(&self, key: K, mut wanted: Wanted) -> Added {
-        wanted.flow = self.shared.flow(&key);
-        let hash = self.shared.hash(&key);
-        let needs_time = !wanted.after.is_zero();
-        self.shared.change_timed(needs_time, |ledger, now| ledger.add(hash, key, wanted, now))
     }
 
     fn with_id<R>(&self, key: &K, change: impl FnOnce(&mut Ledger<K>, Id, Moment) -> R) -> Option<R> {
@@ -261,7 +272,7 @@ impl<K> WorkQueue<K> {
     /// dropped by this.
     pub fn pause_key(&self, key: K)
     where
-        K: Eq + Hash,
+        K: Clone + Eq + Hash,
     {
         let (hash, flow) = (self.shared.hash(&key), self.shared.flow(&key));
         self.shared.change(|ledger, now| ledger.pause_key(hash, key, flow, now));

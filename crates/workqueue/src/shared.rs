@@ -4,12 +4,14 @@
 //! the lock is never held over an await, and no task is spawned. The only foreign code under it is that of the keys
 //! (comparing, cloning, dropping), and wakers are cloned and dropped there, which for tokio's is a counter.
 
+use std::borrow::Cow;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::answer::Added;
 use crate::drain::Drains;
 use crate::keys::Hasher;
 use crate::ledger::{Ledger, Wanted};
@@ -115,7 +117,32 @@ impl<K> Shared<K> {
     /// and tells the metrics.
     #[inline]
     pub(crate) fn change_all<R>(&self, needs_time: bool, change: impl FnOnce(&mut Inner<K>, Moment) -> R) -> R {
-        let mut inner = self.inner.lock();
+        self.change_locked(self.inner.lock(), needs_time, change)
+    }
+
+    /// An add without a wish, which as a rule changes nothing. Says so at once where that is so.
+    #[inline]
+    pub(crate) fn add(&self, key: Cow<'_, K>) -> Added
+    where
+        K: Clone + Eq + Hash,
+    {
+        let (hash, flow) = (self.hash(&key), self.flow(&key));
+        let inner = self.inner.lock();
+        let known = inner.ledger.find(hash, &key);
+        if let Some(added) = known.and_then(|id| inner.ledger.absorb(id)) {
+            return added;
+        }
+        let wanted = Wanted { flow, ..Wanted::default() };
+        self.change_locked(inner, false, |inner, now| inner.ledger.add(known, hash, key, wanted, now))
+    }
+
+    #[inline]
+    fn change_locked<'a, R>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner<K>>,
+        needs_time: bool,
+        change: impl FnOnce(&mut Inner<K>, Moment) -> R,
+    ) -> R {
         if self.metrics.is_none() {
             let now = self.catch_up(needs_time, &mut inner.ledger);
             let result = change(&mut inner, now);

@@ -204,3 +204,40 @@ async fn a_withdrawn_priority_is_forgotten() {
         assert_eq!(serve_all(&queue), ["b", "a"], "{name}");
     }
 }
+
+/// A key that counts how often it is cloned.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct Counted(&'static str);
+
+thread_local! {
+    static CLONES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        CLONES.set(CLONES.get() + 1);
+        Self(self.0)
+    }
+}
+
+/// Goal: an add by reference is an add, and clones only keys that the queue doesn't know: not ready ones, nor those in
+/// flight, waiting or held by a handle.
+#[tokio::test(start_paused = true)]
+async fn an_add_by_reference_clones_unknown_keys_only() {
+    let queue = queue::<Counted>(Policy::default());
+    let key = Counted("a");
+    assert_eq!((queue.add_ref(&key), CLONES.take()), (Added::Queued, 1));
+    assert_eq!((queue.add_ref(&key), CLONES.take()), (Added::AlreadyQueued, 0));
+    let item = take(&queue);
+    CLONES.take();
+    assert_eq!((queue.add_ref(&key), queue.add_ref(&key), CLONES.take()), (Added::WillRerun, Added::WillRerun, 0));
+    item.done();
+    take(&queue).after(SECOND);
+    CLONES.take();
+    assert_eq!((queue.add_ref(&key), CLONES.take()), (Added::Queued, 0), "brought forward");
+    let handle = queue.intern(Counted("b"));
+    assert_eq!((queue.add_ref(&Counted("b")), CLONES.take()), (Added::Queued, 0));
+    assert_eq!(serve_all(&queue).len(), 2);
+    queue.shut_down();
+    assert_eq!((queue.add_ref(&key), handle.add()), (Added::Refused, Added::Refused));
+}

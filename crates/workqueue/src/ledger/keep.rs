@@ -1,6 +1,8 @@
 //! Which keys are remembered, and which count: a key is known from its first add until it is at rest and nothing keeps
 //! it any more.
 
+use std::borrow::Cow;
+
 use super::Ledger;
 use crate::keys::{Id, KEPT_SLOTS};
 use crate::moment::Moment;
@@ -12,12 +14,21 @@ const EXPIRED_AT_ONCE: usize = 2;
 impl<K> Ledger<K> {
     /// The key's number, which it keeps while it is in the queue or pinned.
     #[inline]
-    pub(crate) fn intern(&mut self, hash: u64, key: K, now: Moment) -> Id
+    pub(crate) fn intern(&mut self, hash: u64, key: Cow<'_, K>, now: Moment) -> Id
     where
-        K: Eq,
+        K: Clone + Eq,
     {
         self.expire(now);
-        let id = self.keys.intern(hash, key);
+        self.find(hash, &key).unwrap_or_else(|| self.insert(hash, key))
+    }
+
+    /// A number for a key that isn't known.
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u64, key: Cow<'_, K>) -> Id
+    where
+        K: Clone,
+    {
+        let id = self.keys.insert(hash, key.into_owned());
         if self.memos.lack(id) {
             self.memos.resize(self.keys.slots());
         }
@@ -36,6 +47,7 @@ impl<K> Ledger<K> {
         self.settle(id, now);
     }
 
+    #[inline]
     pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Id>
     where
         K: Eq,

@@ -1,5 +1,7 @@
 //! Pauses, of the queue or of one key. What is paused goes on accepting adds, and is handed out when it is resumed.
 
+use std::borrow::Cow;
+
 use super::Ledger;
 use crate::keys::Id;
 use crate::moment::Moment;
@@ -18,9 +20,9 @@ impl<K> Ledger<K> {
     /// The key isn't handed out until [`Ledger::resume_key`]; a worker that has it finishes.
     pub(crate) fn pause_key(&mut self, hash: u64, key: K, flow: u64, now: Moment)
     where
-        K: Eq,
+        K: Clone + Eq,
     {
-        let id = self.intern(hash, key, now);
+        let id = self.intern(hash, Cow::Owned(key), now);
         self.cooling.order.remove(&mut self.cooling.places, id);
         let standing = self.memos.standing(id);
         let record = self.keys.record_mut(id);

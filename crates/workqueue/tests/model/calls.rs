@@ -9,6 +9,7 @@ use crate::naive::{Outcome, Rules};
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Add(u8),
+    AddRef(u8),
     AddAfter(u8, u64),
     /// Key, delay, priority, reason.
     AddWith(u8, u64, i16, Option<u8>),
@@ -80,7 +81,8 @@ fn call() -> impl Strategy<Value = Call> {
     let index = || 0..8_usize;
     let with = (key(), prop_oneof![1 => Just(0), 1 => 0..40_u64], -3..4_i16, prop::option::of(0..4_u8));
     let asking = prop_oneof![
-        20 => key().prop_map(Call::Add),
+        10 => key().prop_map(Call::Add),
+        10 => key().prop_map(Call::AddRef),
         10 => (key(), 0..40_u64).prop_map(|(key, delay)| Call::AddAfter(key, delay)),
         20 => with.prop_map(|(key, delay, priority, reason)| Call::AddWith(key, delay, priority, reason)),
         3 => key().prop_map(Call::AddRateLimited),

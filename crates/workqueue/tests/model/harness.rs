@@ -100,6 +100,7 @@ impl Harness {
         let Self { queue, naive, .. } = self;
         match call {
             Call::Add(key) => prop_assert_eq!(queue.add(key), naive.add(key, 0, 0, None)),
+            Call::AddRef(key) => prop_assert_eq!(queue.add_ref(&key), naive.add(key, 0, 0, None)),
             Call::AddAfter(key, delay) => {
                 prop_assert_eq!(queue.add_after(key, ms(delay)), naive.add(key, delay, 0, None));
             }
