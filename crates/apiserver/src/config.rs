@@ -11,6 +11,8 @@ use crate::clock::{Clock, SystemClock};
 pub struct Config {
     /// Decides uids, generated names and the lengths of watches that ask for none: two runs with one seed are alike.
     pub seed: u64,
+    /// Front ends over the one log, at least one; see [`replica`](crate::replica).
+    pub replicas: usize,
     /// Changes kept for each kind, at least one. 10,000 are ten seconds of the busiest load this server is made for.
     pub history: usize,
     /// Changes of its kind a watcher may leave unread before its stream is ended, as upstream ends slow watchers.
@@ -34,6 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seed: 0,
+            replicas: 1,
             history: 10_000,
             watch_lag: 5_000,
             body_limit: 3 * 1024 * 1024,
@@ -51,6 +54,7 @@ impl fmt::Debug for Config {
         formatter
             .debug_struct("Config")
             .field("seed", &self.seed)
+            .field("replicas", &self.replicas)
             .field("history", &self.history)
             .field("watch_lag", &self.watch_lag)
             .field("body_limit", &self.body_limit)

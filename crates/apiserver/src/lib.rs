@@ -36,6 +36,9 @@
 //! * Watches from a version, from now, or with initial events and their end mark; bookmarks each minute and two seconds
 //!   before the timeout; what enters or leaves a selector is added or deleted; a compacted version is an ERROR event 410;
 //!   a watcher more than [`Config::watch_lag`] changes behind is ended. An event is encoded once, when it is written.
+//! * [Replicas](replica): several front ends over the one log, each with a lag of its own; one that is paused, restarted
+//!   or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
+//!   as new as any other.
 //! * Preconditions on version and uid, finalizers, generated names, validation of names, labels, Leases and Events, dry run,
 //!   `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes, reasons and texts.
 //! * `/version`, health, and plain discovery.
@@ -51,7 +54,6 @@
 //!   `fieldValidation` and no warnings, no owner references, no propagation policies.
 //! * A Pod is deleted at once, without grace and in one event; a namespace takes its content along within the same request;
 //!   `kube-node-lease` can be deleted, as upstream.
-//! * There is one replica whose cache never lags: a list at `0` is as new as any other.
 //! * No authorisation, no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
 //! * A request that was waiting in a socket counts its `timeout=` from when the server reads it, as upstream does.
 
@@ -61,6 +63,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod listen;
+pub mod replica;
 pub mod service;
 
 mod discovery;

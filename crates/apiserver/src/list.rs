@@ -31,8 +31,10 @@ deleted between the time the first chunk was returned and now may show up in the
 /// The state a read is answered from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Read {
-    /// The present one. There is one store, so the present is what "any age" gets too.
+    /// The present one.
     Present,
+    /// Whatever the replica has.
+    Any,
     AtLeast(u64),
     Exactly(u64),
     /// The rest of an earlier list; without a version, whatever is there now.
@@ -60,25 +62,57 @@ pub(crate) struct Page {
 }
 
 /// One object, at least as new as `resourceVersion` asks for.
-pub(crate) async fn get(shared: &Shared, target: &Target, name: &str, query: &Query) -> Result<Bytes, Failure> {
-    if let Some(version) = version(query.text("resourceVersion"))?.filter(|version| *version > 0) {
-        shared.reach(version).await?;
+pub(crate) async fn get(
+    (shared, replica): (&Shared, usize),
+    target: &Target,
+    name: &str,
+    query: &Query,
+) -> Result<Bytes, Failure> {
+    let asked = version(query.text("resourceVersion"))?;
+    if let Some(version) = asked.filter(|version| *version > 0) {
+        shared.reach(replica, version).await?;
     }
-    let state = shared.state.lock();
-    let object = state.store.get(target.kind, &target.key(name));
+    let now = shared.clock.now();
+    let mut state = shared.state.lock();
+    let at = if asked.is_some() { state.shown(replica, now) } else { state.store.version() };
+    let object = state.store.get_at(target.kind, &target.key(name), at);
+    let object = object.expect("no view is older than the log");
     object.map(|object| object.bytes()).ok_or_else(|| Failure::not_found(kind(target.kind), name))
 }
 
 /// A collection, or one page of it.
-pub(crate) async fn list(shared: &Shared, target: &Target, query: &Query) -> Result<ListBody, Failure> {
+pub(crate) async fn list(
+    (shared, replica): (&Shared, usize),
+    target: &Target,
+    query: &Query,
+) -> Result<ListBody, Failure> {
     let row = kind(target.kind);
     let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
     let (read, limit) = plan(query)?;
-    if let Read::AtLeast(version) = &read {
-        shared.reach(*version).await?;
+    let storage = match &read {
+        Read::Exactly(_) | Read::Rest { .. } => true,
+        // Without a cache, a page is read from storage.
+        Read::Present if limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => true,
+        Read::Any | Read::Present | Read::AtLeast(_) => {
+            shared.check_ready(replica)?;
+            false
+        }
+    };
+    match &read {
+        // A cache that stays behind is passed over.
+        Read::Present if !storage => _ = shared.catch_up(replica).await,
+        Read::AtLeast(version) => shared.reach(replica, *version).await?,
+        _ => {}
     }
     let prefix = target.prefix();
-    let page = page(&shared.state.lock().store, target.kind, &prefix, &selector, (&read, limit))?;
+    let now = shared.clock.now();
+    let mut state = shared.state.lock();
+    let shown = match &read {
+        Read::Any | Read::AtLeast(_) => state.shown(replica, now),
+        Read::Present | Read::Exactly(_) | Read::Rest { .. } => state.store.version(),
+    };
+    let page = page(&state.store, target.kind, &prefix, &selector, (&read, shown, limit))?;
+    drop(state);
     Ok(ListBody::new(target.kind, page))
 }
 
@@ -100,7 +134,7 @@ fn plan(query: &Query) -> Result<(Read, usize), Failure> {
     Ok(match (version(asked)?, matching) {
         (None, _) => (Read::Present, limit),
         // "Any age" ignores the limit: upstream's cache answers it whole.
-        (Some(0), _) => (Read::Present, 0),
+        (Some(0), _) => (Read::Any, 0),
         (Some(version), "Exact") => (Read::Exactly(version), limit),
         (Some(version), "") if limit > 0 => (Read::Exactly(version), limit),
         (Some(version), _) => (Read::AtLeast(version), limit),
@@ -170,11 +204,11 @@ fn page(
     id: KindId,
     prefix: &str,
     selector: &Selector,
-    (read, limit): (&Read, usize),
+    (read, shown, limit): (&Read, u64, usize),
 ) -> Result<Page, Failure> {
     let present = store.version();
     let (version, start) = match read {
-        Read::Present | Read::AtLeast(_) => (present, ""),
+        Read::Present | Read::Any | Read::AtLeast(_) => (shown, ""),
         Read::Exactly(version) => (*version, ""),
         Read::Rest { version, start } => (version.unwrap_or(present), start.as_str()),
     };

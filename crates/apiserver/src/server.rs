@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, WriteRecord};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::kinds::{KINDS, KindId};
+use crate::kinds::{self, KINDS, KindId};
 use crate::namespace;
+use crate::replica::{Replica, Routing, View};
 use crate::service::Service;
 use crate::status::Failure;
 use crate::store::Store;
@@ -24,6 +25,9 @@ use crate::transaction::Transaction;
 
 /// How long a read of a version that isn't there yet waits for it. Upstream's blockTimeout.
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
+
+/// Makes the routes of a seed other than its names.
+const ROUTING: u64 = 0x726f_7574_696e_6721;
 
 /// An API server: a cheap handle, all clones of which are one server.
 ///
@@ -41,7 +45,18 @@ pub(crate) struct Shared {
     audit: Mutex<Audit>,
     head: watch::Sender<u64>,
     kinds: Vec<watch::Sender<u64>>,
-    closing: watch::Sender<u64>,
+    /// A generation for each replica; when it changes, the watches there end.
+    closing: Vec<watch::Sender<u64>>,
+    /// Counts what was done to replicas.
+    control: watch::Sender<u64>,
+    router: Mutex<Router>,
+}
+
+/// Which replica the next request goes to.
+struct Router {
+    routing: Routing,
+    random: fastrand::Rng,
+    turn: usize,
 }
 
 /// The named bounds and switches a request meets.
@@ -56,12 +71,17 @@ pub(crate) struct Limits {
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) store: Store,
+    /// What each replica has seen.
+    pub(crate) views: Vec<View>,
     pub(crate) random: fastrand::Rng,
 }
 
 impl ApiServer {
     /// A server in which the namespaces `default`, `kube-system`, `kube-public` and `kube-node-lease` exist.
     pub fn new(config: Config) -> Self {
+        let replicas = config.replicas.max(1);
+        let router =
+            Router { routing: Routing::To(0), random: fastrand::Rng::with_seed(config.seed ^ ROUTING), turn: 0 };
         let shared = Shared {
             limits: Limits {
                 watch_lag: config.watch_lag,
@@ -71,18 +91,32 @@ impl ApiServer {
             },
             state: Mutex::new(State {
                 store: Store::new(KINDS.len(), config.history),
+                views: (0..replicas).map(|_| View::default()).collect(),
                 random: fastrand::Rng::with_seed(config.seed),
             }),
             audit: Mutex::new(Audit::new(config.audit_records, config.audit_log)),
             head: watch::Sender::new(0),
             kinds: KINDS.iter().map(|_| watch::Sender::new(0)).collect(),
-            closing: watch::Sender::new(0),
+            closing: (0..replicas).map(|_| watch::Sender::new(0)).collect(),
+            control: watch::Sender::new(0),
+            router: Mutex::new(router),
             clock: config.clock,
         };
         let now = shared.clock.wall();
         namespace::create_initial(&mut Transaction::new(&mut shared.state.lock(), now, false));
         shared.head.send_replace(shared.state.lock().store.version());
         Self { shared: Arc::new(shared) }
+    }
+
+    /// One of the front ends; the last one where there are fewer.
+    pub fn replica(&self, index: usize) -> Replica {
+        Replica { server: self.clone(), index: index.min(self.shared.closing.len() - 1) }
+    }
+
+    /// Which replica answers requests from now on that aren't sent to a certain one. At first: replica 0. Running
+    /// watches stay where they are.
+    pub fn set_routing(&self, routing: Routing) {
+        self.shared.router.lock().routing = routing;
     }
 
     /// A way in without sockets, for one identity: give it to `kube_client::Client::new`.
@@ -103,7 +137,7 @@ impl ApiServer {
 
     /// Ends every running watch with a clean end of body, as a server does that re-initialises its caches.
     pub fn close_watches(&self) {
-        self.shared.closing.send_modify(|generation| *generation += 1);
+        self.shared.close_watches(None);
     }
 
     /// The newest mutating requests, refused ones included, oldest first: at most
@@ -129,8 +163,15 @@ impl Shared {
         let mut state = self.state.lock();
         let mut transaction = Transaction::new(&mut state, now, dry_run);
         let (answer, record) = decide(&mut transaction);
-        let touched = transaction.touched();
+        let mut touched = transaction.touched();
         let version = state.store.version();
+        if !touched.is_empty() {
+            let at = self.clock.now();
+            state.views.iter_mut().for_each(|view| view.written(version, at));
+            if state.views.iter().any(View::counts_writes) {
+                touched = kinds::all().map(|(id, _)| id).collect();
+            }
+        }
         let mut audit = self.audit.lock();
         drop(state);
         audit.record(record);
@@ -164,18 +205,98 @@ impl Shared {
         self.kinds[kind.0].subscribe()
     }
 
-    /// Wakes when all watches are to end.
-    pub(crate) fn closing(&self) -> watch::Receiver<u64> {
-        self.closing.subscribe()
+    /// Wakes when all watches of a replica are to end.
+    pub(crate) fn closing(&self, replica: usize) -> watch::Receiver<u64> {
+        self.closing[replica].subscribe()
     }
 
-    /// Waits until the newest write is at least `version`, at most three seconds. Cancel safe.
-    pub(crate) async fn reach(&self, version: u64) -> Result<(), Failure> {
-        let mut head = self.head.subscribe();
-        let reached = timeout(FUTURE_WAIT, head.wait_for(|present| *present >= version)).await;
-        match reached {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Failure::too_large_version(version, self.state.lock().store.version())),
+    /// Wakes when something was done to a replica.
+    pub(crate) fn control(&self) -> watch::Receiver<u64> {
+        self.control.subscribe()
+    }
+
+    /// Ends the watches of one replica, or all.
+    pub(crate) fn close_watches(&self, replica: Option<usize>) {
+        let chosen = self.closing.iter().enumerate().filter(|(index, _)| replica.is_none_or(|only| only == *index));
+        chosen.for_each(|(_, closing)| closing.send_modify(|generation| *generation += 1));
+    }
+
+    /// Changes what a replica sees, given the time and the newest version.
+    pub(crate) fn change_view(&self, replica: usize, change: impl FnOnce(&mut View, Instant, u64)) {
+        let mut state = self.state.lock();
+        let now = self.clock.now();
+        // What it shows until now, it has shown.
+        state.shown(replica, now);
+        let present = state.store.version();
+        change(&mut state.views[replica], now, present);
+        drop(state);
+        self.control.send_modify(|count| *count += 1);
+    }
+
+    /// The newest version that a replica shows.
+    pub(crate) fn shown(&self, replica: usize) -> u64 {
+        self.state.lock().shown(replica, self.clock.now())
+    }
+
+    /// The replica that a request of this identity goes to.
+    pub(crate) fn route(&self, identity: &str) -> usize {
+        let replicas = self.closing.len();
+        let mut router = self.router.lock();
+        match router.routing {
+            Routing::To(index) => index.min(replicas - 1),
+            Routing::ByIdentity => identity.bytes().fold(0, |sum, byte| (sum * 31 + usize::from(byte)) % replicas),
+            Routing::Random => router.random.usize(..replicas),
+            Routing::RoundRobin => {
+                router.turn = (router.turn + 1) % replicas;
+                router.turn
+            }
         }
+    }
+
+    /// Refuses what needs a replica's cache while that isn't initialised.
+    pub(crate) fn check_ready(&self, replica: usize) -> Result<(), Failure> {
+        let unready = self.state.lock().views[replica].unready_for(self.clock.now());
+        unready.map_or(Ok(()), |since| Err(Failure::not_ready(since)))
+    }
+
+    /// Waits until a replica shows at least `version`, at most three seconds. Cancel safe.
+    pub(crate) async fn reach(&self, replica: usize, version: u64) -> Result<(), Failure> {
+        let deadline = self.clock.now() + FUTURE_WAIT;
+        let (mut head, mut control) = (self.head.subscribe(), self.control.subscribe());
+        loop {
+            head.mark_unchanged();
+            control.mark_unchanged();
+            let (shown, next) = {
+                let mut state = self.state.lock();
+                (state.shown(replica, self.clock.now()), state.views[replica].next())
+            };
+            if shown >= version {
+                return Ok(());
+            }
+            if self.clock.now() >= deadline {
+                return Err(Failure::too_large_version(version, shown));
+            }
+            let wake = next.map_or(deadline, |next| next.min(deadline));
+            tokio::select! {
+                biased;
+                _ = head.changed() => {}
+                _ = control.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Waits until a replica has seen everything that is written now. Cancel safe.
+    pub(crate) async fn catch_up(&self, replica: usize) -> Result<(), Failure> {
+        let present = self.state.lock().store.version();
+        self.reach(replica, present).await
+    }
+}
+
+impl State {
+    /// The newest version that a replica shows.
+    pub(crate) fn shown(&mut self, replica: usize, now: Instant) -> u64 {
+        let reach = (self.store.oldest(), self.store.version());
+        self.views[replica].shown(reach, now)
     }
 }

@@ -42,13 +42,20 @@ pub struct Body(UnsyncBoxBody<Bytes, Infallible>);
 pub struct Service {
     shared: Arc<Shared>,
     identity: Arc<str>,
+    /// None: as the server routes.
+    replica: Option<usize>,
     stop: CancellationToken,
 }
 
 impl Service {
     /// `stop` ends this service's watches.
     pub(crate) fn new(shared: Arc<Shared>, identity: &str, stop: CancellationToken) -> Self {
-        Self { shared, identity: identity.into(), stop }
+        Self { shared, identity: identity.into(), replica: None, stop }
+    }
+
+    /// The same at a certain replica.
+    pub(crate) fn at(self, replica: usize) -> Self {
+        Self { replica: Some(replica), ..self }
     }
 
     async fn answer<B>(self, request: Request<B>, received: Instant) -> Response<Body>
@@ -81,16 +88,17 @@ impl Service {
     {
         route::accepts_json(&parts.headers)?;
         let query = Query::parse(parts.uri.query())?;
+        let replica = self.replica.unwrap_or(0);
         match (&parts.method, &target.name) {
             (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => {
-                let watcher = watch::start(self.shared.clone(), target, &query, self.stop.clone()).await?;
+                let watcher = watch::start((self.shared.clone(), replica), target, &query, self.stop.clone()).await?;
                 Ok(json(200, watch_body(watcher)))
             }
             (&Method::GET | &Method::HEAD, None) => {
-                Ok(json(200, list_body(list::list(&self.shared, target, &query).await?)))
+                Ok(json(200, list_body(list::list((&self.shared, replica), target, &query).await?)))
             }
             (&Method::GET | &Method::HEAD, Some(name)) => {
-                Ok(json(200, full(list::get(&self.shared, target, name, &query).await?)))
+                Ok(json(200, full(list::get((&self.shared, replica), target, name, &query).await?)))
             }
             (&Method::POST | &Method::PUT | &Method::PATCH | &Method::DELETE, _) => {
                 let limit = query.timeout()?.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
@@ -132,7 +140,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // A request's time runs from its arrival, not from when its future is first polled.
         let received = self.shared.clock.now();
-        let service = self.clone();
+        let mut service = self.clone();
+        service.replica.get_or_insert_with(|| self.shared.route(&self.identity));
         Box::pin(async move { Ok(service.answer(request, received).await) })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Comes in: what went wrong. Goes out: JSON bytes and the HTTP code. Nothing here decides whether something is wrong.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -208,6 +210,14 @@ impl Failure {
     /// 500 without a reason: what upstream makes of an error it has no Status for.
     pub(crate) fn unknown(message: impl Into<String>) -> Self {
         Self::new(500, "", message)
+    }
+
+    /// The watch cache isn't initialised: come again, the later the longer that lasts.
+    pub(crate) fn not_ready(since: Duration) -> Self {
+        // Upstream's e^(0.06 s), by its table: 30 is reached after 57 seconds.
+        let seconds = (1..30).take_while(|seconds| f64::from(*seconds + 1).ln() <= 0.06 * since.as_secs_f64()).count();
+        let seconds = u32::try_from(seconds + 1).unwrap_or(30);
+        Self::new(429, "TooManyRequests", "storage is (re)initializing").retry_after(seconds)
     }
 
     pub(crate) fn timeout() -> Self {

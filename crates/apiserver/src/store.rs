@@ -155,12 +155,27 @@ impl Store {
         Ok(objects)
     }
 
-    /// At most `limit` changes of `kind` after `position`, oldest first. `lag` is how many may wait before the reader
-    /// counts as too slow.
+    /// One object as it was at `version` (not newer than the present).
+    pub(crate) fn get_at(&self, kind: KindId, key: &str, version: u64) -> Result<Option<&Arc<Stored>>, Compacted> {
+        let log = self.kind(kind);
+        if version < log.floor {
+            return Err(Compacted { oldest: log.floor });
+        }
+        let undone = log.log.range(log.after(version)..).find(|change| **change.key() == *key);
+        Ok(undone.map_or_else(|| log.objects.get(key), |change| change.previous.as_ref()))
+    }
+
+    /// The oldest version at which every kind can be read.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.kinds.iter().map(|log| log.floor).max().unwrap_or(0)
+    }
+
+    /// At most `limit` changes of `kind` after `position` and up to `until`, oldest first. `lag` is how many may wait
+    /// before the reader counts as too slow.
     pub(crate) fn changes(
         &self,
         kind: KindId,
-        position: u64,
+        (position, until): (u64, u64),
         lag: usize,
         limit: usize,
     ) -> Result<Vec<Arc<Change>>, Behind> {
@@ -169,10 +184,11 @@ impl Store {
             return Err(Behind::Lost);
         }
         let first = log.after(position);
-        if log.log.len() - first > lag {
+        let end = log.after(until).max(first);
+        if end - first > lag {
             return Err(Behind::Lagging);
         }
-        Ok(log.log.range(first..).take(limit).cloned().collect())
+        Ok(log.log.range(first..end).take(limit).cloned().collect())
     }
 
     fn kind(&self, kind: KindId) -> &KindLog {

@@ -114,7 +114,7 @@ fn check(store: &Store, model: &Model) {
         let read = store.range_at(KindId(id), span, store.version()).map(|objects| shown(objects.iter()));
         assert_eq!(read, if store.version() < floor { Err(Compacted { oldest: floor }) } else { Ok(expected) });
         for position in 0..=store.version() + 1 {
-            let changes = store.changes(KindId(id), position, 5, 3);
+            let changes = store.changes(KindId(id), (position, u64::MAX), 5, 3);
             let all = model.after(id, position);
             match changes {
                 Err(Behind::Lost) => assert!(position < model.evicted(id)),

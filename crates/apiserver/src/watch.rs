@@ -30,16 +30,25 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 /// What a watch begins with.
 enum Begin {
-    /// Everything there is as ADDED; at least as new as the version.
-    Initial(Option<u64>),
+    /// Everything there is as ADDED.
+    Initial(Freshness),
     /// What happens from now on.
     Now,
     After(u64),
 }
 
+/// How new the state must be that a watch begins with.
+#[derive(Clone, Copy)]
+enum Freshness {
+    Newest,
+    Any,
+    AtLeast(u64),
+}
+
 /// A running watch.
 pub(crate) struct Watcher {
     shared: Arc<Shared>,
+    replica: usize,
     kind: KindId,
     prefix: String,
     selector: Selector,
@@ -51,6 +60,9 @@ pub(crate) struct Watcher {
     deadline: Instant,
     changed: watch::Receiver<u64>,
     closing: watch::Receiver<u64>,
+    control: watch::Receiver<u64>,
+    /// When the replica shows more by itself.
+    coming: Option<Instant>,
     stop: CancellationToken,
 }
 
@@ -69,7 +81,7 @@ enum Woken {
 
 /// Starts a watch on a collection. Errors are answers before the stream begins; a version too old is an event in it.
 pub(crate) async fn start(
-    shared: Arc<Shared>,
+    (shared, replica): (Arc<Shared>, usize),
     target: &Target,
     query: &Query,
     stop: CancellationToken,
@@ -81,8 +93,10 @@ pub(crate) async fn start(
         // A year is more than any timer of ours can be asked for.
         seconds => seconds.min(365 * 24 * 3600),
     };
+    shared.check_ready(replica)?;
     let now = shared.clock.now();
     let mut watcher = Watcher {
+        replica,
         kind: target.kind,
         prefix: target.prefix(),
         selector,
@@ -92,7 +106,9 @@ pub(crate) async fn start(
         next_bookmark: now,
         deadline: now + Duration::from_secs(timeout),
         changed: shared.changed(target.kind),
-        closing: shared.closing(),
+        closing: shared.closing(replica),
+        control: shared.control(),
+        coming: None,
         stop,
         shared,
     };
@@ -140,8 +156,9 @@ fn begin(query: &Query, streaming_lists: bool) -> Result<Begin, Failure> {
         })?),
     };
     Ok(match (initial, asked) {
-        (Some(true), asked) => Begin::Initial(asked),
-        (None, None | Some(0)) => Begin::Initial(None),
+        (Some(true) | None, None) => Begin::Initial(Freshness::Newest),
+        (Some(true) | None, Some(0)) => Begin::Initial(Freshness::Any),
+        (Some(true), Some(version)) => Begin::Initial(Freshness::AtLeast(version)),
         (Some(false), None | Some(0)) => Begin::Now,
         (_, Some(version)) => Begin::After(version),
     })
@@ -149,29 +166,38 @@ fn begin(query: &Query, streaming_lists: bool) -> Result<Begin, Failure> {
 
 impl Watcher {
     async fn open(&mut self, begin: Begin) {
-        if let Begin::Initial(Some(version)) = begin
-            && let Err(failure) = self.shared.reach(version).await
-        {
+        let fresh = match begin {
+            Begin::Initial(Freshness::Newest) => self.shared.catch_up(self.replica).await,
+            Begin::Initial(Freshness::AtLeast(version)) => self.shared.reach(self.replica, version).await,
+            Begin::Initial(Freshness::Any) | Begin::Now | Begin::After(_) => Ok(()),
+        };
+        if let Err(failure) = fresh {
             self.phase = Phase::Last(error_event(&failure));
             return;
         }
-        let state = self.shared.state.lock();
-        let present = state.store.version();
+        let now = self.shared.clock.now();
+        let mut state = self.shared.state.lock();
+        let shown = state.shown(self.replica, now);
         match begin {
-            Begin::Now => self.position = present,
+            Begin::Now => self.position = shown,
             Begin::After(version) => {
                 self.position = version;
-                let oldest = state.store.floor(self.kind);
+                let oldest = state.store.floor(self.kind).max(state.views[self.replica].floor());
                 if version < oldest {
                     let failure = Failure::expired(format!("too old resource version: {version} ({oldest})"));
                     self.phase = Phase::Last(error_event(&failure));
                 }
             }
             Begin::Initial(_) => {
-                self.position = present;
+                self.position = shown;
                 let span = Span { prefix: &self.prefix, start: "" };
-                let objects = state.store.range(self.kind, span).filter(|object| self.selector.matches(object));
-                self.phase = Phase::Initial(objects.cloned().collect::<Vec<_>>().into_iter());
+                let mut objects: Vec<_> = if shown == state.store.version() {
+                    state.store.range(self.kind, span).cloned().collect()
+                } else {
+                    state.store.range_at(self.kind, span, shown).expect("no view is older than the log")
+                };
+                objects.retain(|object| self.selector.matches(object));
+                self.phase = Phase::Initial(objects.into_iter());
             }
         }
     }
@@ -237,10 +263,13 @@ impl Watcher {
         }
         // Marked before looking: a change that comes in between wakes the next wait.
         self.changed.mark_unchanged();
+        self.control.mark_unchanged();
         let (changes, present) = {
-            let store = &self.shared.state.lock().store;
+            let mut state = self.shared.state.lock();
+            let shown = state.shown(self.replica, now);
+            self.coming = state.views[self.replica].next();
             let lag = self.shared.limits.watch_lag;
-            (store.changes(self.kind, self.position, lag, BATCH).map_err(drop)?, store.version())
+            (state.store.changes(self.kind, (self.position, shown), lag, BATCH).map_err(drop)?, shown)
         };
         let row = kind(self.kind);
         let drained = changes.len() < BATCH;
@@ -292,12 +321,14 @@ impl Watcher {
 
     async fn wait(&mut self) -> Woken {
         let timer = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+        let timer = self.coming.map_or(timer, |coming| coming.min(timer));
         // In this order: what ends the stream comes before what it would bring.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Woken::End,
             _ = self.closing.changed() => Woken::End,
             changed = self.changed.changed() => if changed.is_ok() { Woken::Look } else { Woken::End },
+            _ = self.control.changed() => Woken::Look,
             () = sleep_until(timer) => Woken::Look,
         }
     }
