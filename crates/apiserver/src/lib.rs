@@ -65,6 +65,7 @@ pub mod config;
 pub mod listen;
 pub mod replica;
 pub mod service;
+pub mod simulate;
 
 mod discovery;
 mod kinds;

@@ -122,6 +122,11 @@ impl Store {
         self.kind(kind).floor
     }
 
+    /// What is left of the log of a kind, oldest first.
+    pub(crate) fn log(&self, kind: KindId) -> impl Iterator<Item = &Arc<Change>> {
+        self.kind(kind).log.iter()
+    }
+
     /// The objects of a span in key order, as they are now.
     pub(crate) fn range<'a>(&'a self, kind: KindId, span: Span<'a>) -> impl Iterator<Item = &'a Arc<Stored>> {
         self.range_from(kind, span)
