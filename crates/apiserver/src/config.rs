@@ -15,6 +15,9 @@ pub struct Config {
     pub replicas: usize,
     /// Changes kept for each kind, at least one. 10,000 are ten seconds of the busiest load this server is made for.
     pub history: usize,
+    /// Whether all writes are remembered for ever, without their content, for simulations to compare with
+    /// ([`Truth`](crate::simulate::truth::Truth)). Not bounded; off by default.
+    pub chronicle: bool,
     /// Changes of its kind a watcher may leave unread before its stream is ended, as upstream ends slow watchers.
     /// Nothing is held for a watcher: this bounds how far behind it may be, not memory.
     pub watch_lag: usize,
@@ -38,6 +41,7 @@ impl Default for Config {
             seed: 0,
             replicas: 1,
             history: 10_000,
+            chronicle: false,
             watch_lag: 5_000,
             body_limit: 3 * 1024 * 1024,
             audit_records: 10_000,
@@ -56,6 +60,7 @@ impl fmt::Debug for Config {
             .field("seed", &self.seed)
             .field("replicas", &self.replicas)
             .field("history", &self.history)
+            .field("chronicle", &self.chronicle)
             .field("watch_lag", &self.watch_lag)
             .field("body_limit", &self.body_limit)
             .field("audit_records", &self.audit_records)

@@ -102,6 +102,9 @@ impl ApiServer {
             router: Mutex::new(router),
             clock: config.clock,
         };
+        if config.chronicle {
+            shared.state.lock().store.remember();
+        }
         let now = shared.clock.wall();
         namespace::create_initial(&mut Transaction::new(&mut shared.state.lock(), now, false));
         shared.head.send_replace(shared.state.lock().store.version());

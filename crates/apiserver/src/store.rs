@@ -42,6 +42,18 @@ pub(crate) struct Store {
     version: u64,
     history: usize,
     kinds: Vec<KindLog>,
+    /// Every write there ever was, if that is wanted.
+    chronicle: Option<Vec<Written>>,
+}
+
+/// A write, without its content.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) kind: KindId,
+    pub(crate) key: Arc<str>,
+    pub(crate) uid: Box<str>,
+    pub(crate) version: u64,
+    pub(crate) event: EventType,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +71,17 @@ impl Store {
     /// An empty store for so many kinds, each with a log of at most `history` changes (at least one).
     pub(crate) fn new(kinds: usize, history: usize) -> Self {
         let kinds = (0..kinds).map(|_| KindLog::default()).collect();
-        Self { version: 0, history: history.max(1), kinds }
+        Self { version: 0, history: history.max(1), kinds, chronicle: None }
+    }
+
+    /// Remembers all writes from now on.
+    pub(crate) fn remember(&mut self) {
+        self.chronicle.get_or_insert_default();
+    }
+
+    /// Every write since [`Store::remember`], oldest first.
+    pub(crate) fn chronicle(&self) -> &[Written] {
+        self.chronicle.as_deref().unwrap_or_default()
     }
 
     /// The version of the newest write.
@@ -98,6 +120,10 @@ impl Store {
     fn append(&mut self, kind: KindId, change: Change) {
         debug_assert_eq!(change.version, self.version + 1, "every write takes the next version");
         self.version = change.version;
+        if let Some(chronicle) = &mut self.chronicle {
+            let (key, uid) = (change.key().clone(), change.state.uid.clone());
+            chronicle.push(Written { kind, key, uid, version: change.version, event: change.event });
+        }
         let history = self.history;
         let log = &mut self.kinds[kind.0];
         log.log.push_back(Arc::new(change));
@@ -120,11 +146,6 @@ impl Store {
     /// The oldest version from which `kind` can be read or watched.
     pub(crate) fn floor(&self, kind: KindId) -> u64 {
         self.kind(kind).floor
-    }
-
-    /// What is left of the log of a kind, oldest first.
-    pub(crate) fn log(&self, kind: KindId) -> impl Iterator<Item = &Arc<Change>> {
-        self.kind(kind).log.iter()
     }
 
     /// The objects of a span in key order, as they are now.

@@ -6,8 +6,8 @@ use crate::kinds;
 use crate::object::EventType;
 use crate::server::ApiServer;
 
-/// All states that the objects of a resource have had, as far as the log reaches back
-/// ([`Config::history`](crate::Config::history); a simulation makes that large enough).
+/// All states that the objects of a resource have had. Needs a server with
+/// [`Config::chronicle`](crate::Config::chronicle); of another one, nothing is known.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     states: BTreeSet<(String, u64)>,
@@ -20,8 +20,8 @@ impl Truth {
         let mut truth = Self::default();
         let Some(kind) = kinds::find(group, version, plural) else { return truth };
         let state = server.shared.state.lock();
-        for change in state.store.log(kind) {
-            truth.note(change.state.key.as_ref(), &change.state.uid, change.version, change.event);
+        for written in state.store.chronicle().iter().filter(|written| written.kind == kind) {
+            truth.note(&written.key, &written.uid, written.version, written.event);
         }
         truth
     }
