@@ -13,6 +13,7 @@
 
 pub mod apiserver;
 pub mod clock;
+pub mod conformance;
 pub mod controlplane;
 pub mod embedded;
 pub mod error;

@@ -3,6 +3,29 @@
 //! Comes in: a [`Scenario`] and a range of seeds. Goes out: a [`Report`]. Each run has a runtime of its own with paused
 //! time, so one seed decides everything; [`Suite::twice`] plays each seed again and compares the traces. A failing seed is
 //! minimised: as long as it still fails, faults are left out one by one.
+//!
+//! ```
+//! use watchkeeper_apiserver::simulate::{Outcome, Scenario, Suite, check};
+//! use watchkeeper_apiserver::{ApiServer, Config};
+//!
+//! struct Nothing;
+//!
+//! impl Scenario for Nothing {
+//!     type Fault = ();
+//!
+//!     fn faults(&self, _seed: u64) -> Vec<()> {
+//!         Vec::new()
+//!     }
+//!
+//!     async fn run(&self, seed: u64, _faults: &[()]) -> Outcome {
+//!         let server = ApiServer::new(Config { seed, ..Config::default() });
+//!         Outcome { verdict: check::epochs(&[], &server.writes()), ..Outcome::default() }
+//!     }
+//! }
+//!
+//! let report = Suite { seeds: 0..10, ..Suite::new("nothing") }.run(&Nothing);
+//! assert!(report.failures.is_empty());
+//! ```
 
 use std::collections::BTreeMap;
 use std::fmt;

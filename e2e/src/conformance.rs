@@ -1,0 +1,13 @@
+//! Differential tests: one script, two servers, one transcript.
+//!
+//! In: a [`Scenario`], a client of a server. Out: its transcript, in which everything that only one server could have
+//! said (uids, versions, times) is replaced by what both must agree on: identity and order. The transcripts of the real
+//! server are kept as golden files, so that the comparison needs no real server.
+
+mod normalise;
+mod play;
+pub mod scenarios;
+mod step;
+
+pub use play::{PlayError, play};
+pub use step::{Scenario, Step};
