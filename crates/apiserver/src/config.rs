@@ -9,7 +9,8 @@ use crate::clock::{Clock, SystemClock};
 
 /// Settings of an [`ApiServer`](crate::ApiServer). Each default says why it is what it is.
 pub struct Config {
-    /// Decides uids, generated names and the lengths of watches that ask for none: two runs with one seed are alike.
+    /// Decides uids, generated names, the lengths of watches that ask for none, and the chance in faults: two runs with one
+    /// seed are alike.
     pub seed: u64,
     /// Front ends over the one log, at least one; see [`replica`](crate::replica).
     pub replicas: usize,
@@ -25,6 +26,8 @@ pub struct Config {
     pub body_limit: usize,
     /// Writes that [`ApiServer::writes`](crate::ApiServer::writes) remembers.
     pub audit_records: usize,
+    /// Lines that [`Faults::log`](crate::fault::Faults::log) remembers.
+    pub fault_log: usize,
     /// How often a watch that allows bookmarks gets one. Upstream: about a minute.
     pub bookmark_interval: Duration,
     /// Whether watches may ask for `sendInitialEvents`. Switched off, the server answers 422 as one before 1.34 does.
@@ -45,6 +48,7 @@ impl Default for Config {
             watch_lag: 5_000,
             body_limit: 3 * 1024 * 1024,
             audit_records: 10_000,
+            fault_log: 10_000,
             bookmark_interval: Duration::from_secs(60),
             streaming_lists: true,
             clock: Arc::new(SystemClock),
@@ -64,6 +68,7 @@ impl fmt::Debug for Config {
             .field("watch_lag", &self.watch_lag)
             .field("body_limit", &self.body_limit)
             .field("audit_records", &self.audit_records)
+            .field("fault_log", &self.fault_log)
             .field("bookmark_interval", &self.bookmark_interval)
             .field("streaming_lists", &self.streaming_lists)
             .field("clock", &self.clock)

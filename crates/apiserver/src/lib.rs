@@ -2,7 +2,8 @@
 //!
 //! Comes in: HTTP requests, from a socket or straight from a client in the same process. Goes out: what a Kubernetes API
 //! server answers, watches as streams included. It never keeps anything on disk, never authenticates anyone, and runs
-//! nothing in the background: it is a function of requests over one revisioned log.
+//! nothing in the background: it is a function of requests over one revisioned log. What goes wrong on purpose, from a seed,
+//! is in [`fault`]; who may do what in [`access`].
 //!
 //! ```
 //! use k8s_openapi::api::coordination::v1::Lease;
@@ -54,14 +55,16 @@
 //!   `fieldValidation` and no warnings, no owner references, no propagation policies.
 //! * A Pod is deleted at once, without grace and in one event; a namespace takes its content along within the same request;
 //!   `kube-node-lease` can be deleted, as upstream.
-//! * No authorisation, no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
+//! * No roles (only plain [access rules](access)), no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
 //! * A request that was waiting in a socket counts its `timeout=` from when the server reads it, as upstream does.
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod fault;
 pub mod listen;
 pub mod replica;
 pub mod service;
@@ -83,6 +86,7 @@ mod validate;
 mod watch;
 mod write;
 
+pub use access::{Access, AccessRule, Effect};
 pub use audit::WriteRecord;
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use config::Config;

@@ -23,7 +23,7 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 const EXPIRED_LIST: &str = "The resourceVersion for the provided list is too old.";
-const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to display a consistent list result. You can \
+pub(crate) const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to display a consistent list result. You can \
 start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of \
 the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
 deleted between the time the first chunk was returned and now may show up in the list.";

@@ -3,7 +3,6 @@
 //! Comes in: connections, until told to stop. Goes out: responses of the service of whoever each request says it is from.
 //! Nobody is authenticated: identities are names for tests and audit, not a protection.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -19,6 +18,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+use crate::fault::TransportError;
 use crate::server::ApiServer;
 use crate::service::{Body, Service, unauthorized};
 
@@ -98,7 +98,7 @@ async fn answer(
     server: ApiServer,
     mut request: Request<Incoming>,
     stop: CancellationToken,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Body>, TransportError> {
     let by_path = identity_of_path(request.uri());
     let identity = match by_path {
         Some((identity, uri)) => {

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,16 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use watchkeeper_apiserver::fault::Script;
 use watchkeeper_apiserver::{ApiServer, Config, listen};
 
 /// Whom the kubeconfig speaks for.
 const ADMIN: &str = "admin";
+
+/// Longest script in bytes.
+const SCRIPT_LIMIT: u64 = 1024 * 1024;
+/// How the program ends when its arguments are no good.
+const USAGE: u8 = 2;
 
 /// An embedded Kubernetes API server for tests and demonstrations: no TLS, no authentication, nothing kept on disk.
 #[derive(Debug, Parser)]
@@ -39,7 +45,10 @@ struct Flags {
     /// Listen on an address that other machines may reach
     #[arg(long)]
     allow_non_loopback: bool,
-    /// Seed of uids and generated names; random if not given
+    /// Read what goes wrong on purpose, and who may do what, from FILE (JSON; see the crate's module `fault`)
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// Seed of uids, generated names and the chance in faults; random if not given
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }
@@ -48,16 +57,22 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(flags) {
+    let script = match flags.faults.as_deref().map_or_else(|| Ok(Script::default()), read_script) {
+        Ok(script) => script,
+        Err(error) => return failed(&error, ExitCode::from(USAGE)),
+    };
+    match run(flags, script) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("watchkeeper-apiserver: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error.to_string(), ExitCode::FAILURE),
     }
 }
 
-fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+fn failed(error: &str, code: ExitCode) -> ExitCode {
+    eprintln!("watchkeeper-apiserver: {error}");
+    code
+}
+
+fn run(flags: Flags, script: Script) -> Result<(), Box<dyn Error>> {
     if !flags.listen.ip().is_loopback() && !flags.allow_non_loopback {
         return Err(format!(
             "{} is not a loopback address, and this server lets everyone do everything: listen on 127.0.0.1, or pass \
@@ -75,6 +90,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let server = ApiServer::new(Config { seed, audit_log, ..Config::default() });
+    server.faults().load(script)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(server, flags))
 }
@@ -110,6 +126,18 @@ fn random_seed() -> Result<u64, Box<dyn Error>> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| format!("no randomness for a seed (pass --seed): {error}"))?;
     Ok(u64::from_ne_bytes(bytes))
+}
+
+fn read_script(path: &Path) -> Result<Script, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(SCRIPT_LIMIT + 1).read_to_string(&mut text));
+    read.map_err(|error| format!("can't read the faults {}: {error}", path.display()))?;
+    if text.len() as u64 > SCRIPT_LIMIT {
+        return Err(format!("the faults {} have more than {SCRIPT_LIMIT} bytes: write less", path.display()));
+    }
+    Script::parse(&text).map_err(|error| {
+        format!("the faults {} are not usable: {error}; mend the file and start again", path.display())
+    })
 }
 
 fn open_audit_log(path: &Path) -> Result<File, String> {

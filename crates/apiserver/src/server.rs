@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::audit::{Audit, WriteRecord};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::fault::{Core, Faults};
 use crate::kinds::{self, KINDS, KindId};
 use crate::namespace;
 use crate::replica::{Replica, Routing, View};
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) state: Mutex<State>,
+    pub(crate) faults: Arc<Core>,
     audit: Mutex<Audit>,
     head: watch::Sender<u64>,
     kinds: Vec<watch::Sender<u64>>,
@@ -94,6 +97,7 @@ impl ApiServer {
                 views: (0..replicas).map(|_| View::default()).collect(),
                 random: fastrand::Rng::with_seed(config.seed),
             }),
+            faults: Arc::new(Core::new(config.seed, config.fault_log, config.clock.clone())),
             audit: Mutex::new(Audit::new(config.audit_records, config.audit_log)),
             head: watch::Sender::new(0),
             kinds: KINDS.iter().map(|_| watch::Sender::new(0)).collect(),
@@ -141,6 +145,16 @@ impl ApiServer {
     /// Ends every running watch with a clean end of body, as a server does that re-initialises its caches.
     pub fn close_watches(&self) {
         self.shared.close_watches(None);
+    }
+
+    /// What goes wrong on purpose: rules, freeze, and the log of requests.
+    pub fn faults(&self) -> Faults {
+        Faults::new(self.shared.faults.clone())
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> Access {
+        Access::new(self.shared.faults.clone())
     }
 
     /// The newest mutating requests, refused ones included, oldest first: at most

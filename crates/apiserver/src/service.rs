@@ -1,9 +1,8 @@
 //! The server as a function: a request of one identity becomes a response, whose body may be a stream.
 //!
-//! Comes in: any HTTP request, from a socket or not. Goes out: always a response, never an error. Opens no socket and
-//! spawns nothing: a watch runs only while its body is polled.
+//! Comes in: any HTTP request, from a socket or not. Goes out: always a response; a broken connection only where a fault
+//! says so. Opens no socket and spawns nothing: a watch runs only while its body is polled.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream;
+use futures::{Stream, stream};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body::Frame;
@@ -21,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::discovery;
+use crate::fault::{self, Facts, Pace, Ticket, TransportError};
 use crate::list::{self, CHUNK, ListBody};
 use crate::route::{self, Query, Target};
 use crate::server::Shared;
@@ -32,7 +32,7 @@ use crate::write::{MUTATION_LIMIT, Mutation};
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a response: complete, a list in pieces, or the events of a watch.
-pub struct Body(UnsyncBoxBody<Bytes, Infallible>);
+pub struct Body(UnsyncBoxBody<Bytes, TransportError>);
 
 /// The API server as one identity sees it: a tower service over requests with any body of bytes.
 ///
@@ -40,7 +40,7 @@ pub struct Body(UnsyncBoxBody<Bytes, Infallible>);
 /// all. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     identity: Arc<str>,
     /// None: as the server routes.
     replica: Option<usize>,
@@ -58,7 +58,7 @@ impl Service {
         Self { replica: Some(replica), ..self }
     }
 
-    async fn answer<B>(self, request: Request<B>, received: Instant) -> Response<Body>
+    pub(crate) async fn answer<B>(self, request: Request<B>, received: Instant) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -92,7 +92,7 @@ impl Service {
         match (&parts.method, &target.name) {
             (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => {
                 let watcher = watch::start((self.shared.clone(), replica), target, &query, self.stop.clone()).await?;
-                Ok(json(200, watch_body(watcher)))
+                Ok(json(200, watch_body(watcher, self.pace(parts))))
             }
             (&Method::GET | &Method::HEAD, None) => {
                 Ok(json(200, list_body(list::list((&self.shared, replica), target, &query).await?)))
@@ -118,6 +118,15 @@ impl Service {
     }
 }
 
+impl Service {
+    /// What holds the events of a watch back under freeze and partition.
+    fn pace(&self, parts: &request::Parts) -> Pace {
+        let known = parts.extensions.get::<Arc<Facts>>().cloned();
+        let facts = known.unwrap_or_else(|| Arc::new(Facts::of(0, &self.identity, &parts.method, &parts.uri)));
+        Pace::new(self.shared.clone(), facts)
+    }
+}
+
 impl fmt::Debug for Service {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Service").field("identity", &self.identity).finish_non_exhaustive()
@@ -130,10 +139,10 @@ where
     B::Error: Into<BoxError>,
 {
     type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+    type Error = TransportError;
+    type Future = BoxFuture<'static, Result<Response<Body>, TransportError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -142,7 +151,12 @@ where
         let received = self.shared.clock.now();
         let mut service = self.clone();
         service.replica.get_or_insert_with(|| self.shared.route(&self.identity));
-        Box::pin(async move { Ok(service.answer(request, received).await) })
+        let faults = &self.shared.faults;
+        if !faults.is_armed() {
+            return Box::pin(async move { Ok(service.answer(request, received).await) });
+        }
+        let (ticket, request) = Ticket::new(faults, &self.identity, request);
+        Box::pin(fault::run(service, ticket, request, received))
     }
 }
 
@@ -154,9 +168,12 @@ impl fmt::Debug for Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = TransportError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         Pin::new(&mut self.get_mut().0).poll_frame(context)
     }
 
@@ -174,8 +191,14 @@ pub(crate) fn unauthorized() -> Response<Body> {
     failed(&Failure::unauthorized())
 }
 
-fn full(bytes: Bytes) -> Body {
-    Body(Full::new(bytes).boxed_unsync())
+impl Body {
+    pub(crate) fn streamed(frames: impl Stream<Item = Result<Frame<Bytes>, TransportError>> + Send + 'static) -> Self {
+        Self(StreamBody::new(frames).boxed_unsync())
+    }
+}
+
+pub(crate) fn full(bytes: Bytes) -> Body {
+    Body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
 }
 
 fn list_body(mut list: ListBody) -> Body {
@@ -184,22 +207,25 @@ fn list_body(mut list: ListBody) -> Body {
     {
         return full(whole);
     }
-    Body(StreamBody::new(stream::iter(list.map(|chunk| Ok(Frame::data(chunk))))).boxed_unsync())
+    Body::streamed(stream::iter(list.map(|chunk| Ok(Frame::data(chunk)))))
 }
 
-fn watch_body(watcher: watch::Watcher) -> Body {
-    let events = stream::unfold(watcher, |mut watcher| async move {
-        let chunk = watcher.next().await?;
-        Some((Ok(Frame::data(chunk)), watcher))
-    });
-    Body(StreamBody::new(events).boxed_unsync())
+fn watch_body(watcher: watch::Watcher, pace: Pace) -> Body {
+    Body::streamed(stream::unfold((watcher, pace), |(mut watcher, mut pace)| async move {
+        let next = match pace.held() {
+            Some(held) => Some(held),
+            None => watcher.next().await,
+        };
+        let chunk = pace.release(next).await?;
+        Some((Ok(Frame::data(chunk)), (watcher, pace)))
+    }))
 }
 
 fn json(code: u16, body: Body) -> Response<Body> {
     response(code, "application/json", body)
 }
 
-fn failed(failure: &Failure) -> Response<Body> {
+pub(crate) fn failed(failure: &Failure) -> Response<Body> {
     let mut response = json(failure.code, full(failure.encode()));
     let retry = failure.retry_after_seconds();
     if retry > 0 {
@@ -216,7 +242,7 @@ fn not_found() -> Response<Body> {
     response(404, "text/plain; charset=utf-8", full(Bytes::from_static(b"404 page not found\n")))
 }
 
-fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
+pub(crate) fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,0 +1,384 @@
+//! What a rule does to a request: a closed list, each with what it stands for in the field.
+//!
+//! Comes in: nothing. Goes out: values, names, and which requests an action can be for. Carries nothing out: `before` and
+//! `after` do that around a request, `event` and `bytes` in a body.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Facts, Verb};
+
+/// What happens to a request. `after_events` counts the events of one watch, bookmarks included; 0 is before the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Action {
+    /// Nobody listens: a server that restarts.
+    Refuse,
+    /// The connection breaks before the request is read: a load balancer that drops it.
+    ResetBeforeHeaders,
+    /// No answer, ever, and nothing is carried out: a server out of memory.
+    HangBeforeHeaders,
+    /// Headers, then silence; the request is carried out: a proxy that lost its upstream.
+    HangAfterHeaders,
+    /// The request arrives later, by `by` and up to `jitter` more: a slow network.
+    Delay {
+        /// At least so much.
+        #[serde(with = "super::duration")]
+        by: Duration,
+        /// Up to so much more, from the seed.
+        #[serde(default, with = "super::duration")]
+        jitter: Duration,
+    },
+    /// Carried out at once, answered later: a slow network on the way back.
+    DelayAnswer {
+        /// At least so much.
+        #[serde(with = "super::duration")]
+        by: Duration,
+        /// Up to so much more, from the seed.
+        #[serde(default, with = "super::duration")]
+        jitter: Duration,
+    },
+    /// A body at so many bytes a second: a thin line.
+    Bandwidth {
+        /// At least 1.
+        bytes_per_second: u64,
+    },
+    /// The connection breaks after so many bytes of the body, wherever that is: in an event, in a character.
+    Truncate {
+        /// This many arrive.
+        after_bytes: u64,
+    },
+    /// Each byte of the body arrives alone: TCP may do that.
+    SplitBytes,
+    /// What comes within `within` of a body's piece arrives with it as one: TCP, proxies that collect.
+    Merge {
+        /// How long pieces are collected.
+        #[serde(with = "super::duration")]
+        within: Duration,
+    },
+    /// A line that is neither JSON nor UTF-8; where it is no watch, a body of it: a broken proxy.
+    Garbage {
+        /// In a watch, after so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// An event of a type nobody has heard of: a newer server.
+    UnknownEventType {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// An object of another kind among the events, or instead of the answer: a wrong route behind a proxy.
+    OtherKind {
+        /// In a watch, after so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// An object, or a list, without a resourceVersion: an aggregated server that keeps none.
+    MissingVersion {
+        /// In a watch, after so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// A proxy's page of HTML: 502 or 503.
+    Html {
+        /// 500 to 599.
+        code: u16,
+    },
+    /// 200 and no body: a proxy that lost it. The request isn't carried out.
+    EmptyBody,
+    /// The right body under another `Content-Type`: a proxy that knows better.
+    ContentType {
+        /// The header's value.
+        value: String,
+    },
+    /// An error instead of an answer, before anything is carried out: 429 of flow control, 410, 401 of a token that runs
+    /// out, 500, 503 of a server that goes down.
+    Answer(Refusal),
+
+    /// An ERROR event, then the end: 410 of a compacted version, 500, 504, 429.
+    ErrorEvent {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+        /// What it says; without `code`, a Status that names none.
+        status: Refusal,
+    },
+    /// Silence on an open connection: a dead peer, a stopped process.
+    Stall {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// A clean end: a cache that starts anew, a watcher that was too slow.
+    End {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// No bookmarks but the end mark of initial events: a server that doesn't send them.
+    DropBookmarks,
+    /// The end mark of initial events comes so much later, and what follows it too; without `by` never: a cache that waits
+    /// for its storage.
+    HoldInitialEnd {
+        /// How much later; left out: never.
+        #[serde(default, with = "super::duration::optional")]
+        by: Option<Duration>,
+    },
+    /// `sendInitialEvents` is not heard: a server from before streaming lists.
+    IgnoreInitialEvents,
+    /// 422 to `sendInitialEvents`: a server with the feature switched off.
+    RejectInitialEvents,
+    /// What a correct server never does. For tests of what is noticed.
+    Illegal(Illegal),
+
+    /// 410 to a page asked for by token: the version was compacted.
+    ExpireContinue {
+        /// Whether the answer has a token to go on with.
+        #[serde(default)]
+        with_token: bool,
+    },
+    /// 504 to a list: the version isn't there yet.
+    VersionTooLarge,
+    /// `limit` is not heard, and the list comes whole: a cache that answers.
+    IgnoreLimit,
+    /// The connection breaks after so many items of a list.
+    PartialPage {
+        /// This many arrive.
+        after_items: u64,
+    },
+
+    /// 409 though nothing has changed: somebody else was faster.
+    Conflict,
+    /// Carried out, but answered with an error: storage that answered too late. 500 or 504.
+    LoseAnswer {
+        /// 500 to 599.
+        code: u16,
+    },
+    /// Carried out, then the connection breaks.
+    ResetAfterCommit,
+    /// The connection breaks, and nothing is carried out.
+    ResetBeforeCommit,
+    /// An admission webhook says no: 403, or 422.
+    Deny {
+        /// 400 to 499.
+        code: u16,
+        /// What the webhook says.
+        #[serde(default)]
+        message: String,
+    },
+    /// A slow admission webhook: time runs, and a request whose `timeout` is over is answered 504 and not carried out.
+    DelayBeforeCommit {
+        /// At least so much.
+        #[serde(with = "super::duration")]
+        by: Duration,
+        /// Up to so much more, from the seed.
+        #[serde(default, with = "super::duration")]
+        jitter: Duration,
+    },
+
+    /// History is compacted to the present, then the request goes on.
+    Compact,
+    /// All running watches end, then the request goes on: a new definition of a kind, a cache that starts anew.
+    CloseWatches,
+
+    /// The way to the server is cut: new requests hang and are never carried out. Running watches fall silent until the
+    /// rule is over, and then go on, as TCP sends again.
+    RequestsLost,
+    /// The way back is cut: new requests are carried out, then hang. Running watches as above.
+    ResponsesLost,
+}
+
+/// An error as an API server says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Refusal {
+    /// The HTTP status, from 400 to 599.
+    pub code: Option<u16>,
+    /// Left out: upstream's for the code.
+    pub reason: Option<String>,
+    /// Left out: upstream's for the code.
+    pub message: Option<String>,
+    /// The header `Retry-After`, and the same in the Status.
+    pub retry_after_seconds: Option<u32>,
+    /// Plain text rather than a Status.
+    pub text: bool,
+}
+
+impl Refusal {
+    /// Upstream's error of this code.
+    pub fn of(code: u16) -> Self {
+        Self { code: Some(code), ..Self::default() }
+    }
+}
+
+/// What a correct server never does to the events of a watch, once in each stream, to the first event after
+/// `after_events` that is no bookmark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Illegal {
+    /// It comes twice.
+    Duplicate {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// It never comes.
+    Drop {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// It comes after the one that follows it.
+    Reorder {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+    /// Its object says version 1.
+    StaleVersion {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
+}
+
+impl Action {
+    /// The name of the action in scripts, logs and counts; of an illegal one, `illegal.` and its name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::ResetBeforeHeaders => "resetBeforeHeaders",
+            Self::HangBeforeHeaders => "hangBeforeHeaders",
+            Self::HangAfterHeaders => "hangAfterHeaders",
+            Self::Delay { .. } => "delay",
+            Self::DelayAnswer { .. } => "delayAnswer",
+            Self::Bandwidth { .. } => "bandwidth",
+            Self::Truncate { .. } => "truncate",
+            Self::SplitBytes => "splitBytes",
+            Self::Merge { .. } => "merge",
+            Self::Garbage { .. } => "garbage",
+            Self::UnknownEventType { .. } => "unknownEventType",
+            Self::OtherKind { .. } => "otherKind",
+            Self::MissingVersion { .. } => "missingVersion",
+            Self::Html { .. } => "html",
+            Self::EmptyBody => "emptyBody",
+            Self::ContentType { .. } => "contentType",
+            Self::Answer(_) => "answer",
+            Self::ErrorEvent { .. } => "errorEvent",
+            Self::Stall { .. } => "stall",
+            Self::End { .. } => "end",
+            Self::DropBookmarks => "dropBookmarks",
+            Self::HoldInitialEnd { .. } => "holdInitialEnd",
+            Self::IgnoreInitialEvents => "ignoreInitialEvents",
+            Self::RejectInitialEvents => "rejectInitialEvents",
+            Self::Illegal(Illegal::Duplicate { .. }) => "illegal.duplicate",
+            Self::Illegal(Illegal::Drop { .. }) => "illegal.drop",
+            Self::Illegal(Illegal::Reorder { .. }) => "illegal.reorder",
+            Self::Illegal(Illegal::StaleVersion { .. }) => "illegal.staleVersion",
+            Self::ExpireContinue { .. } => "expireContinue",
+            Self::VersionTooLarge => "versionTooLarge",
+            Self::IgnoreLimit => "ignoreLimit",
+            Self::PartialPage { .. } => "partialPage",
+            Self::Conflict => "conflict",
+            Self::LoseAnswer { .. } => "loseAnswer",
+            Self::ResetAfterCommit => "resetAfterCommit",
+            Self::ResetBeforeCommit => "resetBeforeCommit",
+            Self::Deny { .. } => "deny",
+            Self::DelayBeforeCommit { .. } => "delayBeforeCommit",
+            Self::Compact => "compact",
+            Self::CloseWatches => "closeWatches",
+            Self::RequestsLost => "requestsLost",
+            Self::ResponsesLost => "responsesLost",
+        }
+    }
+
+    /// Whether a correct server never does it.
+    pub fn is_illegal(&self) -> bool {
+        matches!(self, Self::Illegal(_))
+    }
+
+    /// Whether the action means anything for such a request; where it doesn't, the request isn't matched nor counted.
+    pub(crate) fn applies(&self, facts: &Facts) -> bool {
+        match self {
+            Self::ErrorEvent { .. }
+            | Self::Stall { .. }
+            | Self::End { .. }
+            | Self::UnknownEventType { .. }
+            | Self::DropBookmarks
+            | Self::HoldInitialEnd { .. }
+            | Self::Illegal(_) => facts.verb == Verb::Watch,
+            Self::IgnoreInitialEvents | Self::RejectInitialEvents => {
+                facts.verb == Verb::Watch && facts.parameter("sendInitialEvents").is_some()
+            }
+            Self::ExpireContinue { .. } => facts.verb == Verb::List && facts.parameter("continue").is_some(),
+            Self::IgnoreLimit => facts.verb == Verb::List && facts.parameter("limit").is_some(),
+            Self::VersionTooLarge | Self::PartialPage { .. } => facts.verb == Verb::List,
+            Self::Conflict
+            | Self::LoseAnswer { .. }
+            | Self::ResetAfterCommit
+            | Self::ResetBeforeCommit
+            | Self::Deny { .. }
+            | Self::DelayBeforeCommit { .. } => facts.verb.is_write(),
+            Self::OtherKind { .. } | Self::MissingVersion { .. } => facts.is_resource(),
+            _ => true,
+        }
+    }
+
+    /// Whether the request gets no further: later rules are not asked.
+    pub(crate) fn is_decisive(&self) -> bool {
+        matches!(
+            self,
+            Self::Refuse
+                | Self::ResetBeforeHeaders
+                | Self::HangBeforeHeaders
+                | Self::Html { .. }
+                | Self::EmptyBody
+                | Self::Answer(_)
+                | Self::RejectInitialEvents
+                | Self::ExpireContinue { .. }
+                | Self::VersionTooLarge
+                | Self::Conflict
+                | Self::ResetBeforeCommit
+                | Self::Deny { .. }
+                | Self::RequestsLost
+        )
+    }
+
+    /// Least delay and jitter.
+    pub(crate) fn pause(&self) -> Option<(Duration, Duration)> {
+        match self {
+            Self::Delay { by, jitter } | Self::DelayAnswer { by, jitter } | Self::DelayBeforeCommit { by, jitter } => {
+                Some((*by, *jitter))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let within = |code: u16, least: u16, most: u16| {
+            if (least..=most).contains(&code) {
+                Ok(())
+            } else {
+                Err(format!("code {code} of {} must be from {least} to {most}", self.kind()))
+            }
+        };
+        match self {
+            Self::Html { code } | Self::LoseAnswer { code } => within(*code, 500, 599),
+            Self::Deny { code, .. } => within(*code, 400, 499),
+            Self::Answer(refusal) => match refusal.code {
+                Some(code) => within(code, 400, 599),
+                None => Err("answer needs a code from 400 to 599".to_owned()),
+            },
+            Self::ErrorEvent { status, .. } => status.code.map_or(Ok(()), |code| within(code, 400, 599)),
+            Self::Bandwidth { bytes_per_second: 0 } => {
+                Err("bandwidth needs at least 1 byte per second: for silence take hangAfterHeaders".to_owned())
+            }
+            Self::ContentType { value } if http::HeaderValue::from_str(value).is_err() => {
+                Err(format!("{value:?} can't be the value of a header"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What rules do to the answer of a request that has been carried out.
+//!
+//! Comes in: the answer. Goes out: that answer, changed, late, lost or broken. What the request has changed stays changed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::action::{Action, Refusal};
+use super::answer::{GARBAGE, stranger};
+use super::error::TransportError;
+use super::facts::{Facts, Verb};
+use super::faults::{Chosen, Core};
+use crate::service::{Body, full};
+
+pub(super) async fn meet(
+    chosen: &Chosen,
+    core: &Arc<Core>,
+    facts: &Facts,
+    mut answer: Response<Body>,
+) -> Result<Response<Body>, TransportError> {
+    let fire = || core.fire(facts, &chosen.rule);
+    let done = answer.status().is_success();
+    match &chosen.rule.action {
+        // An answer that says no is not the one that counts when it is lost.
+        Action::LoseAnswer { code } if done => {
+            fire();
+            return Ok(Refusal::of(*code).response());
+        }
+        Action::ResetAfterCommit if done => {
+            fire();
+            return Err(TransportError::Reset);
+        }
+        Action::DelayAnswer { .. } => {
+            fire();
+            sleep(chosen.pause).await;
+        }
+        Action::ResponsesLost => {
+            fire();
+            std::future::pending::<()>().await;
+        }
+        Action::ContentType { value } => {
+            fire();
+            let value = HeaderValue::from_str(value).expect("checked when the rule was added");
+            answer.headers_mut().insert(CONTENT_TYPE, value);
+        }
+        action if done && facts.verb != Verb::Watch => {
+            let rewrite: fn(&Bytes) -> Bytes = match action {
+                Action::Garbage { .. } => |_| Bytes::from_static(GARBAGE),
+                Action::OtherKind { .. } => |_| Bytes::from(stranger().to_string()),
+                Action::MissingVersion { .. } => without_version,
+                _ => return Ok(answer),
+            };
+            fire();
+            let (parts, body) = answer.into_parts();
+            let whole = body.collect().await?.to_bytes();
+            return Ok(Response::from_parts(parts, full(rewrite(&whole))));
+        }
+        _ => {}
+    }
+    Ok(answer)
+}
+
+/// An object, or a list, that names no version of its own.
+fn without_version(body: &Bytes) -> Bytes {
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return body.clone() };
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    Bytes::from(value.to_string())
+}
