@@ -55,6 +55,8 @@ impl ByteStage {
             return;
         };
         match self.rule.action {
+            // What was already under way behind the cut.
+            Action::Truncate { .. } | Action::PartialPage { .. } if self.fired => {}
             Action::Truncate { after_bytes } => {
                 let left = usize::try_from(after_bytes - self.passed).unwrap_or(usize::MAX);
                 self.passed += piece.len() as u64;
