@@ -133,6 +133,14 @@ impl Rules {
         Ok(id)
     }
 
+    /// All or none.
+    pub(crate) fn extend(&mut self, rules: Vec<AccessRule>) -> Result<(), RuleError> {
+        if self.all.len() + rules.len() > ACCESS_LIMIT {
+            return Err(RuleError(format!("there would be more than {ACCESS_LIMIT} access rules: remove some")));
+        }
+        rules.into_iter().try_for_each(|rule| self.add(rule).map(drop))
+    }
+
     pub(crate) fn allows(&self, facts: &Facts) -> bool {
         if !facts.is_resource() {
             return true;

@@ -9,8 +9,9 @@ mod faults;
 use std::time::Duration;
 
 use common::{LEASES, Watch, call, create, request, server};
-use faults::{add, fired, leases, on, pieces, rule};
+use faults::{add, fired, leases, on, rule};
 use futures::{StreamExt, pin_mut};
+use http_body_util::BodyExt;
 use kube_client::api::{WatchEvent, WatchParams};
 use serde_json::Value;
 use watchkeeper_apiserver::ApiServer;
@@ -22,12 +23,17 @@ async fn stream(server: &ApiServer, query: &str) -> Vec<String> {
     let answer = call(server, request("GET", &uri, "")).await;
     assert_eq!(answer.status(), 200);
     let limit = Duration::from_secs(300);
-    let Ok((pieces, error)) = tokio::time::timeout(limit, pieces(answer.into_body())).await else {
-        return vec!["silence".to_owned()];
+    let mut body = answer.into_body();
+    let mut bytes = Vec::new();
+    let end = loop {
+        match tokio::time::timeout(limit, body.frame()).await {
+            Ok(Some(Ok(frame))) => bytes.extend_from_slice(&frame.into_data().expect("no trailers")),
+            Ok(Some(Err(error))) => break error.to_string(),
+            Ok(None) => break "end".to_owned(),
+            Err(_) => break "silence".to_owned(),
+        }
     };
-    let mut all: Vec<String> = pieces.concat().split_inclusive(|byte| *byte == b'\n').map(short).collect();
-    all.push(error.unwrap_or_else(|| "end".to_owned()));
-    all
+    bytes.split_inclusive(|byte| *byte == b'\n').map(short).chain([end]).collect()
 }
 
 fn short(line: &[u8]) -> String {
@@ -71,7 +77,8 @@ async fn faults_come_where_they_should() {
         (Action::End { after_events: 0 }, 1, vec!["end"]),
         (Action::End { after_events: 3 }, 1, vec!["a", "b", "c", "end"]),
         (Action::Stall { after_events: 0 }, 1, vec!["silence"]),
-        (Action::Stall { after_events: 2 }, 1, vec!["silence"]),
+        (Action::Stall { after_events: 2 }, 1, vec!["a", "b", "silence"]),
+        (Action::SlowEvents { by: Duration::from_secs(3) }, 1, plain.to_vec()),
         (Action::HangAfterHeaders, 1, vec!["silence"]),
         (Action::DropBookmarks, 2, vec!["a", "b", "c", "mark", "end"]),
         (Action::HoldInitialEnd { by: None }, 1, vec!["a", "b", "c", "bookmark", "bookmark", "end"]),
@@ -84,6 +91,7 @@ async fn faults_come_where_they_should() {
         (Action::Illegal(Illegal::Drop { after_events: 1 }), 1, [&["a"], &plain[2..]].concat()),
         (Action::Illegal(Illegal::Reorder { after_events: 0 }), 1, [&["b", "a"], &plain[2..]].concat()),
         (Action::Illegal(Illegal::StaleVersion { after_events: 2 }), 1, [&["a", "b", "c@1"], &plain[3..]].concat()),
+        (Action::Illegal(Illegal::WrongType { after_events: 1 }), 1, [&["a", "MODIFIED"], &plain[2..]].concat()),
     ];
     assert_eq!(stream(&stocked().await, BOOKMARKS).await, plain);
     for (action, count, expected) in rows {

@@ -93,6 +93,9 @@ pub enum Action {
         /// The header's value.
         value: String,
     },
+    /// The answer says `Connection: close`, and behind a listener the connection ends after it: a server that sheds
+    /// connections.
+    CloseConnection,
     /// An error instead of an answer, before anything is carried out: 429 of flow control, 410, 401 of a token that runs
     /// out, 500, 503 of a server that goes down.
     Answer(Refusal),
@@ -104,6 +107,12 @@ pub enum Action {
         after_events: u64,
         /// What it says; without `code`, a Status that names none.
         status: Refusal,
+    },
+    /// Each event comes so much after the one before: a slow dispatcher.
+    SlowEvents {
+        /// The pause before each event.
+        #[serde(with = "super::duration")]
+        by: Duration,
     },
     /// Silence on an open connection: a dead peer, a stopped process.
     Stall {
@@ -242,6 +251,12 @@ pub enum Illegal {
         #[serde(default)]
         after_events: u64,
     },
+    /// It says MODIFIED, whatever it is: of an object nobody has heard of, or of one that is gone.
+    WrongType {
+        /// After so many events.
+        #[serde(default)]
+        after_events: u64,
+    },
 }
 
 impl Action {
@@ -265,8 +280,10 @@ impl Action {
             Self::Html { .. } => "html",
             Self::EmptyBody => "emptyBody",
             Self::ContentType { .. } => "contentType",
+            Self::CloseConnection => "closeConnection",
             Self::Answer(_) => "answer",
             Self::ErrorEvent { .. } => "errorEvent",
+            Self::SlowEvents { .. } => "slowEvents",
             Self::Stall { .. } => "stall",
             Self::End { .. } => "end",
             Self::DropBookmarks => "dropBookmarks",
@@ -277,6 +294,7 @@ impl Action {
             Self::Illegal(Illegal::Drop { .. }) => "illegal.drop",
             Self::Illegal(Illegal::Reorder { .. }) => "illegal.reorder",
             Self::Illegal(Illegal::StaleVersion { .. }) => "illegal.staleVersion",
+            Self::Illegal(Illegal::WrongType { .. }) => "illegal.wrongType",
             Self::ExpireContinue { .. } => "expireContinue",
             Self::VersionTooLarge => "versionTooLarge",
             Self::IgnoreLimit => "ignoreLimit",
@@ -303,6 +321,7 @@ impl Action {
     pub(crate) fn applies(&self, facts: &Facts) -> bool {
         match self {
             Self::ErrorEvent { .. }
+            | Self::SlowEvents { .. }
             | Self::Stall { .. }
             | Self::End { .. }
             | Self::UnknownEventType { .. }
@@ -344,6 +363,17 @@ impl Action {
                 | Self::Deny { .. }
                 | Self::RequestsLost
         )
+    }
+
+    /// The longest of its times.
+    pub(crate) fn longest(&self) -> Duration {
+        match self {
+            Self::Delay { by, jitter } | Self::DelayAnswer { by, jitter } | Self::DelayBeforeCommit { by, jitter } => {
+                *by.max(jitter)
+            }
+            Self::SlowEvents { by } | Self::Merge { within: by } | Self::HoldInitialEnd { by: Some(by) } => *by,
+            _ => Duration::ZERO,
+        }
     }
 
     /// Least delay and jitter.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -43,6 +43,10 @@ pub(super) async fn meet(
         Action::ResponsesLost => {
             fire();
             std::future::pending::<()>().await;
+        }
+        Action::CloseConnection => {
+            fire();
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Action::ContentType { value } => {
             fire();

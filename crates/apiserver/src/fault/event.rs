@@ -44,6 +44,7 @@ impl EventStage {
                 | Action::OtherKind { .. }
                 | Action::MissingVersion { .. }
                 | Action::ErrorEvent { .. }
+                | Action::SlowEvents { .. }
                 | Action::Stall { .. }
                 | Action::End { .. }
                 | Action::DropBookmarks
@@ -108,7 +109,13 @@ impl EventStage {
             }
             Action::MissingVersion { after_events } if self.is_it(*after_events, &event) => {
                 out.push(Part::Fire(rule));
-                out.push(Part::Data(with_version(&event, None)));
+                out.push(Part::Data(changed(&event, |event| set_version(event, None))));
+            }
+            Action::SlowEvents { by } => {
+                if !std::mem::replace(&mut self.done, true) {
+                    out.push(Part::Fire(rule.clone()));
+                }
+                out.extend([Part::Wait(*by), Part::Data(event)]);
             }
             Action::Illegal(illegal) => self.illegal(illegal, event, out),
             _ => out.push(Part::Data(event)),
@@ -123,7 +130,8 @@ impl EventStage {
         let (Illegal::Duplicate { after_events }
         | Illegal::Drop { after_events }
         | Illegal::Reorder { after_events }
-        | Illegal::StaleVersion { after_events }) = illegal;
+        | Illegal::StaleVersion { after_events }
+        | Illegal::WrongType { after_events }) = illegal;
         if !self.is_it(*after_events, &event) {
             out.push(Part::Data(event));
             return;
@@ -136,7 +144,12 @@ impl EventStage {
             Illegal::Duplicate { .. } => out.extend([Part::Data(event.clone()), Part::Data(event)]),
             Illegal::Drop { .. } => {}
             Illegal::Reorder { .. } => self.held = Some(event),
-            Illegal::StaleVersion { .. } => out.push(Part::Data(with_version(&event, Some("1")))),
+            Illegal::StaleVersion { .. } => {
+                out.push(Part::Data(changed(&event, |event| set_version(event, Some("1")))));
+            }
+            Illegal::WrongType { .. } => {
+                out.push(Part::Data(changed(&event, |event| event["type"] = "MODIFIED".into())));
+            }
         }
     }
 
@@ -158,15 +171,18 @@ fn is_initial_end(event: &[u8]) -> bool {
     is_bookmark(event) && event.windows(mark.len()).any(|window| window == mark)
 }
 
-/// The event with another version of its object, or with none.
-fn with_version(event: &Bytes, version: Option<&str>) -> Bytes {
+/// The event with something else in it. The type stays in front, for the stages that come after.
+fn changed(event: &Bytes, change: impl FnOnce(&mut Value)) -> Bytes {
     let Ok(mut value) = serde_json::from_slice::<Value>(event) else { return event.clone() };
-    if let Some(metadata) = value.pointer_mut("/object/metadata").and_then(Value::as_object_mut) {
-        match version {
-            Some(version) => metadata.insert("resourceVersion".to_owned(), version.into()),
-            None => metadata.remove("resourceVersion"),
-        };
-    }
-    // The type goes first, for the stages that come after.
+    change(&mut value);
     Bytes::from(format!("{{\"type\":{},\"object\":{}}}\n", value["type"], value["object"]))
+}
+
+/// Another version of the event's object, or none.
+fn set_version(event: &mut Value, version: Option<&str>) {
+    let Some(metadata) = event.pointer_mut("/object/metadata").and_then(Value::as_object_mut) else { return };
+    match version {
+        Some(version) => metadata.insert("resourceVersion".to_owned(), version.into()),
+        None => metadata.remove("resourceVersion"),
+    };
 }

@@ -90,10 +90,7 @@ impl Faults {
             if state.rules.len() >= RULE_LIMIT {
                 return Err(RuleError(format!("there are {RULE_LIMIT} rules already: remove some")));
             }
-            state.next += 1;
-            let id = RuleId(state.next);
-            state.rules.push(Entry { id, rule: Arc::new(rule), added, matched: 0, chosen: 0 });
-            id
+            state.add(rule, added)
         };
         self.core.arm();
         self.core.changed.send_modify(|generation| *generation += 1);
@@ -124,16 +121,23 @@ impl Faults {
     ///
     /// # Errors
     ///
-    /// If there would be too many rules.
+    /// If a rule makes no sense, or there would be too many.
     pub fn load(&self, script: Script) -> Result<(), RuleError> {
         let (rules, access) = script.into_parts();
-        if self.core.state.lock().rules.len() + rules.len() > RULE_LIMIT {
-            return Err(RuleError(format!("more than {RULE_LIMIT} rules")));
+        rules.iter().try_for_each(Rule::check)?;
+        let added = self.core.elapsed();
+        {
+            let mut state = self.core.state.lock();
+            if state.rules.len() + rules.len() > RULE_LIMIT {
+                return Err(RuleError(format!("there would be more than {RULE_LIMIT} rules: remove some")));
+            }
+            state.access.extend(access)?;
+            for rule in rules {
+                state.add(rule, added);
+            }
         }
-        self.core.access(|known| access.into_iter().try_for_each(|rule| known.add(rule).map(drop)))?;
-        for rule in rules {
-            self.add(rule)?;
-        }
+        self.core.arm();
+        self.core.changed.send_modify(|generation| *generation += 1);
         Ok(())
     }
 
@@ -289,6 +293,15 @@ impl Core {
     pub(crate) fn outcome(&self, facts: &Facts, outcome: &str) {
         let line = format!("{} {} -> {outcome}", self.elapsed().as_millis(), facts.line());
         self.state.lock().record.line(line);
+    }
+}
+
+impl State {
+    fn add(&mut self, rule: Rule, added: Duration) -> RuleId {
+        self.next += 1;
+        let id = RuleId(self.next);
+        self.rules.push(Entry { id, rule: Arc::new(rule), added, matched: 0, chosen: 0 });
+        id
     }
 }
 

@@ -107,7 +107,7 @@ pub use error::TransportError;
 pub use facts::Verb;
 pub use faults::{Faults, RULE_LIMIT, RuleId};
 pub use record::Fired;
-pub use rule::{Budget, Matcher, NAME_LIMIT, Rule, RuleError};
+pub use rule::{Budget, Matcher, NAME_LIMIT, Rule, RuleError, TIME_LIMIT};
 pub use script::{Script, ScriptError};
 
 pub(crate) use facts::Facts;

@@ -14,6 +14,9 @@ use super::facts::{Facts, Verb};
 /// Longest name of a rule in bytes.
 pub const NAME_LIMIT: usize = 200;
 
+/// Longest time in a rule.
+pub const TIME_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// One fault and the requests it is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -114,6 +117,10 @@ impl Rule {
         }
         if self.budget.count == Some(0) || self.budget.duration == Some(Duration::ZERO) {
             return wrong("a budget of nothing never fires: leave the rule out");
+        }
+        let times = [self.matcher.from, self.matcher.until, self.budget.duration, Some(self.action.longest())];
+        if times.into_iter().flatten().any(|time| time > TIME_LIMIT) {
+            return wrong("no time may be longer than a year");
         }
         self.action.check().or_else(|why| wrong(&why))
     }

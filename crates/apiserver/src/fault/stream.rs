@@ -39,6 +39,8 @@ struct Faulted {
     stages: Vec<Stage>,
     merge: Option<(Arc<Rule>, Duration)>,
     parts: VecDeque<Part>,
+    /// Whoever sends has had the time to send what came before a break.
+    flushed: bool,
     ended: bool,
 }
 
@@ -68,6 +70,7 @@ pub(super) fn with_faults(
         stages,
         merge,
         parts: VecDeque::new(),
+        flushed: false,
         ended: false,
     };
     faulted.open();
@@ -142,6 +145,11 @@ impl Faulted {
                 None if self.ended => return None,
                 None => self.read().await,
                 Some(Part::Silence) => std::future::pending::<()>().await,
+                Some(Part::Break(_)) if !self.flushed => {
+                    // hyper forgets what it hasn't written yet when a body fails.
+                    self.flushed = true;
+                    tokio::task::yield_now().await;
+                }
                 Some(Part::Wait(time)) => {
                     sleep(*time).await;
                     self.parts.pop_front();
