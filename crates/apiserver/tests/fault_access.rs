@@ -43,19 +43,29 @@ async fn a_denied_list_is_forbidden_in_upstream_words_and_then_restored() {
 async fn the_text_names_what_was_asked_for() {
     let server = server();
     server.access().add(AccessRule::new(Effect::Deny, "tester")).expect("added");
-    let group = "in API group \"coordination.k8s.io\"";
+    let (all, one) = ("at the cluster scope", "in the namespace \"default\"");
     let rows = [
-        ("GET", ALL_LEASES.to_owned(), format!("leases.coordination.k8s.io is forbidden: User \"tester\" cannot list resource \"leases\" {group} at the cluster scope")),
-        ("GET", format!("{ALL_LEASES}?watch=1"), format!("leases.coordination.k8s.io is forbidden: User \"tester\" cannot watch resource \"leases\" {group} at the cluster scope")),
-        ("GET", format!("{LEASES}/a"), format!("leases.coordination.k8s.io \"a\" is forbidden: User \"tester\" cannot get resource \"leases\" {group} in the namespace \"default\"")),
-        ("POST", LEASES.to_owned(), format!("leases.coordination.k8s.io is forbidden: User \"tester\" cannot create resource \"leases\" {group} in the namespace \"default\"")),
-        ("DELETE", LEASES.to_owned(), format!("leases.coordination.k8s.io is forbidden: User \"tester\" cannot deletecollection resource \"leases\" {group} in the namespace \"default\"")),
-        ("PATCH", "/api/v1/nodes/n/status".to_owned(), "nodes \"n\" is forbidden: User \"tester\" cannot patch resource \"nodes/status\" in API group \"\" at the cluster scope".to_owned()),
+        ("GET", ALL_LEASES.to_owned(), "", "list", all),
+        ("GET", format!("{ALL_LEASES}?watch=1"), "", "watch", all),
+        ("GET", format!("{ALL_LEASES}?fieldSelector=metadata.name%3Da"), " \"a\"", "list", all),
+        ("GET", format!("{LEASES}/a"), " \"a\"", "get", one),
+        ("POST", LEASES.to_owned(), "", "create", one),
+        ("DELETE", LEASES.to_owned(), "", "deletecollection", one),
     ];
-    for (method, uri, expected) in rows {
+    for (method, uri, name, verb, place) in rows {
         let (code, status) = send(&server, method, &uri, Value::Null).await;
+        let expected = format!(
+            "leases.coordination.k8s.io{name} is forbidden: User \"tester\" cannot {verb} resource \"leases\" in API group \
+             \"coordination.k8s.io\" {place}"
+        );
         assert_eq!((code, status["message"].as_str()), (403, Some(expected.as_str())));
     }
+    let (_, status) = send(&server, "PATCH", "/api/v1/nodes/n/status", Value::Null).await;
+    assert_eq!(
+        status["message"],
+        "nodes \"n\" is forbidden: User \"tester\" cannot patch resource \"nodes/status\" in API group \"\" at the cluster \
+         scope"
+    );
     let (_, status) = get(&server, &format!("{LEASES}/a")).await;
     assert_eq!(status["details"], json!({ "name": "a", "group": "coordination.k8s.io", "kind": "leases" }));
     // Refused writes are in the record of writes, as upstream audits them.

@@ -109,7 +109,8 @@ async fn a_frozen_server_goes_on_step_by_step() {
     assert!(watch.short().await.starts_with("ADDED d "));
     assert!(!handle.step());
     assert_eq!(handle.fired().total(), 0, "a freeze is no rule");
-    assert!(handle.log().iter().any(|line| line.ends_with("#2 x create /apis/coordination.k8s.io/v1/namespaces/default/leases -> dropped")));
+    let dropped = format!("#2 x create {LEASES} -> dropped");
+    assert!(handle.log().iter().any(|line| line.ends_with(&dropped)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,13 +105,12 @@ async fn rules_are_asked_in_order_up_to_the_end_of_a_request() {
         server.faults().add(Rule::new(name, action)).expect("added");
     }
     assert_eq!(get(&server, LEASES).await, "503");
-    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
     assert_eq!(
         server.faults().log(),
         [
-            format!("0 #1 alice list {path} ! \"slow\" delay"),
-            format!("1000 #1 alice list {path} ! \"busy\" answer"),
-            format!("1000 #1 alice list {path} -> 503"),
+            format!("0 #1 alice list {LEASES} ! \"slow\" delay"),
+            format!("1000 #1 alice list {LEASES} ! \"busy\" answer"),
+            format!("1000 #1 alice list {LEASES} -> 503"),
         ]
     );
     assert_eq!(server.faults().fired().rule("never"), 0);

@@ -75,7 +75,7 @@ fn tag(value: &Value) -> String {
             let (word, inner) = members.iter().next().expect("one member");
             if word == "illegal" { format!("illegal.{}", tag(inner)) } else { word.clone() }
         }
-        other => panic!("not an action: {other}"),
+        other => unreachable!("not an action: {other}"),
     }
 }
 

@@ -94,6 +94,7 @@ mod error;
 mod event;
 mod facts;
 mod faults;
+mod fit;
 mod gate;
 mod layer;
 mod pace;
