@@ -6,12 +6,15 @@ mod common;
 #[path = "common/faults.rs"]
 mod faults;
 
+use std::time::Duration;
+
 use common::{LEASES, create, get, names, server};
 use faults::{add, fired, lease, leases, named, outcome, rule};
 use kube_client::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use watchkeeper_apiserver::ApiServer;
-use watchkeeper_apiserver::fault::Action;
+use watchkeeper_apiserver::fault::{Action, Budget, Rule};
 
 async fn stocked() -> ApiServer {
     let server = server();
@@ -130,4 +133,33 @@ async fn kube_client_hears_conflicts_and_denials_in_upstream_words() {
     assert_eq!(status.message, "admission webhook \"policy.example.com\" denied the request: not on Fridays");
     let counts = server.faults().fired();
     assert_eq!((counts.action("conflict"), counts.action("deny")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_straggler_arrives_with_or_without_its_client() {
+    let second = Duration::from_secs(1);
+    let server = stocked().await;
+    let before = server.version();
+    let once = Budget { count: Some(2), ..Budget::default() };
+    add(&server, Rule { budget: once, ..rule(Action::Straggle { by: 10 * second, jitter: Duration::ZERO }) });
+    // One client waits and hears of it.
+    let start = Instant::now();
+    assert_eq!(outcome(&server, "a", "POST", LEASES, named("patient")).await, "201");
+    assert_eq!((start.elapsed(), server.version()), (10 * second, before + 1));
+    // The other gives up; until the request is due nothing has happened, then it has, before anyone can look.
+    let call = outcome(&server, "a", "POST", LEASES, named("hasty"));
+    assert!(tokio::time::timeout(3 * second, call).await.is_err());
+    let hasty = format!("{LEASES}/hasty");
+    assert_eq!(outcome(&server, "b", "GET", &hasty, Value::Null).await, "404");
+    tokio::time::sleep(7 * second).await;
+    assert_eq!(outcome(&server, "b", "GET", &hasty, Value::Null).await, "200");
+    let last = server.writes().pop().expect("a write");
+    assert_eq!((last.identity.as_str(), last.code, fired(&server)), ("a", 201, 2));
+    let ends: Vec<String> = server
+        .faults()
+        .log()
+        .iter()
+        .filter_map(|line| line.split_once(" -> ").map(|(_, end)| end.to_owned()))
+        .collect();
+    assert_eq!(ends, ["201", "dropped", "404", "201 late", "200"]);
 }

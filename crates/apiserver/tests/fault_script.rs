@@ -60,6 +60,7 @@ fn every_action() -> Vec<Action> {
         Action::ResetBeforeCommit,
         Action::Deny { code: 403, message: "no".into() },
         Action::DelayBeforeCommit { by, jitter },
+        Action::Straggle { by, jitter },
         Action::Compact,
         Action::CloseWatches,
         Action::RequestsLost,

@@ -185,6 +185,17 @@ pub enum Action {
         jitter: Duration,
     },
 
+    /// The request arrives so much later, even if its client has given up by then: a packet that a network held back. The
+    /// next request of anyone after that time finds it carried out.
+    Straggle {
+        /// At least so much.
+        #[serde(with = "super::duration")]
+        by: Duration,
+        /// Up to so much more, from the seed.
+        #[serde(default, with = "super::duration")]
+        jitter: Duration,
+    },
+
     /// History is compacted to the present, then the request goes on.
     Compact,
     /// All running watches end, then the request goes on: a new definition of a kind, a cache that starts anew.
@@ -303,6 +314,7 @@ impl Action {
             Self::ResetBeforeCommit => "resetBeforeCommit",
             Self::Deny { .. } => "deny",
             Self::DelayBeforeCommit { .. } => "delayBeforeCommit",
+            Self::Straggle { .. } => "straggle",
             Self::Compact => "compact",
             Self::CloseWatches => "closeWatches",
             Self::RequestsLost => "requestsLost",

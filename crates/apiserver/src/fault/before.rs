@@ -33,6 +33,8 @@ pub(super) enum Next {
     Answer(Response<Body>),
     Break(TransportError),
     Hang,
+    /// It travels until then, with or without its client.
+    Straggle(Instant),
 }
 
 /// The part of a request that rules may change.
@@ -49,6 +51,7 @@ impl Course {
                 action,
                 Action::Delay { .. }
                     | Action::DelayBeforeCommit { .. }
+                    | Action::Straggle { .. }
                     | Action::IgnoreInitialEvents
                     | Action::IgnoreLimit
                     | Action::Compact
@@ -89,6 +92,7 @@ impl Course {
                 sleep_until((shared.clock.now() + chosen.pause).min(self.received + limit)).await;
                 Next::Go
             }
+            Action::Straggle { .. } => Next::Straggle(shared.clock.now() + chosen.pause),
             Action::IgnoreInitialEvents => self.without(&["sendInitialEvents", "resourceVersionMatch"]),
             Action::IgnoreLimit => self.without(&["limit"]),
             Action::Compact => {

@@ -94,7 +94,7 @@ impl Facts {
             Method::DELETE if collection => Verb::DeleteCollection,
             Method::DELETE => Verb::Delete,
             _ if !collection => Verb::Get,
-            _ if facts.parameter("watch").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false")) => {
+            _ if facts.raw("watch").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false")) => {
                 Verb::Watch
             }
             _ => Verb::List,
@@ -142,8 +142,12 @@ impl Facts {
 
     /// The decoded value of a parameter; empty counts as absent.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        let pair = self.query.iter().find_map(|pair| pair.split_once('=').filter(|(known, _)| *known == name));
-        pair.and_then(|(_, value)| percent_decode(value, true)).filter(|value| !value.is_empty())
+        self.raw(name).and_then(|value| percent_decode(value, true)).filter(|value| !value.is_empty())
+    }
+
+    fn raw(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.query.iter().map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// The request in one stable line, without what its body says.
@@ -167,6 +171,7 @@ mod tests {
         let rows = [
             (Method::GET, "/api/v1/pods", "list pods ns= name= sub="),
             (Method::GET, "/api/v1/pods?watch=true", "watch pods ns= name= sub="),
+            (Method::GET, "/api/v1/pods?watch", "watch pods ns= name= sub="),
             (Method::GET, "/api/v1/pods?watch=0", "list pods ns= name= sub="),
             (Method::GET, "/api/v1/namespaces/n/pods/p", "get pods ns=n name=p sub="),
             (Method::PUT, "/api/v1/namespaces/n/pods/p/status", "update pods ns=n name=p sub=status"),

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::action::Action;
 use super::facts::Facts;
 use super::gate::Gate;
+use super::late::Late;
 use super::record::{Fired, Record};
 use super::rule::{Rule, RuleError};
 use super::script::Script;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     start: Instant,
     pub(crate) gate: Gate,
+    pub(super) late: Late,
     changed: watch::Sender<u64>,
     state: Mutex<State>,
 }
@@ -198,6 +200,7 @@ impl Core {
             start: clock.now(),
             clock,
             gate: Gate::default(),
+            late: Late::default(),
             changed: watch::Sender::new(0),
             state: Mutex::new(State {
                 rules: Vec::new(),
@@ -284,6 +287,7 @@ impl Core {
     pub(crate) fn fire(&self, facts: &Facts, rule: &Rule) {
         let at = self.elapsed().as_millis();
         let line = format!("{at} {} ! {:?} {}", facts.line(), rule.name, rule.action.kind());
+        tracing::debug!("{line}");
         let mut state = self.state.lock();
         state.record.fire(rule);
         state.record.line(line);

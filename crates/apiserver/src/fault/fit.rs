@@ -30,7 +30,8 @@ impl Action {
             | Self::ResetAfterCommit
             | Self::ResetBeforeCommit
             | Self::Deny { .. }
-            | Self::DelayBeforeCommit { .. } => facts.verb.is_write(),
+            | Self::DelayBeforeCommit { .. }
+            | Self::Straggle { .. } => facts.verb.is_write(),
             Self::OtherKind { .. } | Self::MissingVersion { .. } => facts.is_resource(),
             _ => true,
         }
@@ -59,9 +60,10 @@ impl Action {
     /// The longest of its times.
     pub(crate) fn longest(&self) -> Duration {
         match self {
-            Self::Delay { by, jitter } | Self::DelayAnswer { by, jitter } | Self::DelayBeforeCommit { by, jitter } => {
-                *by.max(jitter)
-            }
+            Self::Delay { by, jitter }
+            | Self::DelayAnswer { by, jitter }
+            | Self::DelayBeforeCommit { by, jitter }
+            | Self::Straggle { by, jitter } => *by.max(jitter),
             Self::SlowEvents { by } | Self::Merge { within: by } | Self::HoldInitialEnd { by: Some(by) } => *by,
             _ => Duration::ZERO,
         }
@@ -70,9 +72,10 @@ impl Action {
     /// Least delay and jitter.
     pub(crate) fn pause(&self) -> Option<(Duration, Duration)> {
         match self {
-            Self::Delay { by, jitter } | Self::DelayAnswer { by, jitter } | Self::DelayBeforeCommit { by, jitter } => {
-                Some((*by, *jitter))
-            }
+            Self::Delay { by, jitter }
+            | Self::DelayAnswer { by, jitter }
+            | Self::DelayBeforeCommit { by, jitter }
+            | Self::Straggle { by, jitter } => Some((*by, *jitter)),
             _ => None,
         }
     }

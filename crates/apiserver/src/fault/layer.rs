@@ -1,22 +1,26 @@
 //! The layer around the server: a request meets its rules, is carried out or not, and its answer meets them again.
 //!
 //! Comes in: a request that has been numbered. Goes out: a response whose body may fail, or a broken connection. Runs only
-//! inside the request's own future: a request that nobody waits for any more goes no further.
+//! inside a request's future: a request that nobody waits for any more goes no further, or with the next one.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::time::Instant;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::after;
 use super::before::{Course, Next};
 use super::error::TransportError;
 use super::facts::{Facts, Verb};
 use super::faults::Core;
+use super::late::{Straggler, Travelling};
 use super::stream::with_faults;
 use crate::access;
 use crate::audit::WriteRecord;
+use crate::server::Shared;
 use crate::service::{Body, BoxError, Service, full, response};
 
 /// A request under way; says in the log how it ended, also when it was dropped.
@@ -81,9 +85,13 @@ where
     let Ticket { core, facts, .. } = ticket;
     core.gate.enter().await;
     let shared = service.shared.clone();
+    while let Some(straggler) = core.late.next(shared.clock.now()) {
+        arrive_late(&shared, straggler).await;
+    }
     let version = shared.state.lock().store.version();
     let chosen = core.choose(facts, version);
     let (parts, body) = request.into_parts();
+    let mut body = Either::Left(body);
     let mut course = Course { parts, received };
     for met in chosen.iter().filter(|met| Course::concerns(&met.rule.action)) {
         core.fire(facts, &met.rule);
@@ -92,21 +100,50 @@ where
             Next::Answer(answer) => return Ok(answer),
             Next::Break(error) => return Err(error),
             Next::Hang => std::future::pending().await,
+            Next::Straggle(due) => {
+                let limited = Limited::new(body, shared.limits.body).collect().await;
+                // Who can't send a body has no request that could arrive.
+                let bytes = limited.map_err(|_| TransportError::Reset)?.to_bytes();
+                let straggler = Straggler { due, facts: facts.clone(), parts: course.parts, body: bytes };
+                let travelling = Travelling::new(core, straggler);
+                sleep_until(due).await;
+                let arrived = travelling.arrived().expect("it is taken once");
+                (course.parts, course.received) = (arrived.parts, shared.clock.now());
+                body = Either::Right(Full::new(arrived.body));
+            }
         }
     }
-    let mut answer = if core.access(|rules| rules.allows(facts)) {
-        service.answer(Request::from_parts(course.parts, body), course.received).await
-    } else {
-        if facts.verb.is_write() {
-            shared.refuse(denied(facts, shared.clock.boot_nanos()));
-        }
-        response(403, "application/json", full(access::forbidden(facts)))
-    };
+    let request = Request::from_parts(course.parts, body);
+    let mut answer = carry_out(service, facts, request, course.received).await;
     for met in &chosen {
         answer = after::meet(met, core, facts, answer).await?;
     }
     let is_stream = facts.verb == Verb::Watch && answer.status().is_success();
     Ok(answer.map(|body| with_faults((core, facts, is_stream), &chosen, body)))
+}
+
+/// The server itself, for those who may.
+async fn carry_out<B>(service: Service, facts: &Facts, request: Request<B>, received: Instant) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let shared = service.shared.clone();
+    if shared.faults.access(|rules| rules.allows(facts)) {
+        return service.answer(request, received).await;
+    }
+    if facts.verb.is_write() {
+        shared.refuse(denied(facts, shared.clock.boot_nanos()));
+    }
+    response(403, "application/json", full(access::forbidden(facts)))
+}
+
+/// A write that nobody waits for any more.
+async fn arrive_late(shared: &Arc<Shared>, straggler: Straggler) {
+    let facts = straggler.facts.clone();
+    let service = Service::new(shared.clone(), &facts.identity, CancellationToken::new());
+    let answer = carry_out(service, &facts, straggler.into_request(), shared.clock.now()).await;
+    shared.faults.outcome(&facts, &format!("{} late", answer.status().as_str()));
 }
 
 fn denied(facts: &Facts, boot_nanos: u64) -> WriteRecord {

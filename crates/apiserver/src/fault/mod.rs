@@ -43,8 +43,8 @@
 //!
 //! # What can't be had
 //!
-//! Everything runs inside the future of its request: a request whose client has given up is not carried out later. A
-//! partition has no half-sent bytes. Two rules that merge or end the same body don't know of each other; the first wins.
+//! Everything runs inside the future of its request: a request whose client has given up is not carried out later, but for
+//! [`Action::Straggle`]. A partition has no half-sent bytes. Two rules that merge or end the same body don't know of each other; the first wins.
 //!
 //! # Scripts
 //!
@@ -96,6 +96,7 @@ mod facts;
 mod faults;
 mod fit;
 mod gate;
+mod late;
 mod layer;
 mod pace;
 mod record;

@@ -10,6 +10,9 @@ use super::rule::Rule;
 /// Names of rules that are counted; those after them are counted by action only.
 const NAMES: usize = 4096;
 
+/// A longer line is cut.
+const LINE_LIMIT: usize = 4096;
+
 /// How often faults took effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fired {
@@ -47,7 +50,11 @@ impl Record {
         Self { lines: VecDeque::new(), limit: limit.max(1), fired: Fired::default() }
     }
 
-    pub(crate) fn line(&mut self, line: String) {
+    pub(crate) fn line(&mut self, mut line: String) {
+        if line.len() > LINE_LIMIT {
+            let end = (0..=LINE_LIMIT).rev().find(|at| line.is_char_boundary(*at));
+            line.truncate(end.unwrap_or_default());
+        }
         if self.lines.len() == self.limit {
             self.lines.pop_front();
         }
