@@ -46,7 +46,7 @@ impl Workload {
             };
             let body = if method == Method::DELETE { Bytes::new() } else { Bytes::from(body.to_string()) };
             let request = Request::builder().method(method).uri(path).body(Full::new(body));
-            let Ok(answer) = service.call(request.expect("a valid request")).await;
+            let Ok(answer) = service.call(request.expect("a valid request")).await else { continue };
             accepted += u32::from(answer.status().is_success());
         }
         accepted
