@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::kinds::{self, Kind};
+use crate::kinds::{self, Kind, Subresource};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -50,8 +50,16 @@ fn groups() -> impl Iterator<Item = &'static Kind> {
 }
 
 fn group(row: &Kind, typed: bool) -> Value {
-    let version = json!({ "groupVersion": row.api_version(), "version": row.version });
-    let mut group = json!({ "name": row.group, "versions": [version], "preferredVersion": version });
+    // The row is the group's first: its version is the preferred one.
+    let mut versions: Vec<Value> = Vec::new();
+    for (_, other) in kinds::all().filter(|(_, other)| other.group == row.group) {
+        let version = json!({ "groupVersion": other.api_version(), "version": other.version });
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    let preferred = versions.first().cloned().unwrap_or_default();
+    let mut group = json!({ "name": row.group, "versions": versions, "preferredVersion": preferred });
     if typed {
         group["kind"] = "APIGroup".into();
         group["apiVersion"] = "v1".into();
@@ -65,22 +73,35 @@ fn resources(group: &str, version: &str) -> Option<Value> {
     let group_version = rows.first()?.api_version();
     let mut resources = Vec::new();
     for row in rows {
+        let verbs: Vec<&str> = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+            .into_iter()
+            .filter(|verb| *verb != "deletecollection" || row.delete_collection)
+            .collect();
         let mut resource = json!({
             "name": row.plural, "singularName": row.singular, "namespaced": row.namespaced, "kind": row.kind,
-            "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+            "verbs": verbs,
         });
-        if !row.short_names.is_empty() {
-            resource["shortNames"] = json!(row.short_names);
+        for (member, names) in [("shortNames", row.short_names), ("categories", row.categories)] {
+            if !names.is_empty() {
+                resource[member] = json!(names);
+            }
         }
         resources.push(resource);
-        if row.status {
-            resources.push(json!({
-                "name": format!("{}/status", row.plural), "singularName": "", "namespaced": row.namespaced,
-                "kind": row.kind, "verbs": ["get", "patch", "update"],
-            }));
-        }
+        resources.extend(row.subresources.iter().map(|subresource| below(row, *subresource)));
     }
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources,
     }))
+}
+
+fn below(row: &Kind, subresource: Subresource) -> Value {
+    let (kind, verbs): (_, &[&str]) = match subresource {
+        Subresource::Status => (row.kind, &["get", "patch", "update"]),
+        Subresource::Finalize => (row.kind, &["update"]),
+        Subresource::Binding => ("Binding", &["create"]),
+    };
+    json!({
+        "name": format!("{}/{}", row.plural, subresource.name()), "singularName": "", "namespaced": row.namespaced,
+        "kind": kind, "verbs": verbs,
+    })
 }

@@ -27,8 +27,13 @@
 //!
 //! # What is served
 //!
-//! Lease (coordination.k8s.io/v1), Event (events.k8s.io/v1), Node, Pod, ConfigMap and Namespace (v1), each a row of a table:
-//! get, list, watch, create, update, merge and JSON patch, delete, and `/status` where upstream has it.
+//! * v1: Namespace (`/finalize`), ConfigMap, Endpoints, Event, Node, Pod, Secret, ServiceAccount, Service
+//! * apps/v1: DaemonSet, Deployment, ReplicaSet, StatefulSet; batch/v1: CronJob, Job
+//! * coordination.k8s.io: Lease (v1), LeaseCandidate (v1beta1); discovery.k8s.io/v1: EndpointSlice; events.k8s.io/v1: Event
+//!
+//! Each is a row of a table: get, list, watch, create, update, merge and JSON patch, delete, and `/status` where upstream has
+//! it; with upstream's rules of generation, of updates without a version or of what is missing, of fields that selectors may
+//! name or that never change, and of what a deletion answers.
 //!
 //! * One counter for all resources; every write takes the next version, a write that changes nothing takes none, a deletion
 //!   has a version of its own. History is bounded by count a kind; [`ApiServer::compact`] cuts it on demand.
@@ -47,11 +52,11 @@
 //! # What is not, and what differs
 //!
 //! * Objects are kept as JSON without a schema: unknown fields stay, defaults are not filled in (a Pod without a
-//!   `restartPolicy` has none, though a selector finds it as `Always`), and of Pod, Node and ConfigMap only the metadata is
-//!   checked. `managedFields` are stored as they are sent. Of Leases, `strategy` and `preferredHolder` are not checked;
-//!   Events may be updated freely.
+//!   `restartPolicy` has none, though a selector finds it as `Always`), and only Leases, LeaseCandidates and Events are
+//!   checked beyond their metadata. `managedFields` are stored as they are sent. Events may be updated freely.
+//! * The Events of the two groups are two kinds here; upstream shows the same objects in both. No `/scale`, no cluster IPs.
 //! * No server-side apply, no strategic merge patch (415), no delete of collections (405), no YAML or protobuf (415, 406),
-//!   no Table and no PartialObjectMetadata (406), no gzip, no OpenAPI, no core/v1 Events, no custom resources, no
+//!   no Table and no PartialObjectMetadata (406), no gzip, no OpenAPI, no custom resources, no
 //!   `fieldValidation` and no warnings, no owner references, no propagation policies.
 //! * A Pod is deleted at once, without grace and in one event; a namespace takes its content along within the same request;
 //!   `kube-node-lease` can be deleted, as upstream.
@@ -82,6 +87,7 @@ mod server;
 mod status;
 mod store;
 mod transaction;
+mod update;
 mod validate;
 mod watch;
 mod write;

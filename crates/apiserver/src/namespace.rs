@@ -9,11 +9,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, Kind, KindId, NAMESPACES};
-use crate::object::Stored;
+use crate::object::{Stored, at};
 use crate::status::{Cause, Failure};
 use crate::transaction::{Outcome, Transaction, has_finalizers, is_terminating};
 
 const INITIAL: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// In a namespace's spec: what upstream's namespace controller takes away when the content is gone.
+pub(crate) const OWN_FINALIZER: &str = "kubernetes";
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// The namespaces every cluster begins with.
@@ -80,14 +82,23 @@ pub(crate) fn delete(transaction: &mut Transaction<'_>, old: &Stored) -> Result<
     Ok(outcome)
 }
 
-/// Removes a terminating namespace that nothing is left in.
+/// Removes a terminating namespace that nothing is left in and nothing holds; as far as others' finalizers hold it, the
+/// server's own goes.
 pub(crate) fn finish(transaction: &mut Transaction<'_>, name: &str) {
     let Some(found) = transaction.get(NAMESPACES, name) else { return };
     let prefix = format!("{name}/");
     let empty = |(id, row): (KindId, &'static Kind)| !row.namespaced || transaction.is_empty(id, &prefix);
-    let object = found.value();
-    if is_terminating(&object) && !has_finalizers(&object) && kinds::all().all(empty) {
+    let mut object = found.value();
+    if !is_terminating(&object) || !kinds::all().all(empty) {
+        return;
+    }
+    let held = at(&object, &["spec", "finalizers"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let foreign: Vec<Value> = held.iter().filter(|finalizer| *finalizer != OWN_FINALIZER).cloned().collect();
+    if foreign.is_empty() && !has_finalizers(&object) {
         transaction.remove(NAMESPACES, &found);
+    } else if foreign.len() < held.len() {
+        object.insert("spec".to_owned(), json!({ "finalizers": foreign }));
+        transaction.put(NAMESPACES, found.key.clone(), object, 200);
     }
 }
 

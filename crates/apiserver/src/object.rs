@@ -244,7 +244,7 @@ fn labels(object: &Map<String, Value>) -> Box<[(Box<str>, Box<str>)]> {
 }
 
 fn fields(kind: &Kind, object: &Map<String, Value>) -> Box<[Box<str>]> {
-    let value = |field: &crate::kinds::SelectableField| match at(object, field.path) {
+    let value = |field: &crate::kinds::SelectableField| match at(object, field.path).or(at(object, field.otherwise)) {
         Some(Value::String(text)) if !text.is_empty() => text.as_str().into(),
         Some(Value::Bool(flag)) => flag.to_string().into(),
         Some(Value::Number(number)) => number.to_string().into(),

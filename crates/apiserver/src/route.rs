@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
-use crate::kinds::{self, KindId};
+use crate::kinds::{self, KindId, Subresource};
 use crate::status::Failure;
 
 /// What a resource path names.
@@ -19,10 +19,15 @@ pub(crate) struct Target {
     pub(crate) namespace: String,
     /// `None`: the collection.
     pub(crate) name: Option<String>,
-    pub(crate) status: bool,
+    pub(crate) subresource: Option<Subresource>,
 }
 
 impl Target {
+    /// Whether what is named can be read: of the sub-resources, only the status.
+    pub(crate) fn is_readable(&self) -> bool {
+        matches!(self.subresource, None | Some(Subresource::Status))
+    }
+
     /// What keys of this target begin with.
     pub(crate) fn prefix(&self) -> String {
         if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) }
@@ -50,7 +55,7 @@ pub(crate) fn target(path: &str) -> Option<Target> {
     let find = |plural: &str| kinds::find(group, version, plural);
     // A namespace is both an object and the place of others: /namespaces/a/status is the former, /namespaces/a/pods the latter.
     let (kind, namespace, rest) = match rest.as_slice() {
-        ["namespaces", namespace, plural, rest @ ..] if *plural != "status" => {
+        ["namespaces", namespace, plural, rest @ ..] if !matches!(*plural, "status" | "finalize") => {
             let kind = find(plural).filter(|kind| kinds::kind(*kind).namespaced)?;
             (kind, *namespace, rest)
         }
@@ -58,17 +63,20 @@ pub(crate) fn target(path: &str) -> Option<Target> {
         [] => return None,
     };
     let row = kinds::kind(kind);
-    let (name, status) = match rest {
-        [] => (None, false),
-        [name] => (Some(*name), false),
-        [name, "status"] if row.status => (Some(*name), true),
+    let (name, subresource) = match rest {
+        [] => (None, None),
+        [name] => (Some(*name), None),
+        [name, below] => {
+            let known = row.subresources.iter().find(|subresource| subresource.name() == *below)?;
+            (Some(*name), Some(*known))
+        }
         _ => return None,
     };
     // Objects of a namespaced kind are reached only through their namespace.
     if row.namespaced && namespace.is_empty() && name.is_some() {
         return None;
     }
-    Some(Target { kind, namespace: namespace.to_owned(), name: name.map(str::to_owned), status })
+    Some(Target { kind, namespace: namespace.to_owned(), name: name.map(str::to_owned), subresource })
 }
 
 /// The decoded parameters of a request. Unknown ones are ignored by whoever asks.

@@ -6,9 +6,9 @@ use crate::kinds::kind;
 
 fn shown(path: &str) -> Option<String> {
     let target = target(path)?;
-    let status = if target.status { " status" } else { "" };
+    let below = target.subresource.map(|subresource| format!(" {}", subresource.name())).unwrap_or_default();
     let name = target.name.as_deref().unwrap_or("*");
-    Some(format!("{} {}/{name}{status}", kind(target.kind).plural, target.namespace))
+    Some(format!("{} {}/{name}{below}", kind(target.kind).plural, target.namespace))
 }
 
 #[test]
@@ -22,6 +22,11 @@ fn paths_lead_to_targets() {
         ("/api/v1/namespaces", Some("namespaces /*")),
         ("/api/v1/namespaces/a", Some("namespaces /a")),
         ("/api/v1/namespaces/a/status", Some("namespaces /a status")),
+        ("/api/v1/namespaces/a/finalize", Some("namespaces /a finalize")),
+        ("/api/v1/namespaces/a/pods/b/binding", Some("pods a/b binding")),
+        ("/api/v1/nodes/a/finalize", None),
+        ("/apis/coordination.k8s.io/v1beta1/leasecandidates", Some("leasecandidates /*")),
+        ("/apis/coordination.k8s.io/v1beta1/leases", None),
         ("/api/v1/nodes/n%2D1", Some("nodes /n-1")),
         ("/apis/coordination.k8s.io/v1/namespaces/a/leases/b", Some("leases a/b")),
         ("/apis/events.k8s.io/v1/events", Some("events /*")),

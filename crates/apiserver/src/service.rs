@@ -97,7 +97,7 @@ impl Service {
             (&Method::GET | &Method::HEAD, None) => {
                 Ok(json(200, list_body(list::list((&self.shared, replica), target, &query).await?)))
             }
-            (&Method::GET | &Method::HEAD, Some(name)) => {
+            (&Method::GET | &Method::HEAD, Some(name)) if target.is_readable() => {
                 Ok(json(200, full(list::get((&self.shared, replica), target, name, &query).await?)))
             }
             (&Method::POST | &Method::PUT | &Method::PATCH | &Method::DELETE, _) => {

@@ -1,7 +1,7 @@
-//! One mutation, decided and applied while the state is locked: create, replace, delete.
+//! One mutation, decided and applied while the state is locked: create and delete, and the steps that all mutations share.
 //!
-//! Comes in: an object that has been read and, for a replacement, the state it replaces. Goes out: the new state in the
-//! store, and what the client is told. A mutation that is refused leaves nothing behind; one that changes nothing writes
+//! Comes in: an object that has been read, or the state that is to go. Goes out: the new state in the store, and what the
+//! client is told. A mutation that is refused leaves nothing behind; one that changes nothing writes
 //! nothing; a dry run does all checks and writes nothing either.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::audit::EPOCH_ANNOTATION;
-use crate::kinds::{Kind, KindId, NAMESPACES, kind};
+use crate::kinds::{Generation, Kind, KindId, kind};
 use crate::namespace;
 use crate::object::{EventType, Stored, at, encode_plain, metadata_mut, text};
 use crate::server::State;
@@ -93,43 +93,6 @@ impl<'a> Transaction<'a> {
             return Err(Failure::already_exists(row, &name, terminating));
         }
         Ok(self.put(id, key.into(), object, 201))
-    }
-
-    /// Puts `object` in the place of `old`, as PUT and PATCH do, after restoring what a client may not change.
-    pub(crate) fn replace(
-        &mut self,
-        id: KindId,
-        old: &Stored,
-        mut object: Map<String, Value>,
-        status: bool,
-    ) -> Result<Outcome, Failure> {
-        let row = kind(id);
-        let before = old.value();
-        check_version(row, old, &object)?;
-        restore(row, &before, &mut object, status);
-        check_finalizers(row, old.name(), &before, &object)?;
-        if row.generation && !status && before.get("spec") != object.get("spec") {
-            let generation = at(&before, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
-            metadata_mut(&mut object).insert("generation".to_owned(), json!(generation + 1));
-        }
-        validate::object(row, old.name(), &object)?;
-        crate::object::set_version(&mut object, old.version);
-        if same(&before, &object) {
-            return Ok(Outcome {
-                code: 200,
-                body: old.bytes(),
-                name: old.name().to_owned(),
-                version: (!self.dry_run).then_some(old.version),
-                epoch: epoch(&object),
-            });
-        }
-        if is_terminating(&object) && !has_finalizers(&object) && id != NAMESPACES {
-            // The update is never stored: it becomes the deletion.
-            let body = encode_plain(row, &mut object);
-            let version = self.remove(id, old);
-            return Ok(Outcome { code: 200, body, name: old.name().to_owned(), version, epoch: None });
-        }
-        Ok(self.put(id, old.key.clone(), object, 200))
     }
 
     /// Deletes, or marks as being deleted where finalizers hold the object.
@@ -238,7 +201,7 @@ impl<'a> Transaction<'a> {
         }
         metadata.insert("uid".to_owned(), Value::String(uid));
         metadata.insert("creationTimestamp".to_owned(), Value::String(stamp));
-        if row.generation {
+        if row.generation != Generation::Absent {
             metadata.insert("generation".to_owned(), json!(1));
         }
         (row.prepare)(object);
@@ -250,89 +213,12 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
-/// The resourceVersion a client sent is a precondition; some kinds demand one.
-fn check_version(row: &Kind, old: &Stored, object: &Map<String, Value>) -> Result<(), Failure> {
-    match text(object, &["metadata", "resourceVersion"]).unwrap_or_default() {
-        "" | "0" if row.unconditional_update => Ok(()),
-        "" | "0" => {
-            let cause = Cause {
-                reason: "FieldValueInvalid",
-                message: "Invalid value: 0x0: must be specified for an update".to_owned(),
-                field: "metadata.resourceVersion".to_owned(),
-            };
-            Err(Failure::invalid(row, old.name(), vec![cause]))
-        }
-        sent => match sent.parse::<u64>() {
-            Ok(sent) if sent == old.version => Ok(()),
-            Ok(_) => Err(Failure::modified(row, old.name())),
-            Err(_) => {
-                let cause = Cause::invalid("metadata.resourceVersion", sent, "must be a number");
-                Err(Failure::invalid(row, old.name(), vec![cause]))
-            }
-        },
-    }
-}
-
 /// Go clients write nulls where they mean nothing; upstream's types lose them when they are decoded.
-fn drop_nulls(metadata: &mut Map<String, Value>) {
+pub(crate) fn drop_nulls(metadata: &mut Map<String, Value>) {
     metadata.retain(|_, value| !value.is_null());
 }
 
-/// Puts back what an update may not change. The main path leaves the status alone, the status path the spec.
-fn restore(row: &Kind, before: &Map<String, Value>, object: &mut Map<String, Value>, status: bool) {
-    object.remove("kind");
-    object.remove("apiVersion");
-    let restored = [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ];
-    let metadata = metadata_mut(object);
-    drop_nulls(metadata);
-    for member in restored {
-        match at(before, &["metadata", member]) {
-            Some(value) => metadata.insert(member.to_owned(), value.clone()),
-            None => metadata.remove(member),
-        };
-    }
-    let kept = match (row.status, status) {
-        (true, true) => "spec",
-        (true, false) => "status",
-        (false, _) => return,
-    };
-    match before.get(kept) {
-        Some(value) => object.insert(kept.to_owned(), value.clone()),
-        None => object.remove(kept),
-    };
-}
-
-fn check_finalizers(
-    row: &Kind,
-    name: &str,
-    before: &Map<String, Value>,
-    object: &Map<String, Value>,
-) -> Result<(), Failure> {
-    if !is_terminating(before) {
-        return Ok(());
-    }
-    let known = finalizers(before);
-    let added: Vec<&Value> = finalizers(object).iter().filter(|finalizer| !known.contains(finalizer)).collect();
-    if added.is_empty() {
-        return Ok(());
-    }
-    let added: Vec<String> = added.iter().map(|finalizer| finalizer.to_string()).collect();
-    let detail = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-        added.join(", ")
-    );
-    Err(Failure::invalid(row, name, vec![Cause::forbidden("metadata.finalizers", &detail)]))
-}
-
-fn finalizers(object: &Map<String, Value>) -> &[Value] {
+pub(crate) fn finalizers(object: &Map<String, Value>) -> &[Value] {
     at(object, &["metadata", "finalizers"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -344,13 +230,7 @@ pub(crate) fn is_terminating(object: &Map<String, Value>) -> bool {
     text(object, &["metadata", "deletionTimestamp"]).is_some()
 }
 
-/// Equal but for kind and apiVersion, which the new one no longer has.
-fn same(before: &Map<String, Value>, object: &Map<String, Value>) -> bool {
-    let typed = before.keys().filter(|member| matches!(member.as_str(), "kind" | "apiVersion")).count();
-    before.len() - typed == object.len() && object.iter().all(|(member, value)| before.get(member) == Some(value))
-}
-
-fn epoch(object: &Map<String, Value>) -> Option<String> {
+pub(crate) fn epoch(object: &Map<String, Value>) -> Option<String> {
     text(object, &["metadata", "annotations", EPOCH_ANNOTATION]).map(str::to_owned)
 }
 

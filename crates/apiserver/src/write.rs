@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::WriteRecord;
-use crate::kinds::{self, NAMESPACES, kind};
+use crate::kinds::{self, NAMESPACES, Subresource, kind};
 use crate::namespace;
 use crate::object::{Stored, text};
 use crate::patch::{self, Patch};
@@ -108,6 +108,9 @@ impl Mutation<'_> {
         let named = self.target.name.clone();
         let row = kind(self.target.kind);
         let placed = !row.namespaced || !self.target.namespace.is_empty();
+        if !verb_fits(self.method, self.target.subresource) {
+            return Err(Failure::method_not_allowed());
+        }
         match (self.method, named) {
             (&Method::POST, None) if placed => Ok(Action::Create(self.object(&self.json(shared, body).await?)?)),
             (&Method::PUT, Some(name)) => {
@@ -123,9 +126,7 @@ impl Mutation<'_> {
                 let patch = Patch::parse(&media, &self.collect(shared, body).await?)?;
                 Ok(Action::Patch(name, patch))
             }
-            (&Method::DELETE, Some(name)) if !self.target.status => {
-                Ok(Action::Delete(name, preconditions(&self.json(shared, body).await?)?))
-            }
+            (&Method::DELETE, Some(name)) => Ok(Action::Delete(name, preconditions(&self.json(shared, body).await?)?)),
             _ => Err(Failure::method_not_allowed()),
         }
     }
@@ -212,9 +213,9 @@ impl Mutation<'_> {
             Action::Update(name, object) => match find(transaction, &name) {
                 Ok(old) => {
                     check_uid(row, &name, &old.uid, &object)?;
-                    transaction.replace(id, &old, object, self.target.status)
+                    transaction.replace(id, &old, object, self.target.subresource)
                 }
-                Err(_) if row.create_on_update && !self.target.status => {
+                Err(_) if row.create_on_update && self.target.subresource.is_none() => {
                     self.create_by_update(transaction, &name, object)
                 }
                 Err(missing) => Err(missing),
@@ -222,7 +223,7 @@ impl Mutation<'_> {
             Action::Patch(name, patch) => {
                 let old = find(transaction, &name)?;
                 let patched = self.patched(&old, patch)?;
-                transaction.replace(id, &old, patched, self.target.status)
+                transaction.replace(id, &old, patched, self.target.subresource)
             }
             Action::Delete(name, preconditions) => {
                 let old = find(transaction, &name)?;
@@ -256,6 +257,16 @@ impl Mutation<'_> {
         }
         validate::decode(row, &mut patched)?;
         Ok(patched)
+    }
+}
+
+/// What may be done at the end of which path.
+fn verb_fits(method: &Method, subresource: Option<Subresource>) -> bool {
+    match subresource {
+        None => true,
+        Some(Subresource::Status) => matches!(*method, Method::PUT | Method::PATCH),
+        Some(Subresource::Finalize) => *method == Method::PUT,
+        Some(Subresource::Binding) => *method == Method::POST,
     }
 }
 

@@ -1,0 +1,170 @@
+//! What upstream checks of Leases, candidates for them, and Events.
+//!
+//! Comes in: an object about to be written. Goes out: the causes of a 422.
+
+use serde_json::{Map, Value};
+
+use super::names::label_key_problem;
+use crate::object::{at, text};
+use crate::status::Cause;
+
+/// reportingInstance, action and reason of an Event.
+const TEXT_LIMIT: usize = 128;
+/// The note of an Event.
+const NOTE_LIMIT: usize = 1024;
+const OLDEST: &str = "OldestEmulationVersion";
+
+/// Lease: a duration is positive, transitions don't go below zero. An empty holder is allowed, that is how a release looks.
+pub(crate) fn lease(object: &Map<String, Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let integer = |name| at(object, &["spec", name]).and_then(Value::as_i64);
+    if let Some(seconds) = integer("leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
+        causes.push(Cause::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
+    }
+    if let Some(count) = integer("leaseTransitions").filter(|count| *count < 0) {
+        causes.push(Cause::invalid("spec.leaseTransitions", count, "must be greater than or equal to 0"));
+    }
+    let field = |name| text(object, &["spec", name]);
+    if let Some(chosen) = field("strategy") {
+        strategy("spec.strategy", chosen, &mut causes);
+    }
+    let preferred = field("preferredHolder").unwrap_or_default();
+    if !preferred.is_empty() && field("strategy").unwrap_or_default().is_empty() {
+        let detail = "may only be specified if `strategy` is defined";
+        causes.push(Cause::forbidden("spec.preferredHolder", detail));
+    }
+    causes
+}
+
+/// LeaseCandidate: whose Lease, which binary, and how the leader is to be chosen.
+pub(crate) fn lease_candidate(object: &Map<String, Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let field = |name| text(object, &["spec", name]).unwrap_or_default();
+    if field("leaseName").is_empty() {
+        causes.push(Cause::required("spec.leaseName", ""));
+    }
+    let emulated = version(field("emulationVersion"));
+    if !field("emulationVersion").is_empty() && emulated.is_none() {
+        let problem = "must be a valid semantic version";
+        causes.push(Cause::invalid("spec.emulationVersion", field("emulationVersion"), problem));
+    }
+    let binary = field("binaryVersion");
+    match version(binary) {
+        _ if binary.is_empty() => causes.push(Cause::required("spec.binaryVersion", "")),
+        None => causes.push(Cause::invalid("spec.binaryVersion", binary, "must be a valid semantic version")),
+        Some(version) if emulated.is_some_and(|emulated| version < emulated) => {
+            let problem = "must be greater than or equal to `emulationVersion`";
+            causes.push(Cause::invalid("spec.binaryVersion", binary, problem));
+        }
+        Some(_) => {}
+    }
+    if field("strategy").is_empty() {
+        causes.push(Cause::required("spec.strategy", ""));
+    } else {
+        if field("strategy") == OLDEST && emulated.is_none_or(|emulated| emulated == [0, 0, 0]) {
+            let detail = "must be specified when `strategy` is 'OldestEmulationVersion'";
+            causes.push(Cause::required("spec.emulationVersion", detail));
+        }
+        strategy("spec.strategy", field("strategy"), &mut causes);
+    }
+    causes
+}
+
+/// Upstream's own strategy, or someone's with a domain in front.
+fn strategy(path: &str, strategy: &str, causes: &mut Vec<Cause>) {
+    // The field's name is there twice upstream too.
+    let path = format!("{path}.strategy");
+    if !strategy.contains('/') {
+        if strategy != OLDEST {
+            causes.push(Cause::not_supported(&path, strategy, &[OLDEST]));
+        }
+    } else if let Some(problem) = label_key_problem(strategy) {
+        causes.push(Cause::invalid(&path, strategy, problem));
+    }
+}
+
+/// The three numbers of a semantic version; what comes after them is not compared.
+fn version(text: &str) -> Option<[u64; 3]> {
+    let core = text.split(['-', '+']).next()?;
+    let mut numbers = core.split('.').map(|number| match number {
+        "0" => Some(0),
+        number if number.starts_with(['0', '+']) => None,
+        number => number.parse().ok(),
+    });
+    let version = [numbers.next()??, numbers.next()??, numbers.next()??];
+    numbers.next().is_none().then_some(version)
+}
+
+/// Event of the core group: one without eventTime is of the old sort, of which hardly anything is asked.
+pub(crate) fn core_event(event: &Map<String, Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let namespace = text(event, &["metadata", "namespace"]).unwrap_or_default();
+    let involved = text(event, &["involvedObject", "namespace"]).unwrap_or_default();
+    if text(event, &["eventTime"]).is_none() {
+        if if involved.is_empty() { namespace != "default" } else { involved != namespace } {
+            let problem = "does not match event.namespace";
+            causes.push(Cause::invalid("involvedObject.namespace", involved, problem));
+        }
+        return causes;
+    }
+    if involved.is_empty() && !matches!(namespace, "default" | "kube-system") {
+        causes.push(Cause::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
+    }
+    reported(event, ["reportingComponent", "message"], &mut causes);
+    causes
+}
+
+/// Event of events.k8s.io/v1: who reports, what was done and why are all required and short.
+pub(crate) fn event(event: &Map<String, Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let namespace = text(event, &["metadata", "namespace"]).unwrap_or_default();
+    let regarding = text(event, &["regarding", "namespace"]).unwrap_or_default();
+    // An event about something cluster-scoped lives in one of two namespaces, all others beside what they are about.
+    let fits =
+        if regarding.is_empty() { matches!(namespace, "default" | "kube-system") } else { regarding == namespace };
+    if !fits {
+        causes.push(Cause::invalid("regarding.namespace", regarding, "does not match event.namespace"));
+    }
+    reported(event, ["reportingController", "note"], &mut causes);
+    if text(event, &["eventTime"]).is_none() {
+        causes.push(Cause::required("eventTime", ""));
+    }
+    let kind = text(event, &["type"]).unwrap_or_default();
+    if kind != "Normal" && kind != "Warning" {
+        causes.push(Cause::invalid("type", "", &format!("has invalid value: {kind}")));
+    }
+    for field in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource"] {
+        let set = event.get(field).is_some_and(|value| match value {
+            Value::Null => false,
+            Value::Number(number) => number.as_i64() != Some(0),
+            Value::Object(members) => !members.is_empty(),
+            _ => true,
+        });
+        if set {
+            causes.push(Cause::invalid(field, "", "needs to be unset"));
+        }
+    }
+    causes
+}
+
+/// What both groups ask of an event of the new sort; two of its fields have other names in each.
+fn reported(event: &Map<String, Value>, [reporter, note]: [&str; 2], causes: &mut Vec<Cause>) {
+    let controller = text(event, &[reporter]).unwrap_or_default();
+    if controller.is_empty() {
+        causes.push(Cause::required("reportingController", ""));
+    } else if let Some(problem) = label_key_problem(controller) {
+        causes.push(Cause::invalid("reportingController", controller, problem));
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        let value = text(event, &[field]).unwrap_or_default();
+        if value.is_empty() {
+            causes.push(Cause::required(field, ""));
+        } else if value.len() > TEXT_LIMIT {
+            let problem = format!("can have at most {TEXT_LIMIT} characters");
+            causes.push(Cause::invalid(field, "", &problem));
+        }
+    }
+    if text(event, &[note]).is_some_and(|note| note.len() > NOTE_LIMIT) {
+        causes.push(Cause::invalid(note, "", &format!("can have at most {NOTE_LIMIT} characters")));
+    }
+}

@@ -1,0 +1,107 @@
+//! What an object must look like to be stored.
+//!
+//! Comes in: an object about to be written. Goes out: the causes of a 422, with upstream's fields and texts. What upstream
+//! checks beyond this (most of Pod and Node) is not checked here; the crate's front page says so.
+
+mod kinds;
+mod names;
+
+use serde_json::{Map, Value};
+
+use crate::kinds::Kind;
+use crate::object::at;
+use crate::status::{Cause, Failure};
+
+pub(crate) use kinds::{core_event, event, lease, lease_candidate};
+pub(crate) use names::{NameRule, label_key_problem, label_value_problem, name_problem};
+
+/// Annotations of an object, keys and values together, in bytes.
+const ANNOTATIONS_LIMIT: usize = 256 * 1024;
+
+/// The check of kinds that have none.
+pub(crate) fn nothing(_: &Map<String, Value>) -> Vec<Cause> {
+    Vec::new()
+}
+
+/// Everything an object of `kind` is checked for before it is stored.
+pub(crate) fn object(kind: &Kind, name: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+    let mut causes = Vec::new();
+    if let Some(problem) = name_problem(kind.names, name) {
+        causes.push(Cause::invalid("metadata.name", name, problem));
+    }
+    metadata(object, &mut causes);
+    causes.extend((kind.validate)(object));
+    if causes.is_empty() { Ok(()) } else { Err(Failure::invalid(kind, name, causes)) }
+}
+
+fn metadata(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
+    let labels = at(object, &["metadata", "labels"]).and_then(Value::as_object);
+    for (key, value) in labels.into_iter().flatten() {
+        if let Some(problem) = label_key_problem(key) {
+            causes.push(Cause::invalid("metadata.labels", key, problem));
+        }
+        if let Some(problem) = value.as_str().and_then(label_value_problem) {
+            causes.push(Cause::invalid("metadata.labels", value, problem));
+        }
+    }
+    let annotations = at(object, &["metadata", "annotations"]).and_then(Value::as_object);
+    let mut size = 0;
+    for (key, value) in annotations.into_iter().flatten() {
+        size += key.len() + value.as_str().map_or(0, str::len);
+        if let Some(problem) = label_key_problem(&key.to_lowercase()) {
+            causes.push(Cause::invalid("metadata.annotations", key, problem));
+        }
+    }
+    if size > ANNOTATIONS_LIMIT {
+        let message = format!("Too long: may not be more than {ANNOTATIONS_LIMIT} bytes");
+        causes.push(Cause { reason: "FieldValueTooLong", message, field: "metadata.annotations".to_owned() });
+    }
+}
+
+/// Types that upstream's decoder would refuse, and MicroTime brought into its one form.
+pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(), Failure> {
+    let refuse = |path: &[&str], what: &str| {
+        let (kind, version) = (kind.kind, kind.version);
+        let path = path.join(".");
+        Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {path}: {what}"))
+    };
+    string_map(object, &["metadata", "labels"]).map_err(|what| refuse(&["metadata", "labels"], what))?;
+    string_map(object, &["metadata", "annotations"]).map_err(|what| refuse(&["metadata", "annotations"], what))?;
+    for path in kind.integers {
+        match at(object, path) {
+            None | Some(Value::Null) => {}
+            Some(Value::Number(number)) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
+            Some(_) => return Err(refuse(path, "must be a 32 bit integer")),
+        }
+    }
+    for path in kind.micro_times {
+        let Some(Value::String(time)) = at(object, path) else {
+            if at(object, path).is_some_and(|value| !value.is_null()) {
+                return Err(refuse(path, "must be a time"));
+            }
+            continue;
+        };
+        let time: jiff::Timestamp = time.parse().map_err(|_| refuse(path, "must be an RFC 3339 time"))?;
+        // Truncated, not rounded, as Go formats it.
+        let micros = jiff::Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
+        set(object, path, Value::String(format!("{micros:.6}")));
+    }
+    (kind.convert)(object);
+    Ok(())
+}
+
+fn string_map(object: &Map<String, Value>, path: &[&str]) -> Result<(), &'static str> {
+    match at(object, path) {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(map)) if map.values().all(Value::is_string) => Ok(()),
+        Some(_) => Err("must be a map of strings"),
+    }
+}
+
+fn set(object: &mut Map<String, Value>, path: &[&str], value: Value) {
+    let Some((first, rest)) = path.split_first() else { return };
+    let slot = rest.iter().try_fold(object.get_mut(*first), |slot, member| slot.map(|slot| slot.get_mut(*member)));
+    if let Some(Some(slot)) = slot {
+        *slot = value;
+    }
+}
