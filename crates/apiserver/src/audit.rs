@@ -18,7 +18,8 @@ pub struct WriteRecord {
     /// The resourceVersion after the write. `None`: refused, or a dry run. A write that changed nothing has the version
     /// the object already had.
     pub version: Option<u64>,
-    /// `create`, `update`, `patch` or `delete`.
+    /// `create`, `update`, `patch`, `delete` or `deletecollection` (whose name is empty, and whose version is that of the last
+    /// object deleted).
     pub verb: &'static str,
     /// `coordination.k8s.io/leases`; the plural alone in the core group.
     pub resource: String,

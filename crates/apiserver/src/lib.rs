@@ -27,12 +27,12 @@
 //!
 //! # What is served
 //!
-//! * v1: Namespace (`/finalize`), ConfigMap, Endpoints, Event, Node, Pod, Secret, ServiceAccount, Service
+//! * v1: Namespace (`/finalize`), ConfigMap, Endpoints, Event, Node, Pod (`/binding`), Secret, ServiceAccount, Service
 //! * apps/v1: DaemonSet, Deployment, ReplicaSet, StatefulSet; batch/v1: CronJob, Job
 //! * coordination.k8s.io: Lease (v1), LeaseCandidate (v1beta1); discovery.k8s.io/v1: EndpointSlice; events.k8s.io/v1: Event
 //!
-//! Each is a row of a table: get, list, watch, create, update, merge and JSON patch, delete, and `/status` where upstream has
-//! it; with upstream's rules of generation, of updates without a version or of what is missing, of fields that selectors may
+//! Each is a row of a table: get, list, watch, create, update, merge and JSON patch, delete, delete of a collection, and
+//! `/status` where upstream has it; with upstream's rules of generation, of updates without a version or of what is missing, of fields that selectors may
 //! name or that never change, and of what a deletion answers.
 //!
 //! * One counter for all resources; every write takes the next version, a write that changes nothing takes none, a deletion
@@ -45,7 +45,7 @@
 //! * [Replicas](replica): several front ends over the one log, each with a lag of its own; one that is paused, restarted
 //!   or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
 //!   as new as any other.
-//! * Preconditions on version and uid, finalizers, generated names, validation of names, labels, Leases and Events, dry run,
+//! * Preconditions on version and uid, finalizers, generated names, validation of names, labels, Leases and Events, dry run of every verb,
 //!   `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes, reasons and texts.
 //! * `/version`, health, and plain discovery.
 //!
@@ -55,10 +55,13 @@
 //!   `restartPolicy` has none, though a selector finds it as `Always`), and only Leases, LeaseCandidates and Events are
 //!   checked beyond their metadata. `managedFields` are stored as they are sent. Events may be updated freely.
 //! * The Events of the two groups are two kinds here; upstream shows the same objects in both. No `/scale`, no cluster IPs.
-//! * No server-side apply, no strategic merge patch (415), no delete of collections (405), no YAML or protobuf (415, 406),
+//! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406),
 //!   no Table and no PartialObjectMetadata (406), no gzip, no OpenAPI, no custom resources, no
-//!   `fieldValidation` and no warnings, no owner references, no propagation policies.
-//! * A Pod is deleted at once, without grace and in one event; a namespace takes its content along within the same request;
+//!   `fieldValidation` and no warnings.
+//! * There is no garbage collector. A deletion in the foreground or as an orphan marks the object with upstream's finalizer and
+//!   takes that away in the same request: two events, as where nothing depends on the object. Dependents stay.
+//! * A collection is deleted under one lock; upstream deletes in parallel, and others may write in between.
+//! * A Pod is deleted at once, without grace (`gracePeriodSeconds` is only checked) and in one event; a namespace takes its content along within the same request;
 //!   `kube-node-lease` can be deleted, as upstream.
 //! * No roles (only plain [access rules](access)), no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
 //! * A request that was waiting in a socket counts its `timeout=` from when the server reads it, as upstream does.
@@ -75,11 +78,14 @@ pub mod replica;
 pub mod service;
 pub mod simulate;
 
+mod binding;
+mod delete;
 mod discovery;
 mod kinds;
 mod list;
 mod namespace;
 mod object;
+mod options;
 mod patch;
 mod route;
 mod select;

@@ -30,7 +30,7 @@ deleted between the time the first chunk was returned and now may show up in the
 
 /// The state a read is answered from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Read {
+pub(crate) enum Read {
     /// The present one.
     Present,
     /// Whatever the replica has.
@@ -43,6 +43,9 @@ enum Read {
         start: String,
     },
 }
+
+/// Which state, and at most how many objects of it; zero is no limit.
+pub(crate) type Plan = (Read, usize);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Token {
@@ -59,6 +62,12 @@ pub(crate) struct Page {
     version: u64,
     next: Option<String>,
     remaining: Option<usize>,
+}
+
+impl Page {
+    pub(crate) fn objects(&self) -> &[Arc<Stored>] {
+        &self.objects
+    }
 }
 
 /// One object, at least as new as `resourceVersion` asks for.
@@ -88,17 +97,18 @@ pub(crate) async fn list(
 ) -> Result<ListBody, Failure> {
     let row = kind(target.kind);
     let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
-    let (read, limit) = plan(query)?;
-    let storage = match &read {
+    let plan = plan(query)?;
+    let (read, limit) = &plan;
+    let storage = match read {
         Read::Exactly(_) | Read::Rest { .. } => true,
         // Without a cache, a page is read from storage.
-        Read::Present if limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => true,
+        Read::Present if *limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => true,
         Read::Any | Read::Present | Read::AtLeast(_) => {
             shared.check_ready(replica)?;
             false
         }
     };
-    match &read {
+    match read {
         // A cache that stays behind is passed over.
         Read::Present if !storage => _ = shared.catch_up(replica).await,
         Read::AtLeast(version) => shared.reach(replica, *version).await?,
@@ -107,17 +117,17 @@ pub(crate) async fn list(
     let prefix = target.prefix();
     let now = shared.clock.now();
     let mut state = shared.state.lock();
-    let shown = match &read {
+    let shown = match read {
         Read::Any | Read::AtLeast(_) => state.shown(replica, now),
         Read::Present | Read::Exactly(_) | Read::Rest { .. } => state.store.version(),
     };
-    let page = page(&state.store, target.kind, &prefix, &selector, (&read, shown, limit))?;
+    let page = page(&state.store, target.kind, &prefix, &selector, &plan, shown)?;
     drop(state);
     Ok(ListBody::new(target.kind, page))
 }
 
 /// The decision table of `resourceVersion`, `resourceVersionMatch`, `limit` and `continue`.
-fn plan(query: &Query) -> Result<(Read, usize), Failure> {
+pub(crate) fn plan(query: &Query) -> Result<Plan, Failure> {
     let asked = query.text("resourceVersion");
     let matching = query.text("resourceVersionMatch");
     let token = query.text("continue");
@@ -199,13 +209,15 @@ fn encode_token(version: Option<u64>, start: String) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token has only text and numbers"))
 }
 
-fn page(
+pub(crate) fn page(
     store: &Store,
     id: KindId,
     prefix: &str,
     selector: &Selector,
-    (read, shown, limit): (&Read, u64, usize),
+    (read, limit): &Plan,
+    shown: u64,
 ) -> Result<Page, Failure> {
+    let limit = *limit;
     let present = store.version();
     let (version, start) = match read {
         Read::Present | Read::Any | Read::AtLeast(_) => (shown, ""),
@@ -273,7 +285,7 @@ pub(crate) struct ListBody {
 }
 
 impl ListBody {
-    fn new(id: KindId, page: Page) -> Self {
+    pub(crate) fn new(id: KindId, page: Page) -> Self {
         let row = kind(id);
         let mut metadata = serde_json::json!({ "resourceVersion": page.version.to_string() });
         if let Some(next) = page.next {

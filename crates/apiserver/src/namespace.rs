@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, Kind, KindId, NAMESPACES};
 use crate::object::{Stored, at};
+use crate::options::Propagation;
 use crate::status::{Cause, Failure};
 use crate::transaction::{Outcome, Transaction, has_finalizers, is_terminating};
 
@@ -74,7 +75,7 @@ pub(crate) fn delete(transaction: &mut Transaction<'_>, old: &Stored) -> Result<
         for key in transaction.keys_with_prefix(id, &prefix) {
             // The last content may have taken the namespace along already; the rest of the loop then finds nothing.
             if let Some(content) = transaction.get(id, &key) {
-                transaction.delete(id, &content);
+                transaction.delete(id, &content, Some(Propagation::Background));
             }
         }
     }

@@ -182,10 +182,17 @@ impl Failure {
 
     /// 422 of the options of a list or watch.
     pub(crate) fn invalid_options(causes: Vec<Cause>) -> Self {
-        let mut failure = Self::invalid_as("ListOptions.meta.k8s.io", "", causes);
+        Self::invalid_of(("meta.k8s.io", "ListOptions"), "", causes)
+    }
+
+    /// 422 of something that isn't stored: `(group, kind)`.
+    pub(crate) fn invalid_of((group, kind): (&str, &str), name: &str, causes: Vec<Cause>) -> Self {
+        let what = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let mut failure = Self::invalid_as(&what, name, causes);
         let details = failure.details.get_or_insert_default();
-        details.group = "meta.k8s.io".to_owned();
-        details.kind = "ListOptions".to_owned();
+        details.name = name.to_owned();
+        details.group = group.to_owned();
+        details.kind = kind.to_owned();
         failure
     }
 

@@ -1,4 +1,4 @@
-//! One mutation, decided and applied while the state is locked: create and delete, and the steps that all mutations share.
+//! One mutation, decided and applied while the state is locked: create, and the steps that all mutations share.
 //!
 //! Comes in: an object that has been read, or the state that is to go. Goes out: the new state in the store, and what the
 //! client is told. A mutation that is refused leaves nothing behind; one that changes nothing writes
@@ -16,6 +16,7 @@ use crate::namespace;
 use crate::object::{EventType, Stored, at, encode_plain, metadata_mut, text};
 use crate::server::State;
 use crate::status::{Cause, Failure};
+use crate::store::Store;
 use crate::validate;
 
 /// Generated names end in so many characters that are no vowels and look like no others.
@@ -57,6 +58,10 @@ impl<'a> Transaction<'a> {
         self.dry_run
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.state.store
+    }
+
     pub(crate) fn get(&self, id: KindId, key: &str) -> Option<Arc<Stored>> {
         self.state.store.get(id, key).cloned()
     }
@@ -93,25 +98,6 @@ impl<'a> Transaction<'a> {
             return Err(Failure::already_exists(row, &name, terminating));
         }
         Ok(self.put(id, key.into(), object, 201))
-    }
-
-    /// Deletes, or marks as being deleted where finalizers hold the object.
-    pub(crate) fn delete(&mut self, id: KindId, old: &Stored) -> Outcome {
-        let row = kind(id);
-        let name = old.name().to_owned();
-        let mut object = old.value();
-        if !has_finalizers(&object) {
-            let version = self.remove(id, old);
-            let body =
-                if row.delete_returns_object { old.bytes() } else { crate::status::deleted(row, &name, &old.uid) };
-            return Outcome { code: 200, body, name, version, epoch: None };
-        }
-        if is_terminating(&object) {
-            let version = (!self.dry_run).then_some(old.version);
-            return Outcome { code: 200, body: old.bytes(), name, version, epoch: epoch(&object) };
-        }
-        self.mark_terminating(&mut object);
-        self.put(id, old.key.clone(), object, 200)
     }
 
     /// Sets what says that an object is going.

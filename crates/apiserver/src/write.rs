@@ -10,11 +10,15 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::WriteRecord;
+use crate::binding::Binding;
 use crate::kinds::{self, NAMESPACES, Subresource, kind};
+use crate::list::{self, Plan};
 use crate::namespace;
 use crate::object::{Stored, text};
+use crate::options::DeleteOptions;
 use crate::patch::{self, Patch};
 use crate::route::{Query, Target, content_type};
+use crate::select::Selector;
 use crate::server::Shared;
 use crate::service::BoxError;
 use crate::status::Failure;
@@ -38,13 +42,9 @@ enum Action {
     Create(Map<String, Value>),
     Update(String, Map<String, Value>),
     Patch(String, Patch),
-    Delete(String, Preconditions),
-}
-
-#[derive(Default)]
-struct Preconditions {
-    uid: Option<String>,
-    version: Option<String>,
+    Bind(String, Binding),
+    Delete(String, DeleteOptions),
+    DeleteCollection(Box<(Plan, Selector)>, DeleteOptions),
 }
 
 impl Mutation<'_> {
@@ -55,10 +55,10 @@ impl Mutation<'_> {
         B::Error: Into<BoxError>,
     {
         let prepared = match self.query.dry_run() {
-            Ok(dry_run) => self.prepare(shared, body).await.map(|action| (action, dry_run)),
+            Ok(dry_run) => self.prepare(shared, body).await.map(|action| (dry_run || action.is_dry_run(), action)),
             Err(failure) => Err(failure),
         };
-        let (action, dry_run) = match prepared {
+        let (dry_run, action) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 shared.refuse(self.record(shared, self.target.name.as_deref().unwrap_or_default(), Err(&failure)));
@@ -88,6 +88,7 @@ impl Mutation<'_> {
                 Method::POST => "create",
                 Method::PUT => "update",
                 Method::PATCH => "patch",
+                _ if self.target.name.is_none() => "deletecollection",
                 _ => "delete",
             },
             resource: kind(self.target.kind).audit_name(),
@@ -112,6 +113,10 @@ impl Mutation<'_> {
             return Err(Failure::method_not_allowed());
         }
         match (self.method, named) {
+            (&Method::POST, Some(name)) if self.target.subresource == Some(Subresource::Binding) => {
+                let binding = Binding::parse(&name, &self.json(shared, body).await?)?;
+                Ok(Action::Bind(name, binding))
+            }
             (&Method::POST, None) if placed => Ok(Action::Create(self.object(&self.json(shared, body).await?)?)),
             (&Method::PUT, Some(name)) => {
                 let object = self.object(&self.json(shared, body).await?)?;
@@ -126,7 +131,17 @@ impl Mutation<'_> {
                 let patch = Patch::parse(&media, &self.collect(shared, body).await?)?;
                 Ok(Action::Patch(name, patch))
             }
-            (&Method::DELETE, Some(name)) => Ok(Action::Delete(name, preconditions(&self.json(shared, body).await?)?)),
+            (&Method::DELETE, Some(name)) => {
+                let options = DeleteOptions::parse(&self.json(shared, body).await?, self.query)?;
+                Ok(Action::Delete(name, options))
+            }
+            (&Method::DELETE, None) if placed && row.delete_collection => {
+                let query = self.query;
+                let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
+                let plan = list::plan(query)?;
+                let options = DeleteOptions::parse(&self.json(shared, body).await?, query)?;
+                Ok(Action::DeleteCollection(Box::new((plan, selector)), options))
+            }
             _ => Err(Failure::method_not_allowed()),
         }
     }
@@ -225,11 +240,20 @@ impl Mutation<'_> {
                 let patched = self.patched(&old, patch)?;
                 transaction.replace(id, &old, patched, self.target.subresource)
             }
-            Action::Delete(name, preconditions) => {
+            Action::Bind(name, binding) => {
                 let old = find(transaction, &name)?;
-                preconditions.check(row, &old)?;
-                if id == NAMESPACES { namespace::delete(transaction, &old) } else { Ok(transaction.delete(id, &old)) }
+                transaction.bind(id, &old, binding)
             }
+            Action::Delete(name, options) => {
+                let old = find(transaction, &name)?;
+                options.check(row, &old)?;
+                if id == NAMESPACES {
+                    namespace::delete(transaction, &old)
+                } else {
+                    Ok(transaction.delete(id, &old, options.propagation))
+                }
+            }
+            Action::DeleteCollection(what, options) => transaction.delete_collection(self.target, &what, &options),
         }
     }
 
@@ -275,41 +299,15 @@ impl Action {
     fn name(&self) -> &str {
         match self {
             Self::Create(object) => text(object, &["metadata", "name"]).unwrap_or_default(),
-            Self::Update(name, _) | Self::Patch(name, _) | Self::Delete(name, _) => name,
+            Self::Update(name, _) | Self::Patch(name, _) | Self::Bind(name, _) | Self::Delete(name, _) => name,
+            Self::DeleteCollection(..) => "",
         }
     }
-}
 
-impl Preconditions {
-    fn check(&self, row: &kinds::Kind, old: &Stored) -> Result<(), Failure> {
-        if let Some(uid) = self.uid.as_deref().filter(|uid| **uid != *old.uid) {
-            let why = format!(
-                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
-                 deleted and then recreated",
-                old.uid
-            );
-            return Err(Failure::conflict(row, old.name(), &why));
-        }
-        if let Some(version) = self.version.as_deref().filter(|version| **version != old.version.to_string()) {
-            let why = format!(
-                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). \
-                 The object might have been modified",
-                old.version
-            );
-            return Err(Failure::conflict(row, old.name(), &why));
-        }
-        Ok(())
+    /// Whether the body asks for a dry run.
+    fn is_dry_run(&self) -> bool {
+        matches!(self, Self::Delete(_, options) | Self::DeleteCollection(_, options) if options.dry_run)
     }
-}
-
-fn preconditions(body: &[u8]) -> Result<Preconditions, Failure> {
-    if body.is_empty() {
-        return Ok(Preconditions::default());
-    }
-    let options: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
-    let member = |name: &str| text(&options, &["preconditions", name]).map(str::to_owned);
-    Ok(Preconditions { uid: member("uid"), version: member("resourceVersion") })
 }
 
 /// A uid in a PUT means that one object and no other of its name.

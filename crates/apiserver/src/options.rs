@@ -1,0 +1,145 @@
+//! What a DELETE may say beside what is to go.
+//!
+//! Comes in: the body of a DELETE, or without one its query. Goes out: checked options. Never looks at stored objects but to
+//! compare a precondition.
+
+use serde_json::{Map, Value};
+
+use crate::kinds::Kind;
+use crate::object::{Stored, at, text};
+use crate::route::Query;
+use crate::status::{Cause, Failure};
+
+/// The options of a deletion. A grace period is read and checked, and everything goes at once nevertheless.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeleteOptions {
+    uid: Option<String>,
+    version: Option<String>,
+    /// `None`: as the object's own finalizers say.
+    pub(crate) propagation: Option<Propagation>,
+    pub(crate) dry_run: bool,
+}
+
+/// What is to become of the dependents of what is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// They go later.
+    Background,
+    /// They go first.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl DeleteOptions {
+    /// From the body; without one, from the query. `dryRun` in the query always counts.
+    pub(crate) fn parse(body: &[u8], query: &Query) -> Result<Self, Failure> {
+        let options = if body.is_empty() { from_query(query)? } else { from_body(body)? };
+        let mut causes = Vec::new();
+        let policy = text(&options, &["propagationPolicy"]);
+        let orphan = options.get("orphanDependents").and_then(Value::as_bool);
+        let propagation = match (policy, orphan) {
+            (Some(policy), Some(_)) => {
+                let problem = "orphanDependents and deletionPropagation cannot be both set";
+                causes.push(Cause::invalid("propagationPolicy", policy, problem));
+                None
+            }
+            (None, Some(true)) | (Some("Orphan"), None) => Some(Propagation::Orphan),
+            (None, Some(false)) | (Some("Background"), None) => Some(Propagation::Background),
+            (Some("Foreground"), None) => Some(Propagation::Foreground),
+            (Some(other), None) => {
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
+                causes.push(Cause::not_supported("propagationPolicy", other, &supported));
+                None
+            }
+            (None, None) => None,
+        };
+        let dry_run = options.get("dryRun").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for value in dry_run.iter().filter(|value| *value != "All") {
+            causes.push(Cause::not_supported("dryRun", value.as_str().unwrap_or_default(), &["All"]));
+        }
+        if !causes.is_empty() {
+            return Err(Failure::invalid_of(("meta.k8s.io", "DeleteOptions"), "", causes));
+        }
+        let precondition = |name| text(&options, &["preconditions", name]).map(str::to_owned);
+        Ok(Self {
+            uid: precondition("uid"),
+            version: precondition("resourceVersion"),
+            propagation,
+            dry_run: !dry_run.is_empty(),
+        })
+    }
+
+    /// Whether `old` is what was meant.
+    pub(crate) fn check(&self, row: &Kind, old: &Stored) -> Result<(), Failure> {
+        if let Some(uid) = self.uid.as_deref().filter(|uid| **uid != *old.uid) {
+            let why = format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
+                 deleted and then recreated",
+                old.uid
+            );
+            return Err(Failure::conflict(row, old.name(), &why));
+        }
+        if let Some(version) = self.version.as_deref().filter(|version| **version != old.version.to_string()) {
+            let why = format!(
+                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). \
+                 The object might have been modified",
+                old.version
+            );
+            return Err(Failure::conflict(row, old.name(), &why));
+        }
+        Ok(())
+    }
+}
+
+fn from_body(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    let mut options: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+    let kind = text(&options, &["kind"]).unwrap_or_default();
+    if !matches!(kind, "" | "DeleteOptions") {
+        return Err(Failure::bad_request(format!(
+            "decoded object cannot be converted to DeleteOptions: it is a {kind}"
+        )));
+    }
+    options.retain(|_, value| !value.is_null());
+    let wrong = |path: &str, what: &str| {
+        Err(Failure::bad_request(format!(
+            "DeleteOptions in version \"v1\" cannot be handled as DeleteOptions: {path}: {what}"
+        )))
+    };
+    for (member, fits, what) in [
+        ("gracePeriodSeconds", (|value: &Value| value.is_i64()) as fn(&Value) -> bool, "must be a 64 bit integer"),
+        ("orphanDependents", Value::is_boolean, "must be true or false"),
+        ("propagationPolicy", Value::is_string, "must be a text"),
+        ("dryRun", Value::is_array, "must be a list"),
+        ("preconditions", Value::is_object, "must be an object"),
+    ] {
+        if options.get(member).is_some_and(|value| !fits(value)) {
+            return wrong(member, what);
+        }
+    }
+    for member in ["uid", "resourceVersion"] {
+        if at(&options, &["preconditions", member]).is_some_and(|value| !value.is_string() && !value.is_null()) {
+            return wrong(&format!("preconditions.{member}"), "must be a text");
+        }
+    }
+    Ok(options)
+}
+
+fn from_query(query: &Query) -> Result<Map<String, Value>, Failure> {
+    let mut options = Map::new();
+    let grace = query.text("gracePeriodSeconds");
+    if !grace.is_empty() && grace.parse::<i64>().is_err() {
+        return Err(Failure::bad_request(format!(
+            "invalid value {grace:?} of gracePeriodSeconds: must be a whole number"
+        )));
+    }
+    if let Some(orphan) = query.flag("orphanDependents") {
+        options.insert("orphanDependents".to_owned(), orphan.into());
+    }
+    let policy = query.text("propagationPolicy");
+    if !policy.is_empty() {
+        options.insert("propagationPolicy".to_owned(), policy.into());
+    }
+    Ok(options)
+}
