@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 use serde_json::Value;
 
+use crate::form::Form;
 use crate::kinds::{KindId, kind};
 use crate::list::{self, ListBody, Plan};
 use crate::object::{Stored, metadata_mut};
@@ -86,7 +87,7 @@ impl Transaction<'_> {
         }
         let version = Some(self.store().version()).filter(|version| *version > before);
         let mut body = BytesMut::new();
-        for chunk in ListBody::new(target.kind, page) {
+        for chunk in ListBody::new(target.kind, page, Form::Whole) {
             body.extend_from_slice(&chunk);
         }
         Ok(Outcome { code: 200, body: body.freeze(), name: String::new(), version, epoch: None })

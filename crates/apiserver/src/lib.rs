@@ -45,6 +45,7 @@
 //! * [Replicas](replica): several front ends over the one log, each with a lag of its own; one that is paused, restarted
 //!   or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
 //!   as new as any other.
+//! * PartialObjectMetadata and its list, in all answers that have objects, watches and their bookmarks included.
 //! * Preconditions on version and uid, finalizers, generated names, validation of names, labels, Leases and Events, dry run of every verb,
 //!   `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes, reasons and texts.
 //! * `/version`, health, and plain discovery.
@@ -56,7 +57,7 @@
 //!   checked beyond their metadata. `managedFields` are stored as they are sent. Events may be updated freely.
 //! * The Events of the two groups are two kinds here; upstream shows the same objects in both. No `/scale`, no cluster IPs.
 //! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406),
-//!   no Table and no PartialObjectMetadata (406), no gzip, no OpenAPI, no custom resources, no
+//!   no Table (406, or the next the client accepts), no gzip, no OpenAPI, no custom resources, no
 //!   `fieldValidation` and no warnings.
 //! * There is no garbage collector. A deletion in the foreground or as an orphan marks the object with upstream's finalizer and
 //!   takes that away in the same request: two events, as where nothing depends on the object. Dependents stay.
@@ -81,6 +82,7 @@ pub mod simulate;
 mod binding;
 mod delete;
 mod discovery;
+mod form;
 mod kinds;
 mod list;
 mod namespace;

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use crate::form::Form;
 use crate::kinds::{KindId, kind};
 use crate::object::Stored;
 use crate::route::{Query, Target};
@@ -73,9 +74,9 @@ impl Page {
 /// One object, at least as new as `resourceVersion` asks for.
 pub(crate) async fn get(
     (shared, replica): (&Shared, usize),
-    target: &Target,
-    name: &str,
+    (target, name): (&Target, &str),
     query: &Query,
+    form: Form,
 ) -> Result<Bytes, Failure> {
     let asked = version(query.text("resourceVersion"))?;
     if let Some(version) = asked.filter(|version| *version > 0) {
@@ -86,7 +87,7 @@ pub(crate) async fn get(
     let at = if asked.is_some() { state.shown(replica, now) } else { state.store.version() };
     let object = state.store.get_at(target.kind, &target.key(name), at);
     let object = object.expect("no view is older than the log");
-    object.map(|object| object.bytes()).ok_or_else(|| Failure::not_found(kind(target.kind), name))
+    object.map(|object| object.bytes_as(form)).ok_or_else(|| Failure::not_found(kind(target.kind), name))
 }
 
 /// A collection, or one page of it.
@@ -94,6 +95,7 @@ pub(crate) async fn list(
     (shared, replica): (&Shared, usize),
     target: &Target,
     query: &Query,
+    form: Form,
 ) -> Result<ListBody, Failure> {
     let row = kind(target.kind);
     let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
@@ -123,7 +125,7 @@ pub(crate) async fn list(
     };
     let page = page(&state.store, target.kind, &prefix, &selector, &plan, shown)?;
     drop(state);
-    Ok(ListBody::new(target.kind, page))
+    Ok(ListBody::new(target.kind, page, form))
 }
 
 /// The decision table of `resourceVersion`, `resourceVersionMatch`, `limit` and `continue`.
@@ -279,14 +281,15 @@ fn collect(
 pub(crate) struct ListBody {
     head: Option<Bytes>,
     objects: std::vec::IntoIter<Arc<Stored>>,
+    form: Form,
     first: bool,
     tail: Option<&'static [u8]>,
     length: usize,
 }
 
 impl ListBody {
-    pub(crate) fn new(id: KindId, page: Page) -> Self {
-        let row = kind(id);
+    pub(crate) fn new(id: KindId, page: Page, form: Form) -> Self {
+        let (kind, api_version) = form.list_type(kind(id));
         let mut metadata = serde_json::json!({ "resourceVersion": page.version.to_string() });
         if let Some(next) = page.next {
             metadata["continue"] = next.into();
@@ -294,14 +297,11 @@ impl ListBody {
         if let Some(remaining) = page.remaining {
             metadata["remainingItemCount"] = remaining.into();
         }
-        let head = format!(
-            r#"{{"kind":"{}List","apiVersion":"{}","metadata":{metadata},"items":["#,
-            row.kind,
-            row.api_version()
-        );
-        let items: usize = page.objects.iter().map(|object| object.item_len() + 1).sum();
+        let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
+        let items: usize = page.objects.iter().map(|object| object.item_len(form) + 1).sum();
         let length = head.len() + items.saturating_sub(usize::from(items > 0)) + TAIL.len();
-        Self { head: Some(Bytes::from(head)), objects: page.objects.into_iter(), first: true, tail: Some(TAIL), length }
+        let objects = page.objects.into_iter();
+        Self { head: Some(Bytes::from(head)), objects, form, first: true, tail: Some(TAIL), length }
     }
 
     /// Bytes of the whole body.
@@ -330,7 +330,7 @@ impl Iterator for ListBody {
             if !std::mem::take(&mut self.first) {
                 chunk.extend_from_slice(b",");
             }
-            object.write_item(&mut chunk);
+            object.write_item(&mut chunk, self.form);
         }
         Some(chunk.freeze())
     }

@@ -3,11 +3,13 @@
 //! Comes in: a JSON value that has passed all checks, and the version of its write. Goes out: one allocation that holds
 //! the complete watch event; the object, the list item and the event are slices of it. Never changes afterwards.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value};
 
+use crate::form::{Form, PARTIAL_LENGTH, write_partial};
 use crate::kinds::Kind;
 use crate::select::Selector;
 
@@ -44,8 +46,15 @@ pub(crate) struct Stored {
     /// The event frame that announced this state; `object` is a slice of it.
     frame: Bytes,
     object: Bytes,
-    /// Where the object's own members begin, after kind and apiVersion.
+    layout: Layout,
+}
+
+/// Where things are in the encoded object.
+#[derive(Clone, Debug)]
+struct Layout {
+    /// The object's own members, after kind and apiVersion, begin here.
     members: usize,
+    metadata: Range<usize>,
 }
 
 impl Stored {
@@ -60,7 +69,7 @@ impl Stored {
         set_version(value, version);
         value.remove("kind");
         value.remove("apiVersion");
-        let (frame, start, members) = encode(kind, event, value);
+        let (frame, start, layout) = encode(kind, event, value);
         let object = frame.slice(start..frame.len() - 2);
         Self {
             version,
@@ -70,7 +79,7 @@ impl Stored {
             fields: fields(kind, value),
             frame,
             object,
-            members,
+            layout,
         }
     }
 
@@ -87,9 +96,29 @@ impl Stored {
         self.object.clone()
     }
 
+    /// The object in this form, with kind and apiVersion.
+    pub(crate) fn bytes_as(&self, form: Form) -> Bytes {
+        match form {
+            Form::Whole => self.bytes(),
+            Form::Metadata => {
+                let mut buffer = BytesMut::with_capacity(self.item_len(form));
+                write_partial(&mut buffer, self.metadata());
+                buffer.freeze()
+            }
+        }
+    }
+
     /// How many bytes the object has as an item of a list.
-    pub(crate) fn item_len(&self) -> usize {
-        self.object.len() - self.members + 1
+    pub(crate) fn item_len(&self, form: Form) -> usize {
+        match form {
+            Form::Whole => self.object.len() - self.layout.members + 1,
+            Form::Metadata => self.metadata().len() + PARTIAL_LENGTH,
+        }
+    }
+
+    /// The encoded metadata.
+    fn metadata(&self) -> &[u8] {
+        &self.object[self.layout.metadata.clone()]
     }
 
     /// The object parsed again. What the server wrote itself can be read.
@@ -97,16 +126,28 @@ impl Stored {
         serde_json::from_slice(&self.object).expect("stored objects are JSON objects the server encoded itself")
     }
 
-    /// Appends the object as an item of a list: without kind and apiVersion.
-    pub(crate) fn write_item(&self, buffer: &mut BytesMut) {
-        buffer.put_u8(b'{');
-        buffer.put_slice(&self.object[self.members..]);
+    /// Appends the object as an item of a list: without kind and apiVersion, unless it is metadata alone.
+    pub(crate) fn write_item(&self, buffer: &mut BytesMut, form: Form) {
+        match form {
+            Form::Whole => {
+                buffer.put_u8(b'{');
+                buffer.put_slice(&self.object[self.layout.members..]);
+            }
+            Form::Metadata => write_partial(buffer, self.metadata()),
+        }
     }
 
     /// Appends the object as a synthetic ADDED event.
-    pub(crate) fn write_added(&self, buffer: &mut BytesMut) {
-        buffer.put_slice(EventType::Added.head().as_bytes());
-        buffer.put_slice(&self.object);
+    pub(crate) fn write_added(&self, buffer: &mut BytesMut, form: Form) {
+        self.write_frame(buffer, EventType::Added, form);
+    }
+
+    fn write_frame(&self, buffer: &mut BytesMut, event: EventType, form: Form) {
+        buffer.put_slice(event.head().as_bytes());
+        match form {
+            Form::Whole => buffer.put_slice(&self.object),
+            Form::Metadata => write_partial(buffer, self.metadata()),
+        }
         buffer.put_slice(b"}\n");
     }
 
@@ -115,11 +156,9 @@ impl Stored {
         Self::new(kind, self.key.clone(), EventType::Deleted, version, &mut self.value())
     }
 
-    fn framed(&self, event: EventType) -> Bytes {
-        let mut buffer = BytesMut::with_capacity(self.object.len() + 40);
-        buffer.put_slice(event.head().as_bytes());
-        buffer.put_slice(&self.object);
-        buffer.put_slice(b"}\n");
+    fn framed(&self, event: EventType, form: Form) -> Bytes {
+        let mut buffer = BytesMut::with_capacity(self.item_len(form) + 160);
+        self.write_frame(&mut buffer, event, form);
         buffer.freeze()
     }
 }
@@ -135,11 +174,14 @@ pub(crate) struct Change {
     pub(crate) event: EventType,
     /// Encoded for the first watcher whose selector the object entered or left, then shared.
     crossing: OnceLock<Bytes>,
+    /// The same for watchers of metadata alone.
+    partial: OnceLock<Bytes>,
 }
 
 impl Change {
     pub(crate) fn new(previous: Option<Arc<Stored>>, state: Arc<Stored>, event: EventType) -> Self {
-        Self { version: state.version, previous, state, event, crossing: OnceLock::new() }
+        let (crossing, partial) = (OnceLock::new(), OnceLock::new());
+        Self { version: state.version, previous, state, event, crossing, partial }
     }
 
     /// The key of the object that changed.
@@ -148,31 +190,43 @@ impl Change {
     }
 
     /// The event a watcher with `selector` sees, if any: entering a selector is ADDED, leaving it is DELETED.
-    pub(crate) fn frame(&self, kind: &Kind, selector: &Selector) -> Option<Bytes> {
+    pub(crate) fn frame(&self, kind: &Kind, selector: &Selector, form: Form) -> Option<Bytes> {
+        let event = self.seen_as(selector)?;
+        Some(match form {
+            Form::Whole if event == self.event => self.state.frame.clone(),
+            Form::Whole => self.shared(&self.crossing, kind, (event, form)),
+            Form::Metadata => self.shared(&self.partial, kind, (event, form)),
+        })
+    }
+
+    fn seen_as(&self, selector: &Selector) -> Option<EventType> {
         if selector.is_everything() {
-            return Some(self.state.frame.clone());
+            return Some(self.event);
         }
         let before = self.previous.as_deref().is_some_and(|object| selector.matches(object));
         match self.event {
-            EventType::Deleted => before.then(|| self.state.frame.clone()),
-            EventType::Added => selector.matches(&self.state).then(|| self.state.frame.clone()),
+            EventType::Deleted => before.then_some(EventType::Deleted),
+            EventType::Added => selector.matches(&self.state).then_some(EventType::Added),
             EventType::Modified => match (before, selector.matches(&self.state)) {
-                (true, true) => Some(self.state.frame.clone()),
-                // An object cannot enter one selector and leave another in one change often enough to keep both frames:
-                // the first crossing is shared, a different one is encoded for its watcher.
-                (false, true) => Some(self.crossed(kind, EventType::Added)),
-                (true, false) => Some(self.crossed(kind, EventType::Deleted)),
+                (true, true) => Some(EventType::Modified),
+                (false, true) => Some(EventType::Added),
+                (true, false) => Some(EventType::Deleted),
                 (false, false) => None,
             },
         }
     }
 
-    fn crossed(&self, kind: &Kind, event: EventType) -> Bytes {
+    /// An object does not enter one selector and leave another in one change often enough to keep a frame for each: the first
+    /// is shared, a different one is encoded for its watcher.
+    fn shared(&self, slot: &OnceLock<Bytes>, kind: &Kind, (event, form): (EventType, Form)) -> Bytes {
         let encode = || match (&self.previous, event) {
-            (Some(previous), EventType::Deleted) => previous.deleted(kind, self.version).frame,
-            _ => self.state.framed(event),
+            // Who leaves is shown as it was, under the version of the change.
+            (Some(previous), EventType::Deleted) if self.event == EventType::Modified => {
+                previous.deleted(kind, self.version).framed(event, form)
+            }
+            _ => self.state.framed(event, form),
         };
-        let shared = self.crossing.get_or_init(encode);
+        let shared = slot.get_or_init(encode);
         if shared.starts_with(event.head().as_bytes()) { shared.clone() } else { encode() }
     }
 }
@@ -210,9 +264,10 @@ pub(crate) fn encode_plain(kind: &Kind, object: &mut Map<String, Value>) -> Byte
     frame.slice(start..frame.len() - 2)
 }
 
-/// The frame, where the object starts in it, and where in the object its own members start.
-fn encode(kind: &Kind, event: EventType, object: &mut Map<String, Value>) -> (Bytes, usize, usize) {
-    // An object without members has no comma to put after the apiVersion; metadata is always there.
+/// The frame, where the object starts in it, and where things are in the object.
+fn encode(kind: &Kind, event: EventType, object: &mut Map<String, Value>) -> (Bytes, usize, Layout) {
+    const INFALLIBLE: &str = "writing JSON to memory does not fail";
+    // There is always a member to begin with.
     metadata_mut(object);
     let mut buffer = Vec::with_capacity(512);
     buffer.extend_from_slice(event.head().as_bytes());
@@ -226,13 +281,19 @@ fn encode(kind: &Kind, event: EventType, object: &mut Map<String, Value>) -> (By
     }
     buffer.extend_from_slice(kind.version.as_bytes());
     buffer.push(b'"');
-    let opening = buffer.len();
-    serde_json::to_writer(&mut buffer, object).expect("writing JSON to memory does not fail");
-    if let Some(brace) = buffer.get_mut(opening) {
-        *brace = b',';
+    let mut layout = Layout { members: buffer.len() + 1 - start, metadata: 0..0 };
+    for (name, value) in object {
+        buffer.push(b',');
+        serde_json::to_writer(&mut buffer, name).expect(INFALLIBLE);
+        buffer.push(b':');
+        let from = buffer.len() - start;
+        serde_json::to_writer(&mut buffer, value).expect(INFALLIBLE);
+        if name == "metadata" {
+            layout.metadata = from..buffer.len() - start;
+        }
     }
-    buffer.extend_from_slice(b"}\n");
-    (Bytes::from(buffer), start, opening + 1 - start)
+    buffer.extend_from_slice(b"}}\n");
+    (Bytes::from(buffer), start, layout)
 }
 
 fn labels(object: &Map<String, Value>) -> Box<[(Box<str>, Box<str>)]> {

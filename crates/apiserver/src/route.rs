@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 
 use crate::kinds::{self, KindId, Subresource};
 use crate::status::Failure;
@@ -172,27 +172,6 @@ pub(crate) fn go_duration(text: &str) -> Option<Duration> {
             return Duration::try_from_secs_f64(total).ok();
         }
     }
-}
-
-/// Refuses a request that can't be answered in plain JSON.
-pub(crate) fn accepts_json(headers: &HeaderMap) -> Result<(), Failure> {
-    let mut asked = false;
-    for item in
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
-    {
-        let mut parts = item.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        if media.is_empty() {
-            continue;
-        }
-        asked = true;
-        // Tables and metadata-only answers are other documents under the same media type.
-        let transformed = parts.any(|parameter| parameter.starts_with("as="));
-        if !transformed && matches!(media.as_str(), "application/json" | "application/*" | "*/*") {
-            return Ok(());
-        }
-    }
-    if asked { Err(Failure::not_acceptable()) } else { Ok(()) }
 }
 
 /// The media type of the body, without parameters; JSON where none is given.

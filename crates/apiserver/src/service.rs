@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::discovery;
 use crate::fault::{self, Facts, Pace, Ticket, TransportError};
+use crate::form::{Asked, Form};
 use crate::list::{self, CHUNK, ListBody};
 use crate::route::{self, Query, Target};
 use crate::server::Shared;
@@ -86,19 +87,21 @@ impl Service {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        route::accepts_json(&parts.headers)?;
         let query = Query::parse(parts.uri.query())?;
         let replica = self.replica.unwrap_or(0);
+        let asked = asked(&parts.method, target, &query);
+        let form = Form::negotiate(&parts.headers, asked)?;
         match (&parts.method, &target.name) {
             (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => {
-                let watcher = watch::start((self.shared.clone(), replica), target, &query, self.stop.clone()).await?;
+                let at = (self.shared.clone(), replica);
+                let watcher = watch::start(at, target, (&query, form), self.stop.clone()).await?;
                 Ok(json(200, watch_body(watcher, self.pace(parts))))
             }
             (&Method::GET | &Method::HEAD, None) => {
-                Ok(json(200, list_body(list::list((&self.shared, replica), target, &query).await?)))
+                Ok(json(200, list_body(list::list((&self.shared, replica), target, &query, form).await?)))
             }
             (&Method::GET | &Method::HEAD, Some(name)) if target.is_readable() => {
-                Ok(json(200, full(list::get((&self.shared, replica), target, name, &query).await?)))
+                Ok(json(200, full(list::get((&self.shared, replica), (target, name), &query, form).await?)))
             }
             (&Method::POST | &Method::PUT | &Method::PATCH | &Method::DELETE, _) => {
                 let limit = query.timeout()?.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
@@ -111,7 +114,7 @@ impl Service {
                     deadline: received + limit,
                 };
                 let outcome = mutation.run(&self.shared, body).await?;
-                Ok(json(outcome.code, full(outcome.body)))
+                Ok(json(outcome.code, full(form.shape(outcome.body))))
             }
             _ => Err(Failure::method_not_allowed()),
         }
@@ -183,6 +186,15 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.0.size_hint()
+    }
+}
+
+/// Whether the answer to this request is a list.
+fn asked(method: &Method, target: &Target, query: &Query) -> Asked {
+    match (method, &target.name) {
+        (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => Asked::Object,
+        (&Method::GET | &Method::HEAD | &Method::DELETE, None) => Asked::List,
+        _ => Asked::Object,
     }
 }
 

@@ -133,6 +133,11 @@ impl Failure {
         Self::new(406, "NotAcceptable", "only the following media types are accepted: application/json")
     }
 
+    /// A form of answer that doesn't fit what was asked for.
+    pub(crate) fn not_acceptable_as(form: &str, why: &str) -> Self {
+        Self::new(406, "NotAcceptable", format!("you requested {form}, but the requested object {why}"))
+    }
+
     pub(crate) fn already_exists(kind: &Kind, name: &str, terminating: bool) -> Self {
         let prefix = if terminating { "object is being deleted: " } else { "" };
         let message = format!("{prefix}{} {name:?} already exists", kind.qualified());

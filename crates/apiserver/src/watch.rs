@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::form::Form;
 use crate::kinds::{KindId, kind};
 use crate::list::CHUNK;
 use crate::object::Stored;
@@ -52,6 +53,7 @@ pub(crate) struct Watcher {
     kind: KindId,
     prefix: String,
     selector: Selector,
+    form: Form,
     phase: Phase,
     /// Everything up to this version has been seen.
     position: u64,
@@ -83,7 +85,7 @@ enum Woken {
 pub(crate) async fn start(
     (shared, replica): (Arc<Shared>, usize),
     target: &Target,
-    query: &Query,
+    (query, form): (&Query, Form),
     stop: CancellationToken,
 ) -> Result<Watcher, Failure> {
     let selector = Selector::parse(kind(target.kind), query.text("labelSelector"), query.text("fieldSelector"))?;
@@ -100,6 +102,7 @@ pub(crate) async fn start(
         kind: target.kind,
         prefix: target.prefix(),
         selector,
+        form,
         phase: Phase::Live,
         position: 0,
         bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
@@ -244,12 +247,12 @@ impl Watcher {
         while chunk.len() < CHUNK {
             let Some(object) = objects.next() else {
                 if self.bookmarks {
-                    chunk.extend_from_slice(&bookmark(self.kind, self.position, true));
+                    chunk.extend_from_slice(&self.bookmark(true));
                 }
                 self.phase = Phase::Live;
                 return (!chunk.is_empty()).then(|| chunk.freeze());
             };
-            object.write_added(&mut chunk);
+            object.write_added(&mut chunk, self.form);
         }
         self.phase = Phase::Initial(objects);
         Some(chunk.freeze())
@@ -281,7 +284,7 @@ impl Watcher {
             if !change.key().starts_with(&self.prefix) {
                 continue;
             }
-            let Some(frame) = change.frame(row, &self.selector) else { continue };
+            let Some(frame) = change.frame(row, &self.selector, self.form) else { continue };
             match single.take() {
                 None if several.is_empty() => single = Some(frame),
                 first => {
@@ -305,7 +308,7 @@ impl Watcher {
         if chunk.is_empty() && self.bookmarks && now >= self.next_bookmark {
             // A watch from a version not reached yet stays silent until then, but its timer goes on.
             if self.position <= present {
-                chunk = bookmark(self.kind, self.position, false);
+                chunk = self.bookmark(false);
             }
             self.schedule_bookmark(now);
         }
@@ -317,6 +320,19 @@ impl Watcher {
         let regular = now + self.shared.limits.bookmark_interval;
         let last = self.deadline.checked_sub(LAST_BOOKMARK).filter(|last| *last > now);
         self.next_bookmark = last.map_or(regular, |last| last.min(regular));
+    }
+
+    fn bookmark(&self, end_of_initial: bool) -> Bytes {
+        let (kind, api_version) = self.form.object_type(kind(self.kind));
+        let annotations = if end_of_initial { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
+        Bytes::from(format!(
+            concat!(
+                r#"{{"type":"BOOKMARK","object":{{"kind":"{}","apiVersion":"{}","#,
+                r#""metadata":{{"resourceVersion":"{}"{}}}}}}}"#,
+                "\n"
+            ),
+            kind, api_version, self.position, annotations
+        ))
     }
 
     async fn wait(&mut self) -> Woken {
@@ -339,20 +355,4 @@ fn error_event(failure: &Failure) -> Bytes {
     event.extend_from_slice(&failure.encode());
     event.extend_from_slice(b"}\n");
     event.freeze()
-}
-
-fn bookmark(id: KindId, version: u64, end_of_initial: bool) -> Bytes {
-    let row = kind(id);
-    let annotations = if end_of_initial { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
-    Bytes::from(format!(
-        concat!(
-            r#"{{"type":"BOOKMARK","object":{{"kind":"{}","apiVersion":"{}","#,
-            r#""metadata":{{"resourceVersion":"{}"{}}}}}}}"#,
-            "\n"
-        ),
-        row.kind,
-        row.api_version(),
-        version,
-        annotations
-    ))
 }

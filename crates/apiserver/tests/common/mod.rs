@@ -35,6 +35,14 @@ pub(crate) fn request(method: &str, uri: &str, body: impl Into<Bytes>) -> Reques
         .expect("a request")
 }
 
+/// A request whose client accepts this.
+pub(crate) fn accepting(method: &str, uri: &str, body: Value, accept: &'static str) -> Request<Full<Bytes>> {
+    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let mut request = request(method, uri, body);
+    request.headers_mut().insert("accept", http::HeaderValue::from_static(accept));
+    request
+}
+
 pub(crate) async fn call(server: &ApiServer, request: Request<Full<Bytes>>) -> Response<Body> {
     server.service("tester").oneshot(request).await.expect("the service never fails")
 }
@@ -42,7 +50,11 @@ pub(crate) async fn call(server: &ApiServer, request: Request<Full<Bytes>>) -> R
 /// Status code and body.
 pub(crate) async fn send(server: &ApiServer, method: &str, uri: &str, body: Value) -> (u16, Value) {
     let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-    let response = call(server, request(method, uri, body)).await;
+    answer(call(server, request(method, uri, body)).await).await
+}
+
+/// Status code and body of a response.
+pub(crate) async fn answer(response: Response<Body>) -> (u16, Value) {
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.expect("bodies never fail").to_bytes();
     (code, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
@@ -77,7 +89,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn start(server: &ApiServer, uri: &str) -> Self {
-        let response = call(server, request("GET", uri, "")).await;
+        Self::start_as(server, uri, "application/json").await
+    }
+
+    /// A watch whose client accepts this.
+    pub(crate) async fn start_as(server: &ApiServer, uri: &str, accept: &'static str) -> Self {
+        let response = call(server, accepting("GET", uri, Value::Null, accept)).await;
         assert_eq!(response.status(), 200, "{uri}");
         Self { body: response.into_body(), rest: BytesMut::new() }
     }

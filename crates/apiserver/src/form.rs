@@ -1,0 +1,117 @@
+//! In which form an answer goes out: objects as they are, or their metadata alone.
+//!
+//! Comes in: the Accept header and what is asked for. Goes out: the form, or 406; and the form's fixed parts. Where a client
+//! names several, the first this server has decides. Tables are none of them, so whoever asks for one gets the next it names.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::ACCEPT;
+use serde_json::{Map, Value, json};
+
+use crate::kinds::Kind;
+use crate::status::Failure;
+
+/// The group and version of what this module answers.
+const VERSION: &str = "meta.k8s.io/v1";
+const OBJECT: &str = "PartialObjectMetadata";
+const LIST: &str = "PartialObjectMetadataList";
+
+/// The form of objects in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Whole,
+    /// PartialObjectMetadata: what metadata informers ask for.
+    Metadata,
+}
+
+/// What an answer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// One object, or events of which each has one.
+    Object,
+    List,
+}
+
+impl Form {
+    /// What a request with these headers gets.
+    pub(crate) fn negotiate(headers: &HeaderMap, asked: Asked) -> Result<Self, Failure> {
+        let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut named = false;
+        for item in accepted.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty()) {
+            named = true;
+            let mut parts = item.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            if !matches!(media.as_str(), "application/json" | "application/*" | "*/*") {
+                continue;
+            }
+            let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
+            let parameter = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+            let Some(transformed) = parameter("as") else { return Ok(Self::Whole) };
+            if (parameter("g"), parameter("v")) != (Some("meta.k8s.io"), Some("v1")) {
+                continue;
+            }
+            match (transformed, asked) {
+                (OBJECT, Asked::Object) | (LIST, Asked::List) => return Ok(Self::Metadata),
+                (OBJECT, Asked::List) => {
+                    return Err(Failure::not_acceptable_as(OBJECT, "is a list"));
+                }
+                (LIST, Asked::Object) => {
+                    return Err(Failure::not_acceptable_as(LIST, "is not a list"));
+                }
+                _ => {}
+            }
+        }
+        if named { Err(Failure::not_acceptable()) } else { Ok(Self::Whole) }
+    }
+
+    /// The kind and apiVersion that objects of `row` carry.
+    pub(crate) fn object_type(self, row: &Kind) -> (String, String) {
+        match self {
+            Self::Whole => (row.kind.to_owned(), row.api_version()),
+            Self::Metadata => (OBJECT.to_owned(), VERSION.to_owned()),
+        }
+    }
+
+    /// The kind and apiVersion that lists of `row` carry.
+    pub(crate) fn list_type(self, row: &Kind) -> (String, String) {
+        match self {
+            Self::Whole => (format!("{}List", row.kind), row.api_version()),
+            Self::Metadata => (LIST.to_owned(), VERSION.to_owned()),
+        }
+    }
+
+    /// The answer to a write in this form. A Status stays what it is.
+    pub(crate) fn shape(self, body: Bytes) -> Bytes {
+        if self == Self::Whole {
+            return body;
+        }
+        let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(&body) else { return body };
+        if object.get("kind").is_some_and(|kind| kind == "Status") {
+            return body;
+        }
+        let metadata = object.remove("metadata").unwrap_or_default();
+        let shaped = match object.remove("items") {
+            Some(Value::Array(items)) => {
+                let items: Vec<Value> = items.into_iter().map(|mut item| partial(item["metadata"].take())).collect();
+                json!({ "kind": LIST, "apiVersion": VERSION, "metadata": metadata, "items": items })
+            }
+            _ => partial(metadata),
+        };
+        Bytes::from(shaped.to_string())
+    }
+}
+
+fn partial(metadata: Value) -> Value {
+    json!({ "kind": OBJECT, "apiVersion": VERSION, "metadata": metadata })
+}
+
+/// How many bytes [`write_partial`] takes beside the metadata.
+pub(crate) const PARTIAL_LENGTH: usize = PARTIAL_HEAD.len() + 1;
+const PARTIAL_HEAD: &[u8] = br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
+
+/// Appends an object that is its encoded metadata alone.
+pub(crate) fn write_partial(buffer: &mut BytesMut, metadata: &[u8]) {
+    buffer.put_slice(PARTIAL_HEAD);
+    buffer.put_slice(metadata);
+    buffer.put_u8(b'}');
+}
