@@ -26,7 +26,7 @@ impl Transaction<'_> {
         let name = old.name().to_owned();
         let mut object = old.value();
         let (collector, mut kept): (Vec<Value>, Vec<Value>) =
-            finalizers(&object).iter().cloned().partition(|finalizer| is_collectors(finalizer));
+            finalizers(&object).iter().cloned().partition(is_collectors);
         let collector = match propagation {
             Some(Propagation::Background) => None,
             Some(Propagation::Foreground) => Some(Value::from(COLLECTOR_FINALIZERS[0])),
@@ -77,7 +77,8 @@ impl Transaction<'_> {
         options: &DeleteOptions,
     ) -> Result<Outcome, Failure> {
         let row = kind(target.kind);
-        let page = list::page(self.store(), target.kind, &target.prefix(), selector, plan)?;
+        let store = self.store();
+        let page = list::page(store, target.kind, &target.prefix(), selector, plan, store.version())?;
         let before = self.store().version();
         for listed in page.objects() {
             // Listed from an earlier version, it may be gone since.

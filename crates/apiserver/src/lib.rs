@@ -32,8 +32,8 @@
 //! * coordination.k8s.io: Lease (v1), LeaseCandidate (v1beta1); discovery.k8s.io/v1: EndpointSlice; events.k8s.io/v1: Event
 //!
 //! Each is a row of a table: get, list, watch, create, update, merge and JSON patch, delete, delete of a collection, and
-//! `/status` where upstream has it; with upstream's rules of generation, of updates without a version or of what is missing, of fields that selectors may
-//! name or that never change, and of what a deletion answers.
+//! `/status` where upstream has it; with upstream's rules of generation, of updates without a version or of what is missing,
+//! of fields that selectors may name or that never change, and of what a deletion answers.
 //!
 //! * One counter for all resources; every write takes the next version, a write that changes nothing takes none, a deletion
 //!   has a version of its own. History is bounded by count a kind; [`ApiServer::compact`] cuts it on demand.
@@ -46,8 +46,9 @@
 //!   or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
 //!   as new as any other.
 //! * PartialObjectMetadata and its list, in all answers that have objects, watches and their bookmarks included.
-//! * Preconditions on version and uid, finalizers, generated names, validation of names, labels, Leases and Events, dry run of every verb,
-//!   `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes, reasons and texts.
+//! * Preconditions on version and uid, finalizers, delete options, generated names, validation of metadata, Leases and Events,
+//!   dry run of every verb, `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes,
+//!   reasons and texts.
 //! * `/version`, health, and plain discovery.
 //!
 //! # What is not, and what differs
@@ -56,13 +57,15 @@
 //!   `restartPolicy` has none, though a selector finds it as `Always`), and only Leases, LeaseCandidates and Events are
 //!   checked beyond their metadata. `managedFields` are stored as they are sent. Events may be updated freely.
 //! * The Events of the two groups are two kinds here; upstream shows the same objects in both. No `/scale`, no cluster IPs.
-//! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406),
-//!   no Table (406, or the next the client accepts), no gzip, no OpenAPI, no custom resources, no
-//!   `fieldValidation` and no warnings.
+//! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406), no Table (406, or the next the
+//!   client accepts), no gzip, no OpenAPI, no custom resources, no `fieldValidation` and no warnings.
+//! * Bodies, and what patches make of objects, may be 127 levels deep; upstream reads 10,000.
+//! * Owner references that are there twice stay, and of whether an owner exists nobody asks.
 //! * There is no garbage collector. A deletion in the foreground or as an orphan marks the object with upstream's finalizer and
 //!   takes that away in the same request: two events, as where nothing depends on the object. Dependents stay.
 //! * A collection is deleted under one lock; upstream deletes in parallel, and others may write in between.
-//! * A Pod is deleted at once, without grace (`gracePeriodSeconds` is only checked) and in one event; a namespace takes its content along within the same request;
+//! * A Pod is deleted at once, without grace (`gracePeriodSeconds` is only read) and in one event; a namespace takes its content
+//!   along within the same request, and stays as long as there is content or a finalizer in its metadata or spec;
 //!   `kube-node-lease` can be deleted, as upstream.
 //! * No roles (only plain [access rules](access)), no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
 //! * A request that was waiting in a socket counts its `timeout=` from when the server reads it, as upstream does.

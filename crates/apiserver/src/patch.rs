@@ -10,6 +10,11 @@ use crate::status::Failure;
 /// Operations in one JSON patch, as upstream limits them.
 const OPERATIONS_LIMIT: usize = 10_000;
 
+/// What all copies of one JSON patch may add up to, as upstream limits them: its limit of a request body.
+const COPY_LIMIT: usize = 3 * 1024 * 1024;
+/// How deep an object may be after a patch: what is stored must be readable again, and the parser goes so deep.
+const DEPTH_LIMIT: usize = 127;
+
 /// A parsed patch.
 #[derive(Clone, Debug)]
 pub(crate) enum Patch {
@@ -54,8 +59,9 @@ impl Patch {
         match self {
             Self::Merge(patch) => merge(&mut object, Value::Object(patch)),
             Self::Operations(operations) => {
+                let mut copied = 0;
                 for operation in &operations {
-                    apply_operation(&mut object, operation)?;
+                    apply_operation(&mut object, operation, &mut copied)?;
                 }
             }
         }
@@ -85,7 +91,35 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-fn apply_operation(object: &mut Value, operation: &Value) -> Result<(), Failure> {
+/// Refuses to put a value where it would be too deep. Asked before each step: what is deep enough can't even be dropped.
+fn check_depth(path: &str, value: &Value) -> Result<(), Failure> {
+    if path.matches('/').count() + depth(value) > DEPTH_LIMIT {
+        return Err(Failure::bad_request(format!("the patched object is more than {DEPTH_LIMIT} levels deep")));
+    }
+    Ok(())
+}
+
+/// Levels of objects and lists.
+fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut pending = vec![(value, 1)];
+    while let Some((value, level)) = pending.pop() {
+        match value {
+            Value::Array(items) => pending.extend(items.iter().map(|item| (item, level + 1))),
+            Value::Object(members) => pending.extend(members.values().map(|member| (member, level + 1))),
+            _ => continue,
+        }
+        deepest = deepest.max(level);
+    }
+    deepest
+}
+
+/// Bytes of the encoded value. A chain of copies may double what it copies each time, so they are counted before they are made.
+fn size(value: &Value) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+fn apply_operation(object: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Failure> {
     let member = |name: &str| operation.get(name).and_then(Value::as_str);
     let missing = |what: &str| Failure::bad_request(format!("error decoding patch: an operation without {what}"));
     let path = member("path").ok_or_else(|| missing("path"))?;
@@ -95,8 +129,10 @@ fn apply_operation(object: &mut Value, operation: &Value) -> Result<(), Failure>
         "add" => add(object, path, value()?),
         "remove" => remove(object, path).map(drop),
         "replace" => {
+            let value = value()?;
+            check_depth(path, &value)?;
             let slot = object.pointer_mut(path).ok_or_else(|| doc_missing(path))?;
-            *slot = value()?;
+            *slot = value;
             Ok(())
         }
         "move" => {
@@ -105,8 +141,15 @@ fn apply_operation(object: &mut Value, operation: &Value) -> Result<(), Failure>
         }
         "copy" => {
             let from = from()?;
-            let copied = object.pointer(from).cloned().ok_or_else(|| doc_missing(from))?;
-            add(object, path, copied)
+            let source = object.pointer(from).ok_or_else(|| doc_missing(from))?;
+            *copied = copied.saturating_add(size(source));
+            if *copied > COPY_LIMIT {
+                let message =
+                    format!("unable to copy, the accumulated size increase of copies exceeds {COPY_LIMIT} bytes");
+                return Err(Failure::unprocessable(message));
+            }
+            let source = source.clone();
+            add(object, path, source)
         }
         "test" if object.pointer(path).unwrap_or(&Value::Null) == operation.get("value").unwrap_or(&Value::Null) => {
             Ok(())
@@ -117,6 +160,7 @@ fn apply_operation(object: &mut Value, operation: &Value) -> Result<(), Failure>
 }
 
 fn add(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
+    check_depth(path, &value)?;
     let Some((parent, name)) = split(path) else {
         *object = value;
         return Ok(());

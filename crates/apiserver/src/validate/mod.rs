@@ -5,6 +5,7 @@
 
 mod kinds;
 mod names;
+mod owners;
 
 use serde_json::{Map, Value};
 
@@ -30,6 +31,8 @@ pub(crate) fn object(kind: &Kind, name: &str, object: &Map<String, Value>) -> Re
         causes.push(Cause::invalid("metadata.name", name, problem));
     }
     metadata(object, &mut causes);
+    owners::owner_references(object, &mut causes);
+    owners::finalizers(object, &mut causes);
     causes.extend((kind.validate)(object));
     if causes.is_empty() { Ok(()) } else { Err(Failure::invalid(kind, name, causes)) }
 }
@@ -67,6 +70,18 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
     };
     string_map(object, &["metadata", "labels"]).map_err(|what| refuse(&["metadata", "labels"], what))?;
     string_map(object, &["metadata", "annotations"]).map_err(|what| refuse(&["metadata", "annotations"], what))?;
+    if object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
+        return Err(refuse(&["metadata"], "must be an object"));
+    }
+    for member in ["name", "generateName", "namespace", "uid", "resourceVersion"] {
+        if at(object, &["metadata", member]).is_some_and(|value| !value.is_string() && !value.is_null()) {
+            return Err(refuse(&["metadata", member], "must be a text"));
+        }
+    }
+    list_of(object, "finalizers", Value::is_string)
+        .map_err(|()| refuse(&["metadata", "finalizers"], "must be a list of texts"))?;
+    list_of(object, "ownerReferences", Value::is_object)
+        .map_err(|()| refuse(&["metadata", "ownerReferences"], "must be a list of objects"))?;
     for path in kind.integers {
         match at(object, path) {
             None | Some(Value::Null) => {}
@@ -95,6 +110,14 @@ fn string_map(object: &Map<String, Value>, path: &[&str]) -> Result<(), &'static
         None | Some(Value::Null) => Ok(()),
         Some(Value::Object(map)) if map.values().all(Value::is_string) => Ok(()),
         Some(_) => Err("must be a map of strings"),
+    }
+}
+
+fn list_of(object: &Map<String, Value>, member: &str, fits: fn(&Value) -> bool) -> Result<(), ()> {
+    match at(object, &["metadata", member]) {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(items)) if items.iter().all(fits) => Ok(()),
+        Some(_) => Err(()),
     }
 }
 
