@@ -216,7 +216,7 @@ async fn some_fields_are_the_servers_or_never_change() {
     let set = json!({ "metadata": { "name": "r" }, "spec": { "selector": { "matchLabels": { "a": "b" } } },
         "status": { "replicas": 7 } });
     let (_, set) = send(&server, "POST", sets, set).await;
-    assert_eq!(set["status"], json!({}), "nobody has observed it yet");
+    assert_eq!(set["status"], json!({ "replicas": 0 }), "nobody has observed it yet");
     let other = json!({ "spec": { "selector": { "matchLabels": { "a": "c" } } } });
     assert_eq!(send(&server, "PATCH", &format!("{sets}/r"), other).await.0, 422);
     let (code, status) =

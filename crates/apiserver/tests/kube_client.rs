@@ -142,3 +142,34 @@ async fn events_of_the_new_group_are_strict() {
     let again = events.create(&PostParams::default(), &event).await.expect_err("once only");
     assert!(matches!(again, kube_client::Error::Api(status) if status.code == 409));
 }
+
+#[tokio::test(start_paused = true)]
+async fn metadata_and_collections_work_as_the_client_asks_for_them() {
+    let server = server();
+    let leases: Api<Lease> = Api::default_namespaced(client(&server));
+    for name in ["a", "b", "c"] {
+        leases.create(&PostParams::default(), &lease(name, "one")).await.expect("created");
+    }
+    let one = leases.get_metadata("a").await.expect("metadata");
+    assert_eq!(
+        (one.types.expect("typed").kind.as_str(), one.metadata.name.as_deref()),
+        ("PartialObjectMetadata", Some("a"))
+    );
+    let list = leases.list_metadata(&ListParams::default().limit(2)).await.expect("a page of metadata");
+    assert_eq!((list.items.len(), list.metadata.remaining_item_count), (2, Some(1)));
+    let at = list.metadata.resource_version.expect("a version");
+    let events = leases.watch_metadata(&WatchParams::default(), &at).await.expect("a watch");
+    pin_mut!(events);
+    let gone = leases.delete_collection(&DeleteParams::background(), &ListParams::default()).await.expect("deleted");
+    let names: Vec<String> = gone.left().expect("the list").items.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    for name in names {
+        let Some(Ok(WatchEvent::Deleted(object))) = events.next().await else { panic!("no deletion of {name}") };
+        assert_eq!(object.metadata.name, Some(name));
+    }
+    let pods: Api<Pod> = Api::default_namespaced(client(&server));
+    let pod = Pod { metadata: ObjectMeta { name: Some("p".into()), ..ObjectMeta::default() }, ..Pod::default() };
+    pods.create(&PostParams::default(), &pod).await.expect("created");
+    pods.delete("p", &DeleteParams::foreground()).await.expect("deleted").left().expect("the pod as it is marked");
+    assert!(pods.get_opt("p").await.expect("answered").is_none());
+}

@@ -48,6 +48,24 @@ pub(super) fn wipe_status(object: &mut Map<String, Value>) {
     object.insert("status".to_owned(), json!({}));
 }
 
+/// Counts that upstream always writes, also when they are zero.
+pub(super) fn daemon_set(object: &mut Map<String, Value>) {
+    let status = json!({
+        "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
+    });
+    object.insert("status".to_owned(), status);
+}
+
+/// As for daemon sets.
+pub(super) fn replica_set(object: &mut Map<String, Value>) {
+    object.insert("status".to_owned(), json!({ "replicas": 0 }));
+}
+
+/// As for daemon sets.
+pub(super) fn stateful_set(object: &mut Map<String, Value>) {
+    object.insert("status".to_owned(), json!({ "availableReplicas": 0, "replicas": 0 }));
+}
+
 /// `stringData` is a way to write `data`, and is never read back; a secret without a type is opaque.
 pub(super) fn secret(object: &mut Map<String, Value>) {
     if let Some(Value::Object(plain)) = object.remove("stringData") {

@@ -183,7 +183,14 @@ pub(crate) static KINDS: [Kind; 19] = [
         prepare: strategy::service,
         ..BASE
     },
-    Kind { kind: "DaemonSet", plural: "daemonsets", singular: "daemonset", short_names: &["ds"], ..WORKLOAD },
+    Kind {
+        kind: "DaemonSet",
+        plural: "daemonsets",
+        singular: "daemonset",
+        short_names: &["ds"],
+        prepare: strategy::daemon_set,
+        ..WORKLOAD
+    },
     Kind { kind: "Deployment", plural: "deployments", singular: "deployment", short_names: &["deploy"], ..WORKLOAD },
     Kind {
         kind: "ReplicaSet",
@@ -191,10 +198,18 @@ pub(crate) static KINDS: [Kind; 19] = [
         singular: "replicaset",
         short_names: &["rs"],
         fields: &[field("status.replicas", &["status", "replicas"], "0")],
+        prepare: strategy::replica_set,
         own_field_conversion: true,
         ..WORKLOAD
     },
-    Kind { kind: "StatefulSet", plural: "statefulsets", singular: "statefulset", short_names: &["sts"], ..WORKLOAD },
+    Kind {
+        kind: "StatefulSet",
+        plural: "statefulsets",
+        singular: "statefulset",
+        short_names: &["sts"],
+        prepare: strategy::stateful_set,
+        ..WORKLOAD
+    },
     Kind {
         group: "events.k8s.io",
         kind: "Event",
