@@ -34,7 +34,7 @@ pub(crate) enum Asked {
 
 impl Form {
     /// What a request with these headers gets.
-    pub(crate) fn negotiate(headers: &HeaderMap, asked: Asked) -> Result<Self, Failure> {
+    pub(crate) fn negotiate(headers: &HeaderMap, row: &Kind, asked: Asked) -> Result<Self, Failure> {
         let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let mut named = false;
         for item in accepted.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty()) {
@@ -53,10 +53,12 @@ impl Form {
             match (transformed, asked) {
                 (OBJECT, Asked::Object) | (LIST, Asked::List) => return Ok(Self::Metadata),
                 (OBJECT, Asked::List) => {
-                    return Err(Failure::not_acceptable_as(OBJECT, "is a list"));
+                    let why = format!("is a list (*{}.{}List)", row.internal_package(), row.kind);
+                    return Err(Failure::not_acceptable_as(OBJECT, &why));
                 }
                 (LIST, Asked::Object) => {
-                    return Err(Failure::not_acceptable_as(LIST, "is not a list"));
+                    let why = format!("is not a list (*{}.{})", row.internal_package(), row.kind);
+                    return Err(Failure::not_acceptable_as(LIST, &why));
                 }
                 _ => {}
             }

@@ -78,7 +78,10 @@ pub(crate) async fn get(
     query: &Query,
     form: Form,
 ) -> Result<Bytes, Failure> {
-    let asked = version(query.text("resourceVersion"))?;
+    let asked = match query.text("resourceVersion") {
+        "" => None,
+        text => Some(text.parse::<u64>().map_err(|_| Failure::no_version(text))?),
+    };
     if let Some(version) = asked.filter(|version| *version > 0) {
         shared.reach(replica, version).await?;
     }
@@ -141,7 +144,8 @@ pub(crate) fn plan(query: &Query) -> Result<Plan, Failure> {
             let message = "specifying resource version is not allowed when using continue";
             return Err(Failure::bad_request(message));
         }
-        return Ok((decode_token(token)?, limit));
+        // "Any age" ignores the limit, here too.
+        return Ok((decode_token(token)?, if asked == "0" { 0 } else { limit }));
     }
     Ok(match (version(asked)?, matching) {
         (None, _) => (Read::Present, limit),
@@ -183,7 +187,7 @@ fn version(text: &str) -> Result<Option<u64>, Failure> {
     match text {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
-            Failure::bad_request(format!("invalid resource version: Invalid value: {text:?}: must be a decimal number"))
+            Failure::bad_request(format!("invalid resource version: {}", Failure::no_version(text).message))
         }),
     }
 }
@@ -227,12 +231,8 @@ pub(crate) fn page(
         Read::Rest { version, start } => (version.unwrap_or(present), start.as_str()),
     };
     if version > present {
-        // An exact read is answered by storage, which doesn't wait and doesn't say when to come again.
-        let mut failure = Failure::too_large_version(version, present);
-        if let Some(details) = &mut failure.details {
-            details.retry_after_seconds = 0;
-        }
-        return Err(failure);
+        // An exact read is answered by storage, which doesn't wait.
+        return Err(Failure::too_large_version(version, present));
     }
     let span = Span { prefix, start };
     if version == present {

@@ -78,7 +78,7 @@ impl DeleteOptions {
                  deleted and then recreated",
                 old.uid
             );
-            return Err(Failure::conflict(row, old.name(), &why));
+            return Err(Failure::precondition(row, old.name(), &why));
         }
         if let Some(version) = self.version.as_deref().filter(|version| **version != old.version.to_string()) {
             let why = format!(
@@ -86,15 +86,15 @@ impl DeleteOptions {
                  The object might have been modified",
                 old.version
             );
-            return Err(Failure::conflict(row, old.name(), &why));
+            return Err(Failure::precondition(row, old.name(), &why));
         }
         Ok(())
     }
 }
 
 fn from_body(body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    let mut options: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+    let mut options: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| Failure::unrecognized("DeleteOptions", body, &error))?;
     let kind = text(&options, &["kind"]).unwrap_or_default();
     if !matches!(kind, "" | "DeleteOptions") {
         return Err(Failure::bad_request(format!(

@@ -49,7 +49,7 @@ impl Patch {
                 }
                 Ok(Self::Operations(operations))
             }
-            _ => Err(Failure::unsupported_media_type(ACCEPTED)),
+            _ => Err(Failure::unsupported_patch()),
         }
     }
 
@@ -67,7 +67,7 @@ impl Patch {
         }
         match object {
             Value::Object(object) => Ok(object),
-            _ => Err(Failure::unprocessable("the patch leaves something that is not an object")),
+            _ => Err(Failure::unprocessable()),
         }
     }
 }
@@ -131,7 +131,7 @@ fn apply_operation(object: &mut Value, operation: &Value, copied: &mut usize) ->
         "replace" => {
             let value = value()?;
             check_depth(path, &value)?;
-            let slot = object.pointer_mut(path).ok_or_else(|| doc_missing(path))?;
+            let slot = object.pointer_mut(path).ok_or_else(Failure::unprocessable)?;
             *slot = value;
             Ok(())
         }
@@ -141,12 +141,10 @@ fn apply_operation(object: &mut Value, operation: &Value, copied: &mut usize) ->
         }
         "copy" => {
             let from = from()?;
-            let source = object.pointer(from).ok_or_else(|| doc_missing(from))?;
+            let source = object.pointer(from).ok_or_else(Failure::unprocessable)?;
             *copied = copied.saturating_add(size(source));
             if *copied > COPY_LIMIT {
-                let message =
-                    format!("unable to copy, the accumulated size increase of copies exceeds {COPY_LIMIT} bytes");
-                return Err(Failure::unprocessable(message));
+                return Err(Failure::unprocessable());
             }
             let source = source.clone();
             add(object, path, source)
@@ -154,7 +152,7 @@ fn apply_operation(object: &mut Value, operation: &Value, copied: &mut usize) ->
         "test" if object.pointer(path).unwrap_or(&Value::Null) == operation.get("value").unwrap_or(&Value::Null) => {
             Ok(())
         }
-        "test" => Err(Failure::unprocessable(format!("testing value {path} failed: test failed"))),
+        "test" => Err(Failure::unprocessable()),
         other => Err(Failure::bad_request(format!("error decoding patch: unexpected kind of operation: {other}"))),
     }
 }
@@ -171,16 +169,16 @@ fn add(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
         }
         Some(Value::Array(items)) => {
             let index = if name == "-" { Some(items.len()) } else { name.parse().ok() };
-            let index = index.filter(|index| *index <= items.len()).ok_or_else(|| doc_missing(path))?;
+            let index = index.filter(|index| *index <= items.len()).ok_or_else(Failure::unprocessable)?;
             items.insert(index, value);
         }
-        _ => return Err(doc_missing(path)),
+        _ => return Err(Failure::unprocessable()),
     }
     Ok(())
 }
 
 fn remove(object: &mut Value, path: &str) -> Result<Value, Failure> {
-    let (parent, name) = split(path).ok_or_else(|| doc_missing(path))?;
+    let (parent, name) = split(path).ok_or_else(Failure::unprocessable)?;
     let removed = match object.pointer_mut(parent) {
         Some(Value::Object(members)) => members.remove(&name),
         Some(Value::Array(items)) => {
@@ -188,19 +186,13 @@ fn remove(object: &mut Value, path: &str) -> Result<Value, Failure> {
         }
         _ => None,
     };
-    removed.ok_or_else(|| doc_missing(path))
+    removed.ok_or_else(Failure::unprocessable)
 }
 
 /// The pointer to the parent and the unescaped last token; `None` for the whole document.
 fn split(path: &str) -> Option<(&str, String)> {
     let (parent, name) = path.rsplit_once('/')?;
     Some((parent, name.replace("~1", "/").replace("~0", "~")))
-}
-
-fn doc_missing(path: &str) -> Failure {
-    Failure::unprocessable(format!(
-        "the server rejected our request due to an error in our request: doc is missing path: {path}"
-    ))
 }
 
 #[cfg(test)]

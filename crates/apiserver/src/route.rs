@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
 use crate::kinds::{self, KindId, Subresource};
-use crate::status::Failure;
+use crate::status::{Cause, Failure};
 
 /// What a resource path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,16 @@ pub(crate) fn target(path: &str) -> Option<Target> {
     Some(Target { kind, namespace: namespace.to_owned(), name: name.map(str::to_owned), subresource })
 }
 
+/// Whether a path is below a group that has resources, whatever its version.
+pub(crate) fn is_of_known_group(path: &str) -> bool {
+    let group = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
+        ["api", _, _, ..] => "",
+        ["apis", group, _, _, ..] if !group.is_empty() => *group,
+        _ => return false,
+    };
+    kinds::all().any(|(_, row)| row.group == group)
+}
+
 /// The decoded parameters of a request. Unknown ones are ignored by whoever asks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -108,38 +118,46 @@ impl Query {
         self.raw(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
-    /// A whole number of at least zero.
+    /// A whole number; one below zero is none.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
         match self.text(name) {
             "" => Ok(None),
-            value => value.parse().map(Some).map_err(|_| {
-                Failure::bad_request(format!("invalid value {value:?} of {name}: must be a whole number of at least 0"))
-            }),
+            value => match value.parse::<i64>() {
+                Ok(number) => Ok(u64::try_from(number).ok()),
+                Err(_) => Err(Failure::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax"))),
+            },
         }
     }
 
-    /// The Go duration `timeout`; zero counts as absent.
+    /// The Go duration `timeout`; zero, and what is below, counts as absent.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, Failure> {
         match self.text("timeout") {
             "" => Ok(None),
-            value => match go_duration(value) {
+            value => match go_duration(value.trim_start_matches('-')) {
                 Some(Duration::ZERO) => Ok(None),
+                Some(_) if value.starts_with('-') => Ok(None),
                 Some(timeout) => Ok(Some(timeout)),
                 None => {
-                    let message = format!("invalid timeout specified in the request URL - invalid duration {value:?}");
+                    let message =
+                        format!("invalid timeout specified in the request URL - time: invalid duration {value:?}");
                     Err(Failure::bad_request(message))
                 }
             },
         }
     }
 
-    /// `dryRun=All`.
-    pub(crate) fn dry_run(&self) -> Result<bool, Failure> {
+    /// `dryRun=All`, of options of this kind.
+    pub(crate) fn dry_run(&self, options: &str) -> Result<bool, Failure> {
         match self.text("dryRun") {
             "" => Ok(false),
             "All" => Ok(true),
             other => {
-                Err(Failure::unprocessable(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
+                let cause = Cause {
+                    reason: "FieldValueNotSupported",
+                    message: format!("Unsupported value: [{other:?}]: supported values: \"All\""),
+                    field: "dryRun".to_owned(),
+                };
+                Err(Failure::invalid_of(("meta.k8s.io", options), "", vec![cause]))
             }
         }
     }

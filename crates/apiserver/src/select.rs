@@ -45,9 +45,7 @@ enum Field {
 impl Selector {
     /// Parses both parameters of a request for `kind`.
     pub(crate) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, Failure> {
-        let labels = LabelParser { rest: labels }
-            .requirements()
-            .map_err(|why| Failure::bad_request(format!("unable to parse requirement: {why}")))?;
+        let labels = LabelParser { rest: labels }.requirements().map_err(Failure::bad_request)?;
         Ok(Self { labels, fields: parse_fields(kind, fields)? })
     }
 
@@ -109,7 +107,11 @@ impl<'a> LabelParser<'a> {
             return Ok(all);
         }
         loop {
-            all.push(self.requirement()?);
+            if self.rest.starts_with(|c| ",()=<>".contains(c)) {
+                return Err(format!("found '{}', expected: !, identifier, or 'end of string'", self.shown()));
+            }
+            let requirement = self.requirement();
+            all.push(requirement.map_err(|why| format!("unable to parse requirement: {why}"))?);
             self.skip_space();
             if self.rest.is_empty() {
                 return Ok(all);
@@ -160,7 +162,8 @@ impl<'a> LabelParser<'a> {
     fn set(&mut self) -> Result<Vec<String>, String> {
         self.skip_space();
         if !self.take("(") {
-            return Err(format!("found '{}', expected: '('", self.shown()));
+            let word = self.word();
+            return Err(format!("found '{}' expected: '('", if word.is_empty() { self.shown() } else { word }));
         }
         let mut values = Vec::new();
         loop {
@@ -189,6 +192,9 @@ impl<'a> LabelParser<'a> {
 
     fn value(&mut self) -> Result<String, String> {
         self.skip_space();
+        if self.rest.starts_with(|c| "=!<>(".contains(c)) {
+            return Err(format!("found '{}', expected: identifier", self.shown()));
+        }
         let value = self.word();
         match validate::label_value_problem(value) {
             Some(problem) => Err(format!("values: Invalid value: {value:?}: {problem}")),
@@ -235,10 +241,7 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldTerm>, Failure> {
         if term.is_empty() {
             continue;
         }
-        let invalid = || {
-            let shown = format!("{term:?}");
-            Failure::bad_request(format!("invalid selector: {shown}; can't understand {shown}"))
-        };
+        let invalid = || Failure::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'"));
         let (label, value, equal) = split_term(term).ok_or_else(invalid)?;
         let value = unescape(value).ok_or_else(|| {
             Failure::bad_request(format!("invalid field selector: invalid escape sequence in {value:?}"))

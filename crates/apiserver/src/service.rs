@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::discovery;
 use crate::fault::{self, Facts, Pace, Ticket, TransportError};
 use crate::form::{Asked, Form};
+use crate::kinds;
 use crate::list::{self, CHUNK, ListBody};
 use crate::route::{self, Query, Target};
 use crate::server::Shared;
@@ -72,6 +73,7 @@ impl Service {
         match (&parts.method, discovery::answer(path)) {
             (&Method::GET | &Method::HEAD, Some((content_type, body))) => response(200, content_type, full(body)),
             (_, Some(_)) => failed(&Failure::method_not_allowed()),
+            (_, None) if route::is_of_known_group(path) => failed(&Failure::no_resource()),
             (_, None) => not_found(),
         }
     }
@@ -88,9 +90,10 @@ impl Service {
         B::Error: Into<BoxError>,
     {
         let query = Query::parse(parts.uri.query())?;
+        query.timeout()?;
         let replica = self.replica.unwrap_or(0);
         let asked = asked(&parts.method, target, &query);
-        let form = Form::negotiate(&parts.headers, asked)?;
+        let form = Form::negotiate(&parts.headers, kinds::kind(target.kind), asked)?;
         match (&parts.method, &target.name) {
             (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => {
                 let at = (self.shared.clone(), replica);

@@ -99,6 +99,11 @@ impl Failure {
         self
     }
 
+    fn with_empty_details(mut self) -> Self {
+        self.details.get_or_insert_default();
+        self
+    }
+
     fn retry_after(mut self, seconds: u32) -> Self {
         self.details.get_or_insert_default().retry_after_seconds = seconds;
         self
@@ -127,15 +132,38 @@ impl Failure {
 
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+            .with_empty_details()
+    }
+
+    /// A path of a group that is served, but with nothing behind it.
+    pub(crate) fn no_resource() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource").with_empty_details()
     }
 
     pub(crate) fn not_acceptable() -> Self {
-        Self::new(406, "NotAcceptable", "only the following media types are accepted: application/json")
+        let available = "application/json, application/json;stream=watch";
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {available}");
+        Self::new(406, "NotAcceptable", message).with_empty_details()
     }
 
     /// A form of answer that doesn't fit what was asked for.
     pub(crate) fn not_acceptable_as(form: &str, why: &str) -> Self {
         Self::new(406, "NotAcceptable", format!("you requested {form}, but the requested object {why}"))
+    }
+
+    /// A body that isn't JSON, or not an object.
+    pub(crate) fn unrecognized(kind: &str, body: &[u8], error: &serde_json::Error) -> Self {
+        let why = if body.is_empty() { "unexpected end of JSON input (<empty>)".to_owned() } else { error.to_string() };
+        let start = format!("the object provided is unrecognized (must be of type {kind})");
+        Self::bad_request(format!("{start}: couldn't get version/kind; json parse error: {why}"))
+    }
+
+    /// A resourceVersion that isn't a number: a bad request of a list, an internal error of a get or watch.
+    pub(crate) fn no_version(text: &str) -> Self {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let problem = if digits { "value out of range" } else { "invalid syntax" };
+        let why = format!("strconv.ParseUint: parsing {text:?}: {problem}");
+        Self::unknown(format!("resourceVersion: Invalid value: {text:?}: {why}"))
     }
 
     pub(crate) fn already_exists(kind: &Kind, name: &str, terminating: bool) -> Self {
@@ -169,6 +197,18 @@ impl Failure {
 
     pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
+    }
+
+    /// Where it is upstream's storage that finds the difference, it names the kind instead of the resource.
+    pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.qualified_kind());
+        let mut failure = Self::new(409, "Conflict", message).about(kind, name);
+        failure.details.get_or_insert_default().kind = kind.kind.to_owned();
+        failure
+    }
+
+    pub(crate) fn unsupported_patch() -> Self {
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_empty_details()
     }
 
     pub(crate) fn unsupported_media_type(accepted: &str) -> Self {
@@ -207,16 +247,28 @@ impl Failure {
             [] => format!("{what} {name:?} is invalid"),
             [only] => format!("{what} {name:?} is invalid: {}", text(only)),
             many => {
-                let all: Vec<String> = many.iter().map(text).collect();
-                format!("{what} {name:?} is invalid: [{}]", all.join(", "))
+                // A cause may be found twice; the text has it once.
+                let mut all: Vec<String> = Vec::new();
+                for text in many.iter().map(text) {
+                    if !all.contains(&text) {
+                        all.push(text);
+                    }
+                }
+                let all = if all.len() == 1 { all.concat() } else { format!("[{}]", all.join(", ")) };
+                format!("{what} {name:?} is invalid: {all}")
             }
         };
         Self::new(422, "Invalid", message).with_causes(causes)
     }
 
-    /// 422 of a patch that could not be applied.
-    pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
-        Self::new(422, "Invalid", message)
+    /// 422 of a patch that could not be applied. Upstream doesn't say why.
+    pub(crate) fn unprocessable() -> Self {
+        Self::new(422, "Invalid", "the server rejected our request due to an error in our request").with_empty_details()
+    }
+
+    /// 422 of an object whose resource is named instead of its kind.
+    pub(crate) fn invalid_resource(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
+        Self::invalid_as(&kind.qualified(), name, causes).about(kind, name)
     }
 
     /// 500 without a reason: what upstream makes of an error it has no Status for.

@@ -174,9 +174,9 @@ impl<'a> Transaction<'a> {
     fn initialise(&mut self, row: &Kind, namespace: &str, name: &str, object: &mut Map<String, Value>) {
         let uid = uuid(&mut self.state.random);
         let stamp = format!("{:.0}", self.now);
+        drop_empty(object);
         let metadata = metadata_mut(object);
-        drop_nulls(metadata);
-        for wiped in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        for wiped in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             metadata.remove(wiped);
         }
         metadata.insert("name".to_owned(), json!(name));
@@ -199,9 +199,17 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
-/// Go clients write nulls where they mean nothing; upstream's types lose them when they are decoded.
-pub(crate) fn drop_nulls(metadata: &mut Map<String, Value>) {
-    metadata.retain(|_, value| !value.is_null());
+/// Clients write nulls and empty collections where they mean nothing; upstream's types lose them when they are encoded.
+pub(crate) fn drop_empty(object: &mut Map<String, Value>) {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    metadata_mut(object).retain(|_, value| !is_empty(value));
+    object.retain(|member, value| !(matches!(member.as_str(), "data" | "binaryData") && is_empty(value)));
 }
 
 pub(crate) fn finalizers(object: &Map<String, Value>) -> &[Value] {

@@ -9,7 +9,7 @@ use crate::kinds::{Generation, Kind, KindId, NAMESPACES, Subresource, kind};
 use crate::namespace;
 use crate::object::{Stored, at, encode_plain, metadata_mut, text};
 use crate::status::{Cause, Failure};
-use crate::transaction::{Outcome, Transaction, drop_nulls, epoch, finalizers, has_finalizers, is_terminating};
+use crate::transaction::{Outcome, Transaction, drop_empty, epoch, finalizers, has_finalizers, is_terminating};
 use crate::validate;
 
 impl Transaction<'_> {
@@ -60,10 +60,10 @@ fn check_version(row: &Kind, old: &Stored, object: &Map<String, Value>) -> Resul
         "" | "0" => {
             let cause = Cause {
                 reason: "FieldValueInvalid",
-                message: "Invalid value: 0x0: must be specified for an update".to_owned(),
+                message: "Invalid value: 0: must be specified for an update".to_owned(),
                 field: "metadata.resourceVersion".to_owned(),
             };
-            Err(Failure::invalid(row, old.name(), vec![cause]))
+            Err(Failure::invalid_resource(row, old.name(), vec![cause]))
         }
         sent => match sent.parse::<u64>() {
             Ok(sent) if sent == old.version => Ok(()),
@@ -89,8 +89,8 @@ fn restore(id: KindId, before: &Map<String, Value>, object: &mut Map<String, Val
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ];
+    drop_empty(object);
     let metadata = metadata_mut(object);
-    drop_nulls(metadata);
     for member in restored {
         match at(before, &["metadata", member]) {
             Some(value) => metadata.insert(member.to_owned(), value.clone()),
@@ -166,7 +166,9 @@ fn check_finalizers(
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         added.join(", ")
     );
-    Err(Failure::invalid(row, name, vec![Cause::forbidden("metadata.finalizers", &detail)]))
+    // Found by the metadata's rules and by the kind's.
+    let cause = Cause::forbidden("metadata.finalizers", &detail);
+    Err(Failure::invalid(row, name, vec![cause.clone(), cause]))
 }
 
 /// Equal but for kind and apiVersion, which the new one no longer has.

@@ -154,9 +154,7 @@ fn begin(query: &Query, streaming_lists: bool) -> Result<Begin, Failure> {
     let asked = match query.text("resourceVersion") {
         "" => None,
         // A malformed version is an internal error here, unlike in a list: seen on a 1.36 server.
-        text => Some(text.parse::<u64>().map_err(|_| {
-            Failure::unknown(format!("resourceVersion: Invalid value: {text:?}: must be a decimal number"))
-        })?),
+        text => Some(text.parse::<u64>().map_err(|_| Failure::no_version(text))?),
     };
     Ok(match (initial, asked) {
         (Some(true) | None, None) => Begin::Initial(Freshness::Newest),

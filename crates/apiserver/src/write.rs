@@ -54,7 +54,7 @@ impl Mutation<'_> {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let prepared = match self.query.dry_run() {
+        let prepared = match self.query.dry_run(self.options_kind()) {
             Ok(dry_run) => self.prepare(shared, body).await.map(|action| (dry_run || action.is_dry_run(), action)),
             Err(failure) => Err(failure),
         };
@@ -79,6 +79,16 @@ impl Mutation<'_> {
             };
             (result, record)
         })
+    }
+
+    /// What upstream calls the parameters of such a request.
+    fn options_kind(&self) -> &'static str {
+        match *self.method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "DeleteOptions",
+        }
     }
 
     fn record(&self, shared: &Shared, name: &str, result: Result<&Outcome, &Failure>) -> WriteRecord {
@@ -126,7 +136,7 @@ impl Mutation<'_> {
             (&Method::PATCH, Some(name)) => {
                 let media = content_type(self.headers);
                 if !patch::is_accepted(&media) {
-                    return Err(Failure::unsupported_media_type(patch::ACCEPTED));
+                    return Err(Failure::unsupported_patch());
                 }
                 let patch = Patch::parse(&media, &self.collect(shared, body).await?)?;
                 Ok(Action::Patch(name, patch))
@@ -175,8 +185,8 @@ impl Mutation<'_> {
     /// A body as an object of the target's kind.
     fn object(&self, body: &[u8]) -> Result<Map<String, Value>, Failure> {
         let row = kind(self.target.kind);
-        let mut object: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+        let mut object: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|error| Failure::unrecognized(row.kind, body, &error))?;
         self.check_type(&object)?;
         let sent = text(&object, &["metadata", "namespace"]).unwrap_or_default();
         if row.namespaced && !sent.is_empty() && sent != self.target.namespace {
@@ -191,18 +201,21 @@ impl Mutation<'_> {
         let row = kind(self.target.kind);
         let expected = row.api_version();
         let version = text(object, &["apiVersion"]).filter(|version| !version.is_empty());
-        if let Some(version) = version.filter(|version| *version != expected) {
-            return Err(Failure::bad_request(format!(
-                "the API version in the data ({version}) does not match the expected API version ({expected})"
-            )));
+        let name = text(object, &["kind"]).filter(|name| !name.is_empty());
+        if version.is_none_or(|version| version == expected) && name.is_none_or(|name| name == row.kind) {
+            return Ok(());
         }
-        match text(object, &["kind"]).filter(|name| !name.is_empty() && *name != row.kind) {
-            None => Ok(()),
-            Some(name) => Err(Failure::bad_request(format!(
-                "the kind in the data ({name}) does not match the expected kind ({})",
-                row.kind
-            ))),
-        }
+        let (name, version) = (name.unwrap_or(row.kind), version.unwrap_or(&expected));
+        let known = kinds::all().any(|(_, other)| other.kind == name && other.api_version() == version);
+        let why = if known {
+            let place = format!("{}.{}", row.internal_package(), row.kind);
+            let short = version.rsplit('/').next().unwrap_or(version);
+            format!("converting ({short}.{name}) to ({place}): unknown conversion")
+        } else {
+            format!("no kind {name:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+        };
+        let kind = row.kind;
+        Err(Failure::bad_request(format!("{name} in version {version:?} cannot be handled as a {kind}: {why}")))
     }
 
     fn check_name(&self, name: &str, object: &Map<String, Value>) -> Result<(), Failure> {
@@ -227,7 +240,7 @@ impl Mutation<'_> {
             Action::Create(object) => transaction.create(id, &self.target.namespace, object),
             Action::Update(name, object) => match find(transaction, &name) {
                 Ok(old) => {
-                    check_uid(row, &name, &old.uid, &object)?;
+                    check_uid(row, &old.key, &old.uid, &object)?;
                     transaction.replace(id, &old, object, self.target.subresource)
                 }
                 Err(_) if row.create_on_update && self.target.subresource.is_none() => {
@@ -264,7 +277,7 @@ impl Mutation<'_> {
         name: &str,
         mut object: Map<String, Value>,
     ) -> Result<Outcome, Failure> {
-        check_uid(kind(self.target.kind), name, "", &object)?;
+        check_uid(kind(self.target.kind), &self.target.key(name), "", &object)?;
         crate::object::metadata_mut(&mut object).remove("resourceVersion");
         transaction.create(self.target.kind, &self.target.namespace, object)
     }
@@ -277,7 +290,8 @@ impl Mutation<'_> {
         let uid = text(&patched, &["metadata", "uid"]).unwrap_or_default();
         if !uid.is_empty() && *uid != *old.uid {
             let cause = crate::status::Cause::invalid("metadata.uid", uid, "field is immutable");
-            return Err(Failure::invalid(row, old.name(), vec![cause]));
+            // Found by the metadata's rules and by the kind's.
+            return Err(Failure::invalid(row, old.name(), vec![cause.clone(), cause]));
         }
         validate::decode(row, &mut patched)?;
         Ok(patched)
@@ -311,11 +325,16 @@ impl Action {
 }
 
 /// A uid in a PUT means that one object and no other of its name.
-fn check_uid(row: &kinds::Kind, name: &str, stored: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+fn check_uid(row: &kinds::Kind, key: &str, stored: &str, object: &Map<String, Value>) -> Result<(), Failure> {
     let sent = text(object, &["metadata", "uid"]).unwrap_or_default();
     if sent.is_empty() || sent == stored {
         return Ok(());
     }
-    let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {stored}");
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{key}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {sent}, UID in object meta: {stored}",
+        row.plural
+    );
+    let name = key.rsplit('/').next().unwrap_or(key);
     Err(Failure::conflict(row, name, &why))
 }

@@ -104,7 +104,7 @@ async fn patches_can_not_grow_an_object_beyond_what_can_be_read_again() {
         (0..40).map(|step| json!({ "op": "copy", "from": "", "path": format!("/x{step}") })).collect();
     let (code, status) = answer(call(&server, patch(media, &uri, json!(double).to_string())).await).await;
     assert_eq!(code, 422);
-    assert!(status["message"].as_str().expect("text").contains("accumulated size"), "{status}");
+    assert_eq!(status["message"], "the server rejected our request due to an error in our request");
     // Each alone is shallow enough, all together aren't.
     let deep = format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100));
     let deep: Value = serde_json::from_str(&deep).expect("a hundred levels are readable");
@@ -154,7 +154,6 @@ async fn parameters_and_paths_that_mean_nothing_are_refused() {
         "resourceVersion=x",
         "resourceVersion=-1",
         "limit=x",
-        "limit=-1",
         "continue=x",
         "continue=e30",
         "continue=%25",
@@ -186,6 +185,10 @@ async fn parameters_and_paths_that_mean_nothing_are_refused() {
             match (known, method) {
                 (true, "GET") => assert_eq!(code, 200),
                 (true, _) => assert_eq!(code, 405),
+                // Below a group that is served, what isn't there is answered in its terms.
+                (false, _) if path.starts_with("/api/v1/") || path.contains("coordination") => {
+                    assert_eq!((code, &body["reason"]), (404, &json!("NotFound")), "{method} {path}");
+                }
                 (false, _) => assert_eq!((code, body), (404, json!("404 page not found\n")), "{method} {path}"),
             }
         }

@@ -128,7 +128,7 @@ async fn the_first_form_that_is_served_decides() {
         (LEASES, OBJECT, 406, "you requested PartialObjectMetadata, but the requested object is a list"),
         (&one, LIST, 406, "you requested PartialObjectMetadataList, but the requested object is not a list"),
         (&watch, LIST, 406, "is not a list"),
-        (&one, table, 406, "only the following media types are accepted"),
+        (&one, table, 406, "Available representations"),
         (LEASES, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", 200, "LeaseList"),
         (
             LEASES,
@@ -136,7 +136,7 @@ async fn the_first_form_that_is_served_decides() {
             200,
             "PartialObjectMetadataList",
         ),
-        (&one, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v2", 406, "media types"),
+        (&one, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v2", 406, "Available representations"),
         (&one, "application/json;as=PartialObjectMetadata;g=other.k8s.io;v=v1,*/*", 200, "Lease"),
         (
             &one,
@@ -149,7 +149,7 @@ async fn the_first_form_that_is_served_decides() {
         (&one, "application/json;q=0.5", 200, "Lease"),
         (&one, "*/*", 200, "Lease"),
         (&one, "", 200, "Lease"),
-        (&one, "application/yaml", 406, "media types"),
+        (&one, "application/yaml", 406, "Available representations"),
     ];
     for (uri, accept, code, shown) in rows {
         let (answered, body) = ask(&server, "GET", uri, Value::Null, accept).await;

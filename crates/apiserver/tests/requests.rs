@@ -37,7 +37,7 @@ async fn a_request_whose_time_is_up_is_not_applied() {
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(answer.await.expect("the service never fails").status(), 504);
     assert_eq!(server.version(), before);
-    for garbage in ["-1s", "soon", "5"] {
+    for garbage in ["soon", "5"] {
         assert_eq!(send(&server, "POST", &format!("{LEASES}?timeout={garbage}"), json!({})).await.0, 400, "{garbage}");
     }
     assert_eq!(
@@ -102,7 +102,8 @@ async fn bad_requests_get_upstreams_codes() {
         let response = call(&server, request).await;
         assert_eq!(response.status().as_u16(), code, "{shown}");
         let json = response.headers()["content-type"] == "application/json";
-        assert_eq!(json, code != 404, "{shown}");
+        // Below a group that is served, also what isn't there is answered in its terms.
+        assert_eq!(json, !shown.contains("none.dev"), "{shown}");
     }
 }
 

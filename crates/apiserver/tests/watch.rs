@@ -115,7 +115,7 @@ async fn illegal_combinations_are_refused() {
             "unless the WatchList feature gate is enabled",
         ),
         (&server, "resourceVersion=abc", 500, "Invalid value: \"abc\""),
-        (&server, "timeoutSeconds=soon", 400, "timeoutSeconds"),
+        (&server, "timeoutSeconds=soon", 400, "strconv.ParseInt"),
     ];
     for (server, query, code, text) in rows {
         let (answered, status) = get(server, &format!("{LEASES}?watch=true&{query}")).await;

@@ -18,15 +18,16 @@ async fn the_server_decides_what_is_the_servers() {
     let server = server();
     let body = json!({ "metadata": {
         "name": "a", "uid": "mine", "creationTimestamp": null, "deletionTimestamp": "2020-01-01T00:00:00Z", "generation": 9,
-    }, "spec": { "renewTime": "2026-01-02T03:04:05Z" } });
+    }, "spec": { "renewTime": "2026-01-02T04:04:05.000000+01:00" } });
     let (code, lease) = send(&server, "POST", LEASES, body).await;
     assert_eq!(code, 201);
     assert_eq!((lease["kind"].as_str(), lease["metadata"]["namespace"].as_str()), (Some("Lease"), Some("default")));
     assert_eq!(lease["metadata"]["creationTimestamp"], "2026-01-02T03:04:05Z");
     assert_eq!(lease["metadata"].get("deletionTimestamp"), None);
-    assert_eq!(lease["metadata"].get("generation"), None);
+    // Kinds that don't count generations keep what they are given.
+    assert_eq!(lease["metadata"]["generation"], 9);
     assert_ne!(lease["metadata"]["uid"], "mine");
-    // MicroTime always has six digits.
+    // Times are stored in UTC.
     assert_eq!(lease["spec"]["renewTime"], "2026-01-02T03:04:05.000000Z");
     let mut changed = lease.clone();
     changed["metadata"]["creationTimestamp"] = json!("2000-01-01T00:00:00Z");
@@ -61,14 +62,14 @@ async fn creations_are_refused_with_upstreams_answers() {
             json!({ "apiVersion": "v1", "metadata": { "name": "x" } }),
             400,
             "BadRequest",
-            "does not match the expected API version",
+            "no kind \"Lease\" is registered for version",
         ),
         (
             LEASES,
             json!({ "kind": "Pod", "metadata": { "name": "x" } }),
             400,
             "BadRequest",
-            "does not match the expected kind",
+            "cannot be handled as a Lease",
         ),
         (
             LEASES,
@@ -80,6 +81,13 @@ async fn creations_are_refused_with_upstreams_answers() {
         (LEASES, spec(json!({ "leaseDurationSeconds": -3 })), 422, "Invalid", "must be greater than 0"),
         (LEASES, spec(json!({ "leaseTransitions": -1 })), 422, "Invalid", "must be greater than or equal to 0"),
         (LEASES, spec(json!({ "leaseDurationSeconds": "long" })), 400, "BadRequest", "cannot be handled as a Lease"),
+        (
+            LEASES,
+            spec(json!({ "renewTime": "2026-01-02T03:04:05Z" })),
+            400,
+            "BadRequest",
+            "cannot parse \"Z\" as \".000000\"",
+        ),
         (LEASES, spec(json!({ "renewTime": "yesterday" })), 400, "BadRequest", "cannot be handled as a Lease"),
         (LEASES, json!({ "metadata": { "name": "x", "labels": { "a b": "c" } } }), 422, "Invalid", "metadata.labels"),
         (
@@ -142,7 +150,7 @@ async fn updates_need_the_version_and_uid_they_were_made_from() {
         let (code, status) = put(none).await;
         assert_eq!(code, 422, "{status}");
         assert!(
-            status["message"].as_str().expect("text").contains("metadata.resourceVersion: Invalid value: 0x0: must be")
+            status["message"].as_str().expect("text").contains("metadata.resourceVersion: Invalid value: 0: must be")
         );
     }
     assert_eq!(put(json!({ "name": "b", "resourceVersion": at.to_string() })).await.0, 400);

@@ -88,6 +88,7 @@ impl Normaliser {
     /// Texts name namespaces, versions and generated names.
     fn text(&self, text: &str) -> String {
         let text = text.replace(&self.namespace, "NS");
+        let text = self.uids.iter().fold(text, |text, (uid, number)| text.replace(uid, &format!("uid {number}")));
         let mut words = Vec::new();
         let mut after_version = false;
         for word in text.split(' ') {

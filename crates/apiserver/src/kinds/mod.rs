@@ -117,6 +117,11 @@ impl Kind {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// `coordination`, or `core`: upstream's package of the internal type, as some texts show it.
+    pub(crate) fn internal_package(&self) -> &'static str {
+        self.group.split('.').next().filter(|package| !package.is_empty()).unwrap_or("core")
+    }
+
     /// `leases.coordination.k8s.io`, as upstream's error texts spell a resource.
     pub(crate) fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }

@@ -96,13 +96,30 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
             }
             continue;
         };
-        let time: jiff::Timestamp = time.parse().map_err(|_| refuse(path, "must be an RFC 3339 time"))?;
-        // Truncated, not rounded, as Go formats it.
-        let micros = jiff::Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
-        set(object, path, Value::String(format!("{micros:.6}")));
+        let time = micro_time(time).map_err(|why| {
+            let (kind, version) = (kind.kind, kind.version);
+            Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+        })?;
+        set(object, path, Value::String(format!("{time:.6}")));
     }
     (kind.convert)(object);
     Ok(())
+}
+
+/// A time with exactly six digits of a second. Go's words where it isn't: what is left of the text, and what was to come.
+fn micro_time(text: &str) -> Result<jiff::Timestamp, String> {
+    const SECONDS: usize = "2006-01-02T15:04:05".len();
+    let layout = "2006-01-02T15:04:05.000000Z07:00";
+    let wrong = |rest: &str, expected: &str| {
+        Err(format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {expected:?}"))
+    };
+    let Some((_, rest)) = text.split_at_checked(SECONDS) else { return wrong(text, "2006") };
+    let digits = rest.strip_prefix('.').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    match digits {
+        6 => text.parse().or_else(|_| wrong(text, "2006")),
+        0..6 => wrong(rest, ".000000"),
+        _ => wrong(&rest[".000000".len()..], "Z07:00"),
+    }
 }
 
 fn string_map(object: &Map<String, Value>, path: &[&str]) -> Result<(), &'static str> {

@@ -11,6 +11,8 @@ use crate::status::Cause;
 
 const OWNERS: &str = "metadata.ownerReferences";
 const FINALIZERS: &str = "metadata.finalizers";
+/// Finalizers that need no domain.
+const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
 pub(super) fn owner_references(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
     let Some(Value::Array(references)) = at(object, &["metadata", "ownerReferences"]) else { return };
@@ -50,6 +52,13 @@ pub(super) fn finalizers(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
     for finalizer in finalizers {
         if let Some(problem) = finalizer.as_str().and_then(label_key_problem) {
             causes.push(Cause::invalid(FINALIZERS, finalizer, problem));
+        }
+    }
+    for (place, finalizer) in finalizers.iter().enumerate() {
+        let plain = finalizer.as_str().is_some_and(|name| !name.contains('/') && !STANDARD.contains(&name));
+        if plain {
+            let problem = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(&format!("{FINALIZERS}[{place}]"), finalizer, problem));
         }
     }
     let has = |name: &str| finalizers.iter().any(|finalizer| finalizer == name);
