@@ -92,6 +92,14 @@ impl Identity<'_> {
 /// # Errors
 /// No metadata, a field of it that isn't a string, or no name or no version: such an item can't be cached.
 pub fn identity(item: &[u8]) -> Result<Identity<'_>, DecodeFault> {
+    who(item).and_then(|found| if found.version.is_empty() { Err(DecodeFault::Identity) } else { Ok(found) })
+}
+
+/// Who an item is, even if it doesn't say at which version.
+///
+/// # Errors
+/// No metadata, a field of it that isn't a string, or no name.
+pub(crate) fn who(item: &[u8]) -> Result<Identity<'_>, DecodeFault> {
     let metadata = member(item, "metadata").ok_or(DecodeFault::Identity)?;
     let mut found = Identity {
         namespace: Cow::Borrowed(""),
@@ -109,7 +117,7 @@ pub fn identity(item: &[u8]) -> Result<Identity<'_>, DecodeFault> {
         };
         *field = text(&metadata[member.value])?;
     }
-    if found.name.is_empty() || found.version.is_empty() { Err(DecodeFault::Identity) } else { Ok(found) }
+    if found.name.is_empty() { Err(DecodeFault::Identity) } else { Ok(found) }
 }
 
 /// A JSON string, borrowed unless it holds escapes; null counts as missing.
@@ -179,7 +187,9 @@ impl Undecodable {
         Self {
             key: Some(identity.key()),
             uid: identity.uid.to_string(),
-            version: Some(ResourceVersion::new(&identity.version)),
+            version: Some(&identity.version)
+                .filter(|version| !version.is_empty())
+                .map(|text| ResourceVersion::new(text)),
             fault,
         }
     }

@@ -86,8 +86,8 @@ pub enum Trouble {
     Failed(RequestError),
     /// The stream ended cleanly: every watch does, but a streaming list must not before its bookmark.
     Ended,
-    /// A deletion could not be decoded: only a list can now say what is gone.
-    UndecodableDeletion,
+    /// A deletion that can't be decoded, or a change without name or version: only a list can now say what there is.
+    UndecodableChange,
     /// The newest version is older than ours: the server has been restored from a backup.
     WentBackwards,
     /// The newest version is not older than ours: the silence was genuine.
@@ -204,7 +204,7 @@ fn after_watch(trouble: &Trouble, watch: WatchPhase) -> (Next, bool) {
             (Next::NewestVersion, true)
         }
         Trouble::Failed(_) => (Next::Watch, true),
-        Trouble::UndecodableDeletion => (Next::List, true),
+        Trouble::UndecodableChange => (Next::List, true),
         Trouble::Ended if watch.delivered => (Next::Watch, false),
         Trouble::Ended if watch.short => (Next::Watch, true),
         Trouble::Ended => (Next::NewestVersion, false),

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::ReflectorConfig;
-use crate::decode::{Decoder, Identity, Undecodable, identity};
+use crate::decode::{DecodeFault, Decoder, Identity, Undecodable, identity, who};
 use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
 use crate::list_watch::ListWatch;
 use crate::object::Cached;
@@ -231,8 +231,7 @@ impl<K: Cached> Run<K> {
     /// One item of a list: unchanged, new, or undecodable (then what is cached of it stays).
     fn relisted(&mut self, item: &[u8], ask_known: bool) -> Option<Relisted<K>> {
         let Ok(identity) = identity(item) else {
-            self.note_undecodable(Undecodable::nameless());
-            return None;
+            return self.unversioned(item);
         };
         let Identity { namespace, name, uid, version } = &identity;
         if ask_known && self.given.known.is_current(namespace, name, uid, version) {
@@ -247,6 +246,18 @@ impl<K: Cached> Run<K> {
                 held.then(|| Relisted::Unchanged(identity.key()))
             }
         }
+    }
+
+    /// An item that doesn't say its version: it is there, so what is cached of it stays, and another list must tell more.
+    fn unversioned(&self, item: &[u8]) -> Option<Relisted<K>> {
+        let Ok(identity) = who(item) else {
+            self.note_undecodable(Undecodable::nameless());
+            return None;
+        };
+        self.note_undecodable(Undecodable::known(&identity, DecodeFault::Identity));
+        self.given.shared.ask_relist();
+        let Identity { namespace, name, uid, .. } = &identity;
+        self.given.known.holds(namespace, name, uid).then(|| Relisted::Unchanged(identity.key()))
     }
 
     fn replace(&mut self, items: Vec<Relisted<K>>, version: ResourceVersion) {
@@ -288,7 +299,7 @@ fn describe(trouble: &Trouble) -> (&'static str, String) {
     match trouble {
         Trouble::Failed(error) => (error.class(), error.to_string()),
         Trouble::Ended => ("short_watch", "the server ended the stream".to_owned()),
-        Trouble::UndecodableDeletion => ("undecodable", "a deletion can't be decoded".to_owned()),
+        Trouble::UndecodableChange => ("undecodable", "a change can't be decoded or skipped".to_owned()),
         Trouble::WentBackwards => ("went_backwards", "the server's versions went backwards".to_owned()),
         Trouble::UpToDate => ("up_to_date", "the server has nothing newer".to_owned()),
     }

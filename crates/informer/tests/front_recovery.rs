@@ -91,7 +91,7 @@ fn table() {
         (Trouble::Ended, watch(LIVE), Next::Watch, false),
         (Trouble::Ended, watch(WatchPhase { short: true, ..IDLE }), Next::Watch, true),
         (Trouble::Ended, watch(IDLE), Next::NewestVersion, false),
-        (Trouble::UndecodableDeletion, watch(LIVE), Next::List, true),
+        (Trouble::UndecodableChange, watch(LIVE), Next::List, true),
         (Trouble::WentBackwards, ASKING, Next::List, false),
         (Trouble::WentBackwards, Phase::NewestVersion { listed_recently: true }, Next::List, true),
         (Trouble::UpToDate, ASKING, Next::Watch, false),

@@ -122,6 +122,12 @@ impl Shared {
         }
     }
 
+    /// Wants a list that begins after this.
+    pub(super) fn ask_relist(&self) {
+        self.relist_asked.store(true, Ordering::Release);
+        self.asked.notify_one();
+    }
+
     /// A list begins: whatever was asked for until now is served by it.
     pub(super) fn take_relist(&self) {
         self.relist_asked.store(false, Ordering::Release);
@@ -136,8 +142,7 @@ impl ReflectorHandle {
     /// Asks for a list that begins after this call. Requests until it begins are served by one list. It comes at once
     /// while watching (but not sooner than the configured pace), else when the present list or backoff is over.
     pub fn relist(&self) {
-        self.0.relist_asked.store(true, Ordering::Release);
-        self.0.asked.notify_one();
+        self.0.ask_relist();
     }
 
     /// The state at this moment.

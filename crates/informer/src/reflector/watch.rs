@@ -196,8 +196,9 @@ impl<K: Cached> Run<K> {
     fn change(&mut self, session: &mut Session<K>, event_type: EventType, object: &[u8]) -> Result<(), Trouble> {
         let is_deletion = event_type == EventType::Deleted;
         let Ok(identity) = identity(object) else {
+            // It can't be recorded at its version, so the version can't go beyond it.
             self.note_undecodable(Undecodable::nameless());
-            return if is_deletion { Err(Trouble::UndecodableDeletion) } else { Ok(()) };
+            return Err(Trouble::UndecodableChange);
         };
         let order = self.version.as_ref().and_then(|reached| version::compare(&identity.version, reached.as_str()));
         if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
@@ -213,7 +214,7 @@ impl<K: Cached> Run<K> {
             Err(fault) => {
                 self.note_undecodable(Undecodable::known(&identity, fault));
                 if is_deletion {
-                    return Err(Trouble::UndecodableDeletion);
+                    return Err(Trouble::UndecodableChange);
                 }
                 self.given.fifo.reached(version.clone());
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use watchkeeper_apiserver::ApiServer;
+use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Refusal, Rule};
 use watchkeeper_apiserver::replica::{Lag, Routing};
 
 pub(crate) const REPLICAS: usize = 3;
@@ -15,7 +16,7 @@ pub(crate) struct Fault {
     pub(crate) what: What,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum What {
     /// All watches end, as when caches are initialised anew.
     CloseWatches,
@@ -31,12 +32,92 @@ pub(crate) enum What {
     Unready { replica: usize, until: Duration },
     /// The load balancer changes its mind; all watches end with it.
     Route(Routing),
+    /// So many of the informer's requests, or for a while all of them, meet this.
+    Rule { action: Action, count: u64, until: Duration },
+}
+
+/// What a server and the way to it may do to an informer; nothing that a correct server never does.
+fn actions(random: &mut Rng) -> Action {
+    let after_events = random.u64(..12);
+    let by = Duration::from_millis(random.u64(1..4000));
+    match random.u8(..32) {
+        0 => Action::Refuse,
+        1 => Action::ResetBeforeHeaders,
+        2 => Action::HangBeforeHeaders,
+        3 => Action::HangAfterHeaders,
+        4 => Action::Delay { by, jitter: by },
+        5 => Action::DelayAnswer { by, jitter: by },
+        6 => Action::Bandwidth { bytes_per_second: random.u64(500..20_000) },
+        7 => Action::Truncate { after_bytes: random.u64(..4000) },
+        8 => Action::SplitBytes,
+        9 => Action::Merge { within: by },
+        10 => Action::Garbage { after_events },
+        11 => Action::UnknownEventType { after_events },
+        12 => Action::OtherKind { after_events },
+        13 => Action::MissingVersion { after_events },
+        14 => Action::Html { code: random.u16(502..504) },
+        15 => Action::EmptyBody,
+        16 | 17 => Action::Answer(refusal(&[401, 403, 404, 410, 429, 500, 503, 504], random)),
+        18 | 19 => Action::ErrorEvent { after_events, status: refusal(&[410, 429, 500, 504], random) },
+        20 => Action::SlowEvents { by: by / 20 },
+        21 => Action::Stall { after_events },
+        22 => Action::End { after_events },
+        23 => Action::DropBookmarks,
+        24 => Action::HoldInitialEnd { by: random.bool().then_some(by) },
+        25 => Action::RejectInitialEvents,
+        26 => Action::ExpireContinue { with_token: random.bool() },
+        27 => Action::PartialPage { after_items: random.u64(..12) },
+        28 => Action::VersionTooLarge,
+        29 => Action::IgnoreLimit,
+        30 => Action::RequestsLost,
+        _ => Action::ResponsesLost,
+    }
+}
+
+fn refusal(codes: &[u16], random: &mut Rng) -> Refusal {
+    let code = codes[random.usize(..codes.len())];
+    let retry_after_seconds = (code == 429 || code == 503).then(|| random.u32(1..4));
+    Refusal { retry_after_seconds, text: random.u8(..4) == 0, ..Refusal::of(code) }
 }
 
 impl What {
+    /// Kinds of actions that must take effect somewhere in a campaign.
+    pub(crate) const ACTIONS: [&str; 30] = [
+        "refuse",
+        "resetBeforeHeaders",
+        "hangBeforeHeaders",
+        "hangAfterHeaders",
+        "delay",
+        "delayAnswer",
+        "bandwidth",
+        "truncate",
+        "splitBytes",
+        "merge",
+        "garbage",
+        "unknownEventType",
+        "otherKind",
+        "missingVersion",
+        "html",
+        "emptyBody",
+        "answer",
+        "errorEvent",
+        "slowEvents",
+        "stall",
+        "end",
+        "dropBookmarks",
+        "holdInitialEnd",
+        "rejectInitialEvents",
+        "expireContinue",
+        "versionTooLarge",
+        "ignoreLimit",
+        "partialPage",
+        "requestsLost",
+        "responsesLost",
+    ];
     pub(crate) const NAMES: [&str; 7] = ["close watches", "compact", "cut off", "lag", "restart", "unready", "route"];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// None: the server counts.
+    pub(crate) fn name(&self) -> Option<&'static str> {
         let place = match self {
             Self::CloseWatches => 0,
             Self::Compact { .. } => 1,
@@ -45,13 +126,28 @@ impl What {
             Self::Restart { .. } => 4,
             Self::Unready { .. } => 5,
             Self::Route(_) => 6,
+            Self::Rule { .. } => return None,
         };
-        Self::NAMES[place]
+        Some(Self::NAMES[place])
     }
 
     fn draw(random: &mut Rng, within: Duration) -> Self {
         let replica = random.usize(..REPLICAS);
         let until = within.mul_f64(random.f64() / 3.0);
+        if random.u8(..3) > 0 {
+            let action = actions(random);
+            // Lists are rare: what is meant for them waits for one.
+            let waits = matches!(
+                action,
+                Action::ExpireContinue { .. }
+                    | Action::PartialPage { .. }
+                    | Action::VersionTooLarge
+                    | Action::IgnoreLimit
+                    | Action::RejectInitialEvents
+                    | Action::HoldInitialEnd { .. }
+            );
+            return Self::Rule { action, count: random.u64(1..4), until: if waits { within } else { until } };
+        }
         match random.u8(..7) {
             0 => Self::CloseWatches,
             1 => Self::Compact { keep: random.u64(..20) },
@@ -96,7 +192,7 @@ pub(crate) async fn unleash(server: &ApiServer, faults: &[Fault], heal: bool) {
     for (turn, fault) in faults.iter().enumerate() {
         undo(server, start, &mut due, fault.at).await;
         tokio::time::sleep_until(start + fault.at).await;
-        match fault.what {
+        match fault.what.clone() {
             What::CloseWatches => server.close_watches(),
             What::Compact { keep } => server.compact(server.version().saturating_sub(keep)),
             What::CutOff { replica, until } => {
@@ -113,9 +209,18 @@ pub(crate) async fn unleash(server: &ApiServer, faults: &[Fault], heal: bool) {
                 server.set_routing(routing);
                 server.close_watches();
             }
+            What::Rule { action, count, until } => {
+                let partition = matches!(action, Action::RequestsLost | Action::ResponsesLost);
+                let matcher = Matcher { identity: Some("informer".into()), ..Matcher::default() };
+                let duration = Some(until.max(Duration::from_millis(1)));
+                let budget = Budget { count: (!partition).then_some(count), duration };
+                let rule = Rule { matcher, budget, ..Rule::new(action.kind(), action) };
+                server.faults().add(rule).expect("a sound rule");
+            }
         }
     }
     undo(server, start, &mut due, Duration::MAX).await;
+    server.faults().clear();
     if heal {
         server.set_routing(Routing::To(0));
         for replica in (0..REPLICAS).map(|index| server.replica(index)) {

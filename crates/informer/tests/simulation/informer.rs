@@ -25,6 +25,8 @@ use crate::fault::{self, Fault, REPLICAS};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const FAULTS: usize = 20;
+/// In a minute. Each kind of request is opened once a second at most, but a list of this many objects may have a page each.
+const MOST_REQUESTS: usize = 150;
 /// After healing: a watch that heard of nothing ends by its silence, a backoff is over, and a list is taken.
 const CONVERGENCE: Duration = Duration::from_secs(180 + 45 + 60);
 
@@ -65,9 +67,11 @@ impl Scenario for Informer {
             seed,
             replicas: REPLICAS,
             chronicle: true,
+            bookmark_interval: Duration::from_secs(random.u64(5..60)),
             clock: Arc::new(TokioClock::starting_at(Timestamp::UNIX_EPOCH)),
             ..Config::default()
         });
+        server.faults().record();
         let before = Handle::current().metrics().num_alive_tasks();
         let (diary, stop) = (Diary::default(), CancellationToken::new());
         let informer = informer(&server, &mut random);
@@ -84,7 +88,8 @@ impl Scenario for Informer {
         stop.cancel();
         running.await.expect("the informer doesn't panic");
         let (seen, truth) = (diary.lock().clone(), truth(&server));
-        let trace = trace(&seen, &handle);
+        let trace = trace(&seen, &handle, &server);
+        verdict = verdict.and_then(|()| check::request_budget(&requests(&server), MINUTE, MOST_REQUESTS));
         // The client has a task of its own, which ends with the last handle.
         drop(handle);
         sleep(Duration::from_millis(1)).await;
@@ -93,8 +98,11 @@ impl Scenario for Informer {
         verdict = verdict.and_then(|()| check::delete_completeness(&seen, &truth));
         verdict = verdict.and_then(|()| check::no_tasks_left(before, after));
         let mut fired = BTreeMap::new();
-        for fault in faults {
-            *fired.entry(fault.what.name().to_owned()).or_default() += 1;
+        for name in faults.iter().filter_map(|fault| fault.what.name()) {
+            *fired.entry(name.to_owned()).or_default() += 1;
+        }
+        for (action, count) in server.faults().fired().by_action {
+            *fired.entry(action.to_owned()).or_default() += count;
         }
         Outcome { verdict, trace, fired }
     }
@@ -170,10 +178,31 @@ fn writer(diary: Diary, planted: Option<Planted>) -> impl FnMut(Event<ConfigMap>
     }
 }
 
-fn trace(seen: &[Seen], handle: &InformerHandle<ConfigMap>) -> String {
+/// When the informer sent its requests, as far as anything became of them. A line is `MILLIS #NUMBER IDENTITY VERB ...`.
+fn requests(server: &ApiServer) -> Vec<Duration> {
+    let mut first: BTreeMap<u64, Duration> = BTreeMap::new();
+    for line in server.faults().log() {
+        let mut words = line.split(' ');
+        let (millis, number, who) = (words.next(), words.next(), words.next());
+        if who == Some("informer")
+            && let Some(millis) = millis.and_then(|word| word.parse().ok())
+            && let Some(number) = number.and_then(|word| word.trim_start_matches('#').parse().ok())
+        {
+            first.entry(number).or_insert(Duration::from_millis(millis));
+        }
+    }
+    let mut sent: Vec<Duration> = first.into_values().collect();
+    sent.sort_unstable();
+    sent
+}
+
+fn trace(seen: &[Seen], handle: &InformerHandle<ConfigMap>, server: &ApiServer) -> String {
     let mut trace = String::new();
     for event in seen {
         _ = writeln!(trace, "{event:?}");
+    }
+    for line in server.faults().log() {
+        _ = writeln!(trace, "{line}");
     }
     _ = writeln!(trace, "{:?}", handle.sync_status().reflector.counts);
     trace

@@ -1,0 +1,201 @@
+//! The reflector against a scripted source, in paused time: what it asks, when, and what comes out.
+#![allow(clippy::disallowed_methods)]
+
+mod objects;
+mod pace;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use watchkeeper_informer::config::ReflectorConfig;
+use watchkeeper_informer::decode::{Decoder, DecoderConfig};
+use watchkeeper_informer::delta_fifo::{Change, DeltaFifo, Known, Relisted, Work};
+use watchkeeper_informer::list_watch::{ListRequest, WatchStart};
+use watchkeeper_informer::object::Cached;
+use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, ReflectorStatus};
+use watchkeeper_informer::request_error::{Refusal, RequestError};
+use watchkeeper_informer::scripted::{Answer, Asked, Piece, ScriptedListWatch};
+
+/// A naive store: key to uid and version.
+#[derive(Default)]
+struct Model {
+    cached: Mutex<BTreeMap<String, (String, String)>>,
+    reached: Mutex<Vec<String>>,
+    unchanged: Mutex<usize>,
+}
+
+impl Model {
+    fn apply(&self, work: Work<ConfigMap>) {
+        let mut cached = self.cached.lock();
+        let put = |cached: &mut BTreeMap<_, _>, object: &ConfigMap| {
+            cached.insert(key(object), (object.uid().to_owned(), object.version().to_owned()));
+        };
+        match work {
+            Work::Changes(changes) => {
+                for change in changes {
+                    match change {
+                        Change::Applied(object) => put(&mut cached, &object),
+                        Change::Deleted { last, .. } => drop(cached.remove(&key(&last))),
+                    }
+                }
+            }
+            Work::Replace(replacement) => {
+                let before = std::mem::take(&mut *cached);
+                for item in replacement.items {
+                    match item {
+                        Relisted::New(object) => put(&mut cached, &object),
+                        Relisted::Unchanged(key) => {
+                            *self.unchanged.lock() += 1;
+                            cached.insert(key.to_string(), before[&key.to_string()].clone());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Known for Model {
+    fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool {
+        let cached = self.cached.lock();
+        cached.get(&format!("{namespace}/{name}")).is_some_and(|found| found.0 == uid && found.1 == version)
+    }
+
+    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        self.cached.lock().get(&format!("{namespace}/{name}")).is_some_and(|found| found.0 == uid)
+    }
+}
+
+fn key(object: &ConfigMap) -> String {
+    format!("{}/{}", object.namespace(), object.name())
+}
+
+struct Rig {
+    server: ScriptedListWatch,
+    model: Arc<Model>,
+    handle: ReflectorHandle,
+    stop: CancellationToken,
+    started: Instant,
+    run: JoinHandle<()>,
+}
+
+impl Rig {
+    fn start(server: &ScriptedListWatch, config: ReflectorConfig) -> Self {
+        let (model, fifo, stop) = (Arc::new(Model::default()), DeltaFifo::new(), CancellationToken::new());
+        let (reflector, handle) = Reflector::new(
+            Arc::new(server.clone()),
+            Decoder::new(DecoderConfig::default()),
+            model.clone(),
+            fifo.clone(),
+            config,
+        );
+        let consumer = model.clone();
+        tokio::spawn(async move {
+            while let Some(batch) = fifo.pop().await {
+                consumer.apply(batch.work);
+                consumer.reached.lock().push(batch.version.to_string());
+                batch.receipt.applied();
+            }
+        });
+        let run = tokio::spawn(reflector.run(stop.clone()));
+        Self { server: server.clone(), model, handle, stop, started: Instant::now(), run }
+    }
+
+    /// Watches beyond the script stay open and silent.
+    fn quiet(server: &ScriptedListWatch) {
+        server.otherwise(|asked| match asked {
+            Asked::List(_) => Answer::hang(),
+            Asked::Watch(_) => Answer::live_with(""),
+        });
+    }
+
+    fn streaming(server: &ScriptedListWatch) -> Self {
+        Self::quiet(server);
+        Self::start(server, ReflectorConfig::default())
+    }
+
+    fn paged(server: &ScriptedListWatch) -> Self {
+        Self::quiet(server);
+        Self::start(server, ReflectorConfig { streaming_list: false, ..ReflectorConfig::default() })
+    }
+
+    /// `name=version`, sorted.
+    fn cached(&self) -> Vec<String> {
+        self.model.cached.lock().iter().map(|(key, (_, version))| format!("{key}={version}")).collect()
+    }
+
+    /// What was asked, in short.
+    fn asked(&self) -> Vec<String> {
+        self.server.asked().iter().map(|(_, asked)| short(asked)).collect()
+    }
+
+    fn status(&self) -> ReflectorStatus {
+        self.handle.status()
+    }
+
+    fn version(&self) -> String {
+        self.status().version.map(|version| version.to_string()).unwrap_or_default()
+    }
+
+    /// Seconds from the start to each request.
+    fn times(&self) -> Vec<f64> {
+        self.server.asked().iter().map(|(at, _)| at.duration_since(self.started).as_secs_f64()).collect()
+    }
+}
+
+fn short(asked: &Asked) -> String {
+    match asked {
+        Asked::List(ListRequest { limit, continue_token, .. }) => match (limit, continue_token) {
+            (Some(1), None) => "newest".to_owned(),
+            (None, _) => "list".to_owned(),
+            (Some(limit), None) => format!("list {limit}"),
+            (Some(limit), Some(token)) => format!("list {limit} {token}"),
+        },
+        Asked::Watch(request) => match &request.start {
+            WatchStart::InitialEvents => "stream".to_owned(),
+            WatchStart::After(version) => format!("watch {version}"),
+        },
+    }
+}
+
+fn object(name: &str, version: u64) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"d","uid":"{name}","resourceVersion":"{version}"}},"data":{{"k":"v"}}}}"#
+    )
+}
+
+/// An object whose data can't be that of a ConfigMap.
+fn poison(name: &str, version: u64) -> String {
+    object(name, version).replace(r#"{"k":"v"}"#, "7")
+}
+
+fn event(kind: &str, object: &str) -> String {
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+fn bookmark(version: u64, ends: bool) -> String {
+    let mark = if ends { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
+    event("BOOKMARK", &format!(r#"{{"metadata":{{"resourceVersion":"{version}"{mark}}}}}"#))
+}
+
+fn list(version: u64, items: &[String], token: &str) -> Answer {
+    Answer::body(format!(
+        r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{}]}}"#,
+        items.join(",")
+    ))
+}
+
+fn expired_event() -> String {
+    event("ERROR", r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version: 1 (9)"}"#)
+}
+
+async fn seconds(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}

@@ -1,0 +1,124 @@
+//! How often it asks, and how it stops.
+
+use super::*;
+
+/// Goal: an absurd Retry-After neither panics nor keeps it away for more than the cap and its jitter.
+#[tokio::test(start_paused = true)]
+async fn absurd_retry_after() {
+    for phase in ["list", "watch", "event"] {
+        let server = ScriptedListWatch::new();
+        server.otherwise(move |asked| {
+            let refusal = Refusal { code: 429, retry_after: Some(Duration::MAX), ..Refusal::default() };
+            let refused = Answer::error(RequestError::Refused(refusal));
+            match (phase, asked) {
+                ("list", _) => refused,
+                (_, Asked::List(_)) => list(5, &[], ""),
+                ("watch", _) => refused,
+                _ => {
+                    Answer::body(event("ERROR", r#"{"code":429,"details":{"retryAfterSeconds":18446744073709551615}}"#))
+                }
+            }
+        });
+        let rig = Rig::start(&server, ReflectorConfig { streaming_list: false, ..ReflectorConfig::default() });
+        seconds(3600).await;
+        let (times, asked) = (rig.times(), rig.asked().len());
+        assert!((55..=62).contains(&asked), "{phase}: {asked}");
+        let gaps: Vec<_> = times.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|gap| (59.9..61.1).contains(gap)), "{phase}: {gaps:?}");
+    }
+}
+
+/// Goal: the stated request rates hold, for an hour, whatever the server does wrong all the time.
+#[tokio::test(start_paused = true)]
+async fn no_failure_is_a_hot_loop() {
+    type Server = fn(&Asked) -> Answer;
+    fn or_list(asked: &Asked, watch: Answer) -> Answer {
+        if matches!(asked, Asked::List(_)) { list(5, &[object("a", 1)], "") } else { watch }
+    }
+    let servers: [(&str, Server, usize); 11] = [
+        ("unreachable", |_| Answer::error(RequestError::Unreachable("refused".to_owned())), 126),
+        ("hung", |_| Answer::hang(), 126),
+        ("forbidden", |_| Answer::refused(403, "Forbidden"), 126),
+        ("not there", |_| Answer::refused(404, ""), 126),
+        ("garbage", |_| Answer::body("<html>"), 126),
+        ("not a list", |_| Answer::body("{\"kind\":\"Status\"}"), 252),
+        ("watch always expired", |asked| or_list(asked, Answer::refused(410, "Expired")), 252),
+        ("watch always 500", |asked| or_list(asked, Answer::refused(500, "")), 252),
+        ("watch ends at once", |asked| or_list(asked, Answer::body("")), 126),
+        ("watch silent", |asked| or_list(asked, Answer::pieces([Piece::Silence(Duration::from_secs(9999))])), 60),
+        (
+            "watch ends after a bookmark",
+            |asked| match asked {
+                Asked::Watch(_) => Answer::body(bookmark(6, true)),
+                Asked::List(_) => Answer::hang(),
+            },
+            3601,
+        ),
+    ];
+    for (name, server, most) in servers {
+        for streaming_list in [false, true] {
+            let script = ScriptedListWatch::new();
+            script.otherwise(server);
+            let rig = Rig::start(&script, ReflectorConfig { streaming_list, ..ReflectorConfig::default() });
+            seconds(3600).await;
+            let asked = rig.asked().len();
+            assert!(asked <= most, "{name}, streaming {streaming_list}: {asked} requests in an hour");
+            rig.stop.cancel();
+            rig.run.await.unwrap();
+        }
+    }
+}
+
+/// Goal: failures are visible by class with their start, and gone with the first success.
+#[tokio::test(start_paused = true)]
+async fn failures_show_and_go() {
+    let server = ScriptedListWatch::new();
+    server.on_list(Answer::refused(403, "Forbidden")).on_list(Answer::refused(403, "Forbidden"));
+    server.on_list(list(5, &[], ""));
+    let rig = Rig::paged(&server);
+    seconds(1).await;
+    let failing = rig.status().failing.unwrap();
+    assert_eq!((failing.class, failing.message.as_str()), ("forbidden", "the server answered 403 Forbidden"));
+    assert_eq!((failing.since, rig.status().activity), (rig.started, Activity::BackingOff));
+    seconds(10).await;
+    assert_eq!((rig.status().failing, rig.version()), (None, "5".to_owned()));
+}
+
+/// Goal: requests for a list while one is read are served by one more; none is lost.
+#[tokio::test(start_paused = true)]
+async fn asked_relists_coalesce() {
+    let server = ScriptedListWatch::new();
+    server.on_list(Answer::pieces([
+        Piece::Silence(Duration::from_secs(10)),
+        Piece::Bytes(r#"{"metadata":{"resourceVersion":"5"},"items":[]}"#.into()),
+    ]));
+    server.on_list(list(6, &[], ""));
+    let rig = Rig::paged(&server);
+    seconds(5).await;
+    rig.handle.relist();
+    rig.handle.relist();
+    seconds(15).await;
+    assert_eq!(rig.asked().iter().filter(|asked| asked.starts_with("list")).count(), 2);
+    assert_eq!(rig.version(), "6");
+}
+
+/// Goal: shutdown ends the run at once, whatever it waits for, and drops the request.
+#[tokio::test(start_paused = true)]
+async fn stops_at_once() {
+    let silent = Answer::pieces([Piece::Silence(Duration::from_secs(9999))]);
+    for (on_list, on_watch) in [
+        (Answer::hang(), Answer::hang()),
+        (Answer::refused(500, ""), Answer::hang()),
+        (list(5, &[], ""), Answer::hang()),
+        (list(5, &[], ""), silent),
+    ] {
+        let server = ScriptedListWatch::new();
+        server.on_list(on_list).on_watch(on_watch);
+        let rig = Rig::paged(&server);
+        sleep(Duration::from_millis(500)).await;
+        let before = Instant::now();
+        rig.stop.cancel();
+        rig.run.await.unwrap();
+        assert_eq!((before.elapsed(), rig.handle.status().activity), (Duration::ZERO, Activity::Stopped));
+    }
+}
