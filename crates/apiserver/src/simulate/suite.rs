@@ -40,6 +40,9 @@ use tokio::runtime::Builder;
 
 use crate::simulate::check::Violation;
 
+/// So much of the end of a failing trace is shown.
+const TRACE_LINES: usize = 30;
+
 /// A workload and what it meets.
 pub trait Scenario {
     /// One thing that goes wrong, and can be left out.
@@ -97,6 +100,8 @@ pub struct Failed {
     pub kept: Vec<usize>,
     /// These faults.
     pub faults: String,
+    /// The end of the trace with these faults.
+    pub trace: Vec<String>,
     /// The line that replays it.
     pub replay: String,
 }
@@ -174,7 +179,7 @@ impl Suite {
                 *report.fired.entry(kind).or_default() += count;
             }
             if let Err(violation) = outcome.verdict {
-                report.failures.push(self.minimise(scenario, seed, &faults, violation));
+                report.failures.push(self.minimise(scenario, seed, &faults, (violation, outcome.trace)));
                 if report.failures.len() >= self.most_failures {
                     break;
                 }
@@ -209,20 +214,29 @@ impl Suite {
     }
 
     /// Leaves out what isn't needed, one by one.
-    fn minimise<S: Scenario>(&self, scenario: &S, seed: u64, faults: &[S::Fault], mut violation: Violation) -> Failed {
+    fn minimise<S: Scenario>(
+        &self,
+        scenario: &S,
+        seed: u64,
+        faults: &[S::Fault],
+        (mut violation, mut trace): (Violation, String),
+    ) -> Failed {
         let chosen = |kept: &[usize]| kept.iter().map(|place| faults[*place].clone()).collect::<Vec<_>>();
         let mut kept: Vec<usize> = (0..faults.len()).collect();
         let mut place = 0;
         while place < kept.len() {
             let mut fewer = kept.clone();
             fewer.remove(place);
-            match self.judge(scenario, seed, &chosen(&fewer)).verdict {
+            let outcome = self.judge(scenario, seed, &chosen(&fewer));
+            match outcome.verdict {
                 Ok(()) => place += 1,
-                Err(still) => (kept, violation) = (fewer, still),
+                Err(still) => (kept, violation, trace) = (fewer, still, outcome.trace),
             }
         }
         let replay = self.replay.replace("{seed}", &seed.to_string());
-        Failed { seed, violation, faults: format!("{:#?}", chosen(&kept)), kept, replay }
+        let lines: Vec<String> = trace.lines().map(str::to_owned).collect();
+        let trace = lines[lines.len().saturating_sub(TRACE_LINES)..].to_vec();
+        Failed { seed, violation, faults: format!("{:#?}", chosen(&kept)), kept, trace, replay }
     }
 }
 
@@ -317,6 +331,9 @@ impl fmt::Display for Report {
         for failed in &self.failures {
             writeln!(f, "seed {}: {}", failed.seed, failed.violation)?;
             writeln!(f, "  needs these of its faults ({:?}): {}", failed.kept, failed.faults)?;
+            for line in &failed.trace {
+                writeln!(f, "  | {line}")?;
+            }
             writeln!(f, "  again: {}", failed.replay)?;
         }
         Ok(())

@@ -141,10 +141,7 @@ impl<K: Cached> Run<K> {
         let WatchFrame { event_type, object } = watch_frame(frame)?;
         match (event_type, &mut session.initial) {
             (EventType::Error, _) => Err(Trouble::Failed(RequestError::Refused(Refusal::from_status(object)))),
-            (EventType::Bookmark, _) => {
-                self.bookmark(session, bookmark(object)?);
-                Ok(())
-            }
+            (EventType::Bookmark, _) => self.bookmark(session, bookmark(object)?),
             (_, Some(initial)) => {
                 self.initial(initial, event_type, object);
                 Ok(())
@@ -153,25 +150,30 @@ impl<K: Cached> Run<K> {
         }
     }
 
-    fn bookmark(&mut self, session: &mut Session<K>, bookmark: Bookmark) {
+    fn bookmark(&mut self, session: &mut Session<K>, bookmark: Bookmark) -> Result<(), Trouble> {
         if let Some(initial) = &mut session.initial {
             initial.any_event = true;
-            if bookmark.ends_initial_events {
-                let items = std::mem::take(&mut initial.items).into_values().collect();
-                session.initial = None;
-                session.delivered = true;
-                self.replace(items, bookmark.version);
-                self.given.shared.status.lock().activity = Activity::Watching;
+            if !bookmark.ends_initial_events {
+                // The first bookmark has the mark; where it hasn't, the mark was lost, or the server knows of none.
+                let bound = self.given.config.initial_events_silence;
+                let waited_for = Awaited::EndOfInitialEvents;
+                return Err(Trouble::Failed(RequestError::TimedOut { waited_for, bound }));
             }
-            return;
+            let items = std::mem::take(&mut initial.items).into_values().collect();
+            session.initial = None;
+            session.delivered = true;
+            self.replace(items, bookmark.version);
+            self.given.shared.status.lock().activity = Activity::Watching;
+            return Ok(());
         }
         let order = self.version.as_ref().and_then(|version| bookmark.version.compare(version));
         if order == Some(Ordering::Less) {
             self.given.shared.status.lock().counts.stale_dropped += 1;
-            return;
+            return Ok(());
         }
         self.given.fifo.reached(bookmark.version.clone());
         self.advance(session, bookmark.version);
+        Ok(())
     }
 
     fn initial(&mut self, initial: &mut Initial<K>, event_type: EventType, object: &[u8]) {

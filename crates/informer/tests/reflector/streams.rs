@@ -162,3 +162,20 @@ async fn garbage_frames() {
     assert_eq!(rig.asked(), ["list 500", "watch 5", "watch 6", "list 500", "watch 9"]);
     assert_eq!(rig.cached(), ["d/a=9"]);
 }
+
+/// Goal: where plain bookmarks come and the mark never does, the fallback doesn't wait for the end of the stream. (Found
+/// by a simulation: each bookmark began the wait anew.)
+#[tokio::test(start_paused = true)]
+async fn bookmarks_without_the_mark_fall_back() {
+    let server = ScriptedListWatch::new();
+    let (answer, feed) = Answer::live();
+    server.on_watch(answer);
+    server.on_list(list(7, &[object("a", 2)], ""));
+    let rig = Rig::streaming(&server);
+    feed.text(event("ADDED", &object("a", 2)));
+    seconds(20).await;
+    feed.text(bookmark(6, false));
+    seconds(15).await;
+    assert_eq!(rig.cached(), ["d/a=2"]);
+    assert!(rig.status().paged_because.is_some(), "{:?}", rig.status());
+}

@@ -221,6 +221,8 @@ pub(crate) async fn unleash(server: &ApiServer, faults: &[Fault], heal: bool) {
     }
     undo(server, start, &mut due, Duration::MAX).await;
     server.faults().clear();
+    // What a rule has begun to do to a body goes on: a network that is mended has cut its connections.
+    server.close_watches();
     if heal {
         server.set_routing(Routing::To(0));
         for replica in (0..REPLICAS).map(|index| server.replica(index)) {

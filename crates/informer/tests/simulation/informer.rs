@@ -201,7 +201,10 @@ fn trace(seen: &[Seen], handle: &InformerHandle<ConfigMap>, server: &ApiServer) 
     for event in seen {
         _ = writeln!(trace, "{event:?}");
     }
-    for line in server.faults().log() {
+    // What the informer did comes last, since the end is what is shown.
+    let (its_own, others): (Vec<_>, Vec<_>) =
+        server.faults().log().into_iter().partition(|line| line.contains(" informer "));
+    for line in others.into_iter().chain(its_own) {
         _ = writeln!(trace, "{line}");
     }
     _ = writeln!(trace, "{:?}", handle.sync_status().reflector.counts);
