@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, stream};
+use futures::stream;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
@@ -39,6 +39,8 @@ struct Faulted {
     stages: Vec<Stage>,
     merge: Option<(Arc<Rule>, Duration)>,
     parts: VecDeque<Part>,
+    /// What came while pieces were merged, but isn't one of them.
+    held: Option<Result<Bytes, TransportError>>,
     /// Whoever sends has had the time to send what came before a break.
     flushed: bool,
     ended: bool,
@@ -70,6 +72,7 @@ pub(super) fn with_faults(
         stages,
         merge,
         parts: VecDeque::new(),
+        held: None,
         flushed: false,
         ended: false,
     };
@@ -118,24 +121,38 @@ impl Faulted {
     }
 
     async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
-        let mut piece = match self.part().await? {
-            Ok(piece) => piece,
-            Err(error) => return Some(Err(error)),
+        let first = match self.held.take() {
+            Some(held) => held,
+            None => self.part().await?,
         };
-        let Some((rule, within)) = self.merge.clone() else { return Some(Ok(piece)) };
-        sleep(within).await;
-        let mut merged = BytesMut::new();
-        // Dropping the future loses nothing: a part is taken only when it is returned.
-        while merged.len() + piece.len() < MERGE_LIMIT {
-            let Some(Some(Ok(more))) = self.part().now_or_never() else { break };
-            merged.extend_from_slice(&std::mem::replace(&mut piece, more));
+        let (piece, (rule, within)) = match (first, self.merge.clone()) {
+            (Ok(piece), Some(merge)) => (piece, merge),
+            (first, _) => return Some(first),
+        };
+        let over = sleep(within);
+        tokio::pin!(over);
+        let mut merged = BytesMut::from(&piece[..]);
+        loop {
+            // Dropping the future loses nothing: a part is taken only when it is returned.
+            let more = tokio::select! {
+                biased;
+                more = self.part() => more,
+                () = over.as_mut() => break,
+            };
+            match more {
+                Some(Ok(more)) if merged.len() + more.len() <= MERGE_LIMIT => merged.extend_from_slice(&more),
+                other => {
+                    // What came before it has its time all the same.
+                    self.held = other;
+                    over.await;
+                    break;
+                }
+            }
         }
-        if !merged.is_empty() {
+        if merged.len() > piece.len() {
             self.core.fire(&self.facts, &rule);
-            merged.extend_from_slice(&piece);
-            piece = merged.freeze();
         }
-        Some(Ok(piece))
+        Some(Ok(merged.freeze()))
     }
 
     /// The next piece. Cancel safe but for a wait that is cut short, which begins anew.
