@@ -16,6 +16,10 @@ pub struct Config {
     pub replicas: usize,
     /// Changes kept for each kind, at least one. 10,000 are ten seconds of the busiest load this server is made for.
     pub history: usize,
+    /// Makes what is older than this too old, as [`ApiServer::compact`](crate::ApiServer::compact) does, to within a
+    /// sixteenth of it and at the next write. A real cluster compacts its storage every five minutes, while its watch
+    /// caches reach back at least 75 s. None, the default: never by age.
+    pub compact_after: Option<Duration>,
     /// Whether all writes are remembered for ever, without their content, for simulations to compare with
     /// ([`Truth`](crate::simulate::truth::Truth)). Not bounded; off by default.
     pub chronicle: bool,
@@ -44,6 +48,7 @@ impl Default for Config {
             seed: 0,
             replicas: 1,
             history: 10_000,
+            compact_after: None,
             chronicle: false,
             watch_lag: 5_000,
             body_limit: 3 * 1024 * 1024,
@@ -64,6 +69,7 @@ impl fmt::Debug for Config {
             .field("seed", &self.seed)
             .field("replicas", &self.replicas)
             .field("history", &self.history)
+            .field("compact_after", &self.compact_after)
             .field("chronicle", &self.chronicle)
             .field("watch_lag", &self.watch_lag)
             .field("body_limit", &self.body_limit)

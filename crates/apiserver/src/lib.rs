@@ -36,7 +36,8 @@
 //! of fields that selectors may name or that never change, and of what a deletion answers.
 //!
 //! * One counter for all resources; every write takes the next version, a write that changes nothing takes none, a deletion
-//!   has a version of its own. History is bounded by count a kind; [`ApiServer::compact`] cuts it on demand.
+//!   has a version of its own. History is bounded by count a kind, and by age
+//!   if asked for; [`ApiServer::compact`] cuts it on demand.
 //! * Lists at the present, at least at a version, or exactly at one; pages whose tokens keep the first page's version, and
 //!   can be exchanged when it has been compacted; label and field selectors.
 //! * Watches from a version, from now, or with initial events and their end mark; bookmarks each minute and two seconds
@@ -82,6 +83,7 @@ pub mod replica;
 pub mod service;
 pub mod simulate;
 
+mod ageing;
 mod binding;
 mod delete;
 mod discovery;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::ageing::Ageing;
 use crate::audit::{Audit, WriteRecord};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -74,6 +75,8 @@ pub(crate) struct Limits {
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) store: Store,
+    /// Compacts by age, if that is wanted.
+    ageing: Option<Ageing>,
     /// What each replica has seen.
     pub(crate) views: Vec<View>,
     pub(crate) random: fastrand::Rng,
@@ -94,6 +97,7 @@ impl ApiServer {
             },
             state: Mutex::new(State {
                 store: Store::new(KINDS.len(), config.history),
+                ageing: config.compact_after.map(Ageing::new),
                 views: (0..replicas).map(|_| View::default()).collect(),
                 random: fastrand::Rng::with_seed(config.seed),
             }),
@@ -184,6 +188,9 @@ impl Shared {
         let version = state.store.version();
         if !touched.is_empty() {
             let at = self.clock.now();
+            if let Some(old) = state.ageing.as_mut().and_then(|ageing| ageing.old(version, at)) {
+                state.store.compact(old);
+            }
             state.views.iter_mut().for_each(|view| view.written(version, at));
             if state.views.iter().any(View::counts_writes) {
                 touched = kinds::all().map(|(id, _)| id).collect();

@@ -220,3 +220,17 @@ async fn a_long_list_is_complete_json() {
     let (code, list) = get(&server, LEASES).await;
     assert_eq!((code, names(&list).len(), names(&list)[999]), (200, 1000, "lease-0999"));
 }
+
+/// Goal: what is older than the age asked for can't be read any more, and what is younger can.
+#[tokio::test(start_paused = true)]
+async fn versions_are_compacted_by_age() {
+    let server = server_with(|config| config.compact_after = Some(std::time::Duration::from_secs(300)));
+    let old = create(&server, "a", Value::Null).await;
+    tokio::time::sleep(std::time::Duration::from_secs(200)).await;
+    let young = create(&server, "b", Value::Null).await;
+    let exact = |version: u64| format!("{LEASES}?resourceVersion={version}&resourceVersionMatch=Exact");
+    assert_eq!(get(&server, &exact(old)).await.0, 200);
+    tokio::time::sleep(std::time::Duration::from_secs(150)).await;
+    create(&server, "c", Value::Null).await;
+    assert_eq!((get(&server, &exact(old - 1)).await.0, get(&server, &exact(young)).await.0), (410, 200));
+}
