@@ -43,6 +43,8 @@
 //! * Watches from a version, from now, or with initial events and their end mark; bookmarks each minute and two seconds
 //!   before the timeout; what enters or leaves a selector is added or deleted; a compacted version is an ERROR event 410;
 //!   a watcher more than [`Config::watch_lag`] changes behind is ended. An event is encoded once, when it is written.
+//! * A [snapshot](ApiServer::snapshot) of everything can be gone back to, as from a backup, and versions can be
+//!   [raised](ApiServer::raise_version).
 //! * [Replicas](replica): several front ends over the one log, each with a lag of its own; one that is paused, restarted
 //!   or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
 //!   as new as any other.
@@ -111,3 +113,4 @@ pub use clock::{Clock, SystemClock, TokioClock};
 pub use config::Config;
 pub use server::ApiServer;
 pub use service::{Body, Service};
+pub use store::Snapshot;

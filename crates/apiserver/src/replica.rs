@@ -72,6 +72,12 @@ impl View {
         }
     }
 
+    /// The log has gone back to this version.
+    pub(crate) fn restored(&mut self, version: u64) {
+        self.coming.clear();
+        (self.shown, self.floor) = (version, version);
+    }
+
     /// A write to one resource may let it show one to another.
     pub(crate) fn counts_writes(&self) -> bool {
         matches!(self.lag, Lag::Writes(_))

@@ -23,7 +23,7 @@ use crate::namespace;
 use crate::replica::{Replica, Routing, View};
 use crate::service::Service;
 use crate::status::Failure;
-use crate::store::Store;
+use crate::store::{Snapshot, Store};
 use crate::transaction::Transaction;
 
 /// How long a read of a version that isn't there yet waits for it. Upstream's blockTimeout.
@@ -144,6 +144,33 @@ impl ApiServer {
     /// Running watches that have seen what is compacted go on. A version not reached yet counts as the present one.
     pub fn compact(&self, version: u64) {
         self.shared.state.lock().store.compact(version);
+    }
+
+    /// The present state of everything, to go back to. Copies no objects.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.state.lock().store.snapshot()
+    }
+
+    /// Goes back to a state, as a cluster does that is restored from a backup: objects are as they were, and so is the
+    /// version, which will be used again for other writes. All watches end; what had been written since is unknown.
+    /// Upstream recommends to raise the version afterwards: [`ApiServer::raise_version`].
+    pub fn restore(&self, snapshot: &Snapshot) {
+        {
+            let mut state = self.shared.state.lock();
+            state.store.restore(snapshot);
+            let version = state.store.version();
+            state.views.iter_mut().for_each(|view| view.restored(version));
+            // The signals must rise again with the next write.
+            self.shared.head.send_replace(version);
+            self.shared.kinds.iter().for_each(|kind| _ = kind.send_replace(version));
+        }
+        self.close_watches();
+    }
+
+    /// The next write's version is so much higher than it would be, as after a restore, or where versions have got beyond
+    /// 2^53. At most up to 2^63.
+    pub fn raise_version(&self, by: u64) {
+        self.shared.state.lock().store.jump(by);
     }
 
     /// Ends every running watch with a clean end of body, as a server does that re-initialises its caches.

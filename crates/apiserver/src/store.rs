@@ -46,6 +46,13 @@ pub(crate) struct Store {
     chronicle: Option<Vec<Written>>,
 }
 
+/// A state of everything that can be gone back to.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    version: u64,
+    objects: Vec<BTreeMap<Arc<str>, Arc<Stored>>>,
+}
+
 /// A write, without its content.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
@@ -56,7 +63,7 @@ pub(crate) struct Written {
     pub(crate) event: EventType,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct KindLog {
     objects: BTreeMap<Arc<str>, Arc<Stored>>,
     /// Ascending versions, at most `history` of them.
@@ -72,6 +79,30 @@ impl Store {
     pub(crate) fn new(kinds: usize, history: usize) -> Self {
         let kinds = (0..kinds).map(|_| KindLog::default()).collect();
         Self { version: 0, history: history.max(1), kinds, chronicle: None }
+    }
+
+    /// The present state, sharing all objects.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let objects = self.kinds.iter().map(|log| log.objects.clone()).collect();
+        Snapshot { version: self.version, objects }
+    }
+
+    /// Everything is as it was, the version too, and nothing before that can be read.
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
+        self.version = snapshot.version;
+        for (log, objects) in self.kinds.iter_mut().zip(&snapshot.objects) {
+            *log = KindLog {
+                objects: objects.clone(),
+                log: VecDeque::new(),
+                floor: snapshot.version,
+                evicted: snapshot.version,
+            };
+        }
+    }
+
+    /// The next write's version is so much higher than it would be.
+    pub(crate) fn jump(&mut self, by: u64) {
+        self.version = self.version.saturating_add(by).min(u64::MAX / 2);
     }
 
     /// Remembers all writes from now on.
