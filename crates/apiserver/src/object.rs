@@ -293,7 +293,8 @@ fn encode(kind: &Kind, event: EventType, object: &mut Map<String, Value>) -> (By
         }
     }
     buffer.extend_from_slice(b"}}\n");
-    (Bytes::from(buffer), start, layout)
+    // Kept for long: without what the buffer grew too much, which may be as much again.
+    (Bytes::from(buffer.into_boxed_slice()), start, layout)
 }
 
 fn labels(object: &Map<String, Value>) -> Box<[(Box<str>, Box<str>)]> {
