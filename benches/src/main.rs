@@ -7,10 +7,13 @@
 //! cargo run --release -p watchkeeper-benches -- queue --json
 //! cargo run --release -p watchkeeper-benches -- queue-counts --check benches/baselines
 //! cargo run --release -p watchkeeper-benches -- lease-storm
+//! cargo run --release -p watchkeeper-benches -- apiserver-load
 //! ```
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
 
+mod apiserver_load;
+mod histogram;
 mod lease_storm;
 mod queue;
 mod queue_counts;
@@ -38,6 +41,8 @@ enum Program {
     QueueOperation(queue_counts::One),
     /// Many Leases renewed in front of the Lease monitor.
     LeaseStorm(lease_storm::Storm),
+    /// Many objects, updates and watchers on the embedded API server.
+    ApiserverLoad(apiserver_load::Load),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +61,7 @@ fn run(program: Program) -> Result<(), BoxError> {
         Program::QueueCounts(options) => queue_counts::run(&options),
         Program::QueueOperation(one) => queue_counts::run_one(&one),
         Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
+        Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),
     }
 }
 
