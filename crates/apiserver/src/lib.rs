@@ -62,7 +62,7 @@
 //! * The Events of the two groups are two kinds here; upstream shows the same objects in both. No `/scale`, no cluster IPs.
 //! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406), no Table (406, or the next the
 //!   client accepts), no gzip, no OpenAPI, no custom resources, no `fieldValidation` and no warnings.
-//! * Bodies, and what patches make of objects, may be 127 levels deep; upstream reads 10,000.
+//! * Bodies may be 127 levels deep and objects 125, so that lists of them can be read as well; upstream reads 10,000.
 //! * Owner references that are there twice stay, and of whether an owner exists nobody asks.
 //! * There is no garbage collector. A deletion in the foreground or as an orphan marks the object with upstream's finalizer and
 //!   takes that away in the same request: two events, as where nothing depends on the object. Dependents stay.

@@ -6,14 +6,13 @@
 use serde_json::{Map, Value};
 
 use crate::status::Failure;
+use crate::validate::{DEPTH_LIMIT, depth};
 
 /// Operations in one JSON patch, as upstream limits them.
 const OPERATIONS_LIMIT: usize = 10_000;
 
 /// What all copies of one JSON patch may add up to, as upstream limits them: its limit of a request body.
 const COPY_LIMIT: usize = 3 * 1024 * 1024;
-/// How deep an object may be after a patch: what is stored must be readable again, and the parser goes so deep.
-const DEPTH_LIMIT: usize = 127;
 
 /// A parsed patch.
 #[derive(Clone, Debug)]
@@ -97,21 +96,6 @@ fn check_depth(path: &str, value: &Value) -> Result<(), Failure> {
         return Err(Failure::bad_request(format!("the patched object is more than {DEPTH_LIMIT} levels deep")));
     }
     Ok(())
-}
-
-/// Levels of objects and lists.
-fn depth(value: &Value) -> usize {
-    let mut deepest = 0;
-    let mut pending = vec![(value, 1)];
-    while let Some((value, level)) = pending.pop() {
-        match value {
-            Value::Array(items) => pending.extend(items.iter().map(|item| (item, level + 1))),
-            Value::Object(members) => pending.extend(members.values().map(|member| (member, level + 1))),
-            _ => continue,
-        }
-        deepest = deepest.max(level);
-    }
-    deepest
 }
 
 /// Bytes of the encoded value. A chain of copies may double what it copies each time, so they are counted before they are made.

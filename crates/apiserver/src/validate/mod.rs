@@ -19,6 +19,10 @@ pub(crate) use names::{NameRule, label_key_problem, label_value_problem, name_pr
 /// Annotations of an object, keys and values together, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
+/// How deep an object may be: it must be readable again, also as an item of a list, by parsers that go 127 levels deep as
+/// ours does.
+pub(crate) const DEPTH_LIMIT: usize = 125;
+
 /// The check of kinds that have none.
 pub(crate) fn nothing(_: &Map<String, Value>) -> Vec<Cause> {
     Vec::new()
@@ -68,6 +72,9 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
         let path = path.join(".");
         Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {path}: {what}"))
     };
+    if object.values().any(|value| depth(value) >= DEPTH_LIMIT) {
+        return Err(Failure::bad_request(format!("the object is more than {DEPTH_LIMIT} levels deep")));
+    }
     string_map(object, &["metadata", "labels"]).map_err(|what| refuse(&["metadata", "labels"], what))?;
     string_map(object, &["metadata", "annotations"]).map_err(|what| refuse(&["metadata", "annotations"], what))?;
     if object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
@@ -104,6 +111,21 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
     }
     (kind.convert)(object);
     Ok(())
+}
+
+/// Levels of objects and lists.
+pub(crate) fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut pending = vec![(value, 1)];
+    while let Some((value, level)) = pending.pop() {
+        match value {
+            Value::Array(items) => pending.extend(items.iter().map(|item| (item, level + 1))),
+            Value::Object(members) => pending.extend(members.values().map(|member| (member, level + 1))),
+            _ => continue,
+        }
+        deepest = deepest.max(level);
+    }
+    deepest
 }
 
 /// A time with exactly six digits of a second. Go's words where it isn't: what is left of the text, and what was to come.
