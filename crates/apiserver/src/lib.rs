@@ -6,21 +6,36 @@
 //! is in [`fault`]; who may do what in [`access`].
 //!
 //! ```
+//! use futures::TryStreamExt;
 //! use k8s_openapi::api::coordination::v1::Lease;
-//! use kube_client::api::{ListParams, PostParams};
-//! use kube_client::core::ObjectMeta;
+//! use kube_client::api::{ListParams, PostParams, WatchParams};
+//! use kube_client::core::{ObjectMeta, WatchEvent};
 //! use kube_client::{Api, Client};
+//! use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Refusal, Rule, Verb};
 //! use watchkeeper_apiserver::{ApiServer, Config};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), kube_client::Error> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = ApiServer::new(Config { seed: 7, ..Config::default() });
 //! let alice = Client::new(server.service("alice"), "default");
 //! let leases: Api<Lease> = Api::default_namespaced(alice);
-//! let metadata = ObjectMeta { name: Some("a".into()), ..ObjectMeta::default() };
-//! leases.create(&PostParams::default(), &Lease { metadata, ..Lease::default() }).await?;
-//! assert_eq!(leases.list(&ListParams::default()).await?.items.len(), 1);
+//! for name in ["a", "b"] {
+//!     let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+//!     leases.create(&PostParams::default(), &Lease { metadata, ..Lease::default() }).await?;
+//! }
+//! assert_eq!(leases.list(&ListParams::default()).await?.items.len(), 2);
 //! assert_eq!(server.writes()[0].identity, "alice");
+//!
+//! // The next watch is told after one event that its version has been compacted.
+//! let rule = Rule {
+//!     matcher: Matcher { verbs: vec![Verb::Watch], ..Matcher::default() },
+//!     budget: Budget { count: Some(1), ..Budget::default() },
+//!     ..Rule::new("compacted", Action::ErrorEvent { after_events: 1, status: Refusal::of(410) })
+//! };
+//! server.faults().add(rule)?;
+//! let events: Vec<_> = leases.watch(&WatchParams::default(), "0").await?.try_collect().await?;
+//! assert!(matches!(&events[..], [WatchEvent::Added(_), WatchEvent::Error(status)] if status.code == 410));
+//! assert_eq!(server.faults().fired().rule("compacted"), 1);
 //! # Ok(())
 //! # }
 //! ```
