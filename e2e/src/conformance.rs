@@ -6,8 +6,11 @@
 
 mod normalise;
 mod play;
+pub mod random;
 pub mod scenarios;
+mod shrink;
 mod step;
 
 pub use play::{PlayError, play};
+pub use shrink::shrink;
 pub use step::{Scenario, Step};

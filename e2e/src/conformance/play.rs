@@ -16,6 +16,8 @@ use super::step::{Scenario, Step};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Where fewer events come than asked for, that is known after this time.
 const SILENCE: Duration = Duration::from_secs(2);
+/// A marker that hasn't come in this time is taken as missing.
+const MARKER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server could not be reached, or the script is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +50,16 @@ pub async fn play(scenario: &Scenario, client: &Client, namespace: &str) -> Resu
                 last = text;
                 said.push(json!({ "ask": format!("{method} {path}"), "answer": answer, "body": last }));
             }
-            Step::Save { name, pointer } => {
-                let value = last.pointer(pointer).ok_or_else(|| wrong(format!("there is no {pointer} in {last}")))?;
-                saved.insert(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-            }
+            Step::Save { name, pointer, fallback } => match (last.pointer(pointer), fallback) {
+                (Some(value), _) => {
+                    saved.insert(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                }
+                (None, Some(fallback)) => {
+                    let fallback = fill(fallback, &saved);
+                    saved.entry(name).or_insert(fallback);
+                }
+                (None, None) => return Err(wrong(format!("there is no {pointer} in {last}"))),
+            },
             Step::Watch { name, path, headers } => {
                 let request = request("GET", path, headers, "", &saved).map_err(wrong)?;
                 let response = send(client, request).await.map_err(wrong)?;
@@ -65,13 +73,22 @@ pub async fn play(scenario: &Scenario, client: &Client, namespace: &str) -> Resu
                 }
             }
             Step::Read { watch, events } => {
-                let watching = watches.get_mut(watch).ok_or_else(|| wrong(format!("{watch} isn't open")))?;
+                let watching = watches.get_mut(watch.as_str()).ok_or_else(|| wrong(format!("{watch} isn't open")))?;
                 let (read, ended) = watching.read(*events).await.map_err(wrong)?;
                 said.push(json!({ "events": read, "ended": ended }));
+            }
+            Step::Until { watch, marker } => {
+                let watching = watches.get_mut(watch.as_str()).ok_or_else(|| wrong(format!("{watch} isn't open")))?;
+                let (read, found) = watching.read_until(marker).await.map_err(wrong)?;
+                said.push(json!({ "watch": watch, "events": read, "marker": found }));
             }
         }
     }
     Ok(Normaliser::new(namespace).transcript(said))
+}
+
+fn fill(text: &str, saved: &HashMap<&str, String>) -> String {
+    saved.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
 fn request(
@@ -81,10 +98,7 @@ fn request(
     body: &str,
     saved: &HashMap<&str, String>,
 ) -> Result<Request<Body>, String> {
-    let fill = |text: &str| {
-        saved.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
-    };
-    let mut request = Request::builder().method(method).uri(fill(path));
+    let mut request = Request::builder().method(method).uri(fill(path, saved));
     if !headers.iter().any(|(name, _)| *name == "content-type") {
         let patch = method == "PATCH";
         request =
@@ -96,7 +110,7 @@ fn request(
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    request.body(Body::from(fill(body).into_bytes())).map_err(|error| error.to_string())
+    request.body(Body::from(fill(body, saved).into_bytes())).map_err(|error| error.to_string())
 }
 
 async fn send(client: &Client, request: Request<Body>) -> Result<Response<Body>, String> {
@@ -126,25 +140,53 @@ async fn whole(response: Response<Body>) -> Result<Value, String> {
     Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())))
 }
 
+enum Next {
+    Event(Value),
+    Silence,
+    End,
+}
+
 impl Watching {
     /// Up to so many events, and whether the stream has ended.
     async fn read(&mut self, most: usize) -> Result<(Vec<Value>, bool), String> {
         let patience = if most == usize::MAX { PATIENCE } else { SILENCE };
         let mut events = Vec::new();
         while events.len() < most {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                let text = || format!("no JSON in {:?}", String::from_utf8_lossy(&line));
-                events.push(serde_json::from_slice(&line).map_err(|_| text())?);
-                continue;
-            }
-            match timeout(patience, next_frame(&mut self.body)).await {
-                Err(_) => return Ok((events, false)),
-                Ok(None) => return Ok((events, true)),
-                Ok(Some(data)) => self.rest.extend_from_slice(&data?),
+            match self.next(patience).await? {
+                Next::Event(event) => events.push(event),
+                Next::Silence => return Ok((events, false)),
+                Next::End => return Ok((events, true)),
             }
         }
         Ok((events, false))
+    }
+
+    /// All events up to the one of an object with this annotation, and whether it came.
+    async fn read_until(&mut self, marker: &str) -> Result<(Vec<Value>, bool), String> {
+        let mut events = Vec::new();
+        while let Next::Event(event) = self.next(MARKER_PATIENCE).await? {
+            let found = event.pointer("/object/metadata/annotations/marker").is_some_and(|text| text == marker);
+            events.push(event);
+            if found {
+                return Ok((events, true));
+            }
+        }
+        Ok((events, false))
+    }
+
+    async fn next(&mut self, patience: Duration) -> Result<Next, String> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                let text = || format!("no JSON in {:?}", String::from_utf8_lossy(&line));
+                return Ok(Next::Event(serde_json::from_slice(&line).map_err(|_| text())?));
+            }
+            match timeout(patience, next_frame(&mut self.body)).await {
+                Err(_) => return Ok(Next::Silence),
+                Ok(None) => return Ok(Next::End),
+                Ok(Some(data)) => self.rest.extend_from_slice(&data?),
+            }
+        }
     }
 }
 

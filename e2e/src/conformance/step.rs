@@ -1,5 +1,7 @@
 //! What a scenario is made of.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// A script for one server: steps in their order, in a namespace of its own.
@@ -28,14 +30,16 @@ pub enum Step {
     /// Keeps a value of the last answer for later steps.
     Save {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// Where it is, as a JSON pointer.
         pointer: &'static str,
+        /// If the answer has no such value: what was saved under the name before stays, else it is this.
+        fallback: Option<String>,
     },
     /// Opens a watch.
     Watch {
         /// How later steps call it.
-        name: &'static str,
+        name: String,
         /// Path and query.
         path: String,
         /// More headers than the usual ones.
@@ -44,9 +48,16 @@ pub enum Step {
     /// Reads events of a watch into the transcript.
     Read {
         /// The watch.
-        watch: &'static str,
+        watch: String,
         /// So many, if the stream doesn't end before; `usize::MAX`: to its end.
         events: usize,
+    },
+    /// Reads events of a watch into the transcript, up to one that must come.
+    Until {
+        /// The watch.
+        watch: String,
+        /// The annotation `marker` of the last object to be read.
+        marker: String,
     },
 }
 
@@ -85,35 +96,66 @@ impl Scenario {
 
     /// Keeps a value of the last answer.
     #[must_use]
-    pub fn save(mut self, name: &'static str, pointer: &'static str) -> Self {
-        self.steps.push(Step::Save { name, pointer });
+    pub fn save(mut self, name: impl Into<String>, pointer: &'static str) -> Self {
+        self.steps.push(Step::Save { name: name.into(), pointer, fallback: None });
         self
     }
 
     /// Opens a watch.
     #[must_use]
-    pub fn watch(self, name: &'static str, path: impl Into<String>) -> Self {
+    pub fn watch(self, name: impl Into<String>, path: impl Into<String>) -> Self {
         self.watch_as(name, path, &[])
     }
 
     /// Opens a watch with headers.
     #[must_use]
-    pub fn watch_as(mut self, name: &'static str, path: impl Into<String>, headers: &[(&'static str, &str)]) -> Self {
-        self.steps.push(Step::Watch { name, path: path.into(), headers: owned(headers) });
+    pub fn watch_as(
+        mut self,
+        name: impl Into<String>,
+        path: impl Into<String>,
+        headers: &[(&'static str, &str)],
+    ) -> Self {
+        self.steps.push(Step::Watch { name: name.into(), path: path.into(), headers: owned(headers) });
         self
     }
 
     /// Reads events of a watch.
     #[must_use]
-    pub fn read(mut self, watch: &'static str, events: usize) -> Self {
-        self.steps.push(Step::Read { watch, events });
+    pub fn read(mut self, watch: impl Into<String>, events: usize) -> Self {
+        self.steps.push(Step::Read { watch: watch.into(), events });
         self
     }
 
     /// Reads a watch to its end.
     #[must_use]
-    pub fn read_all(self, watch: &'static str) -> Self {
+    pub fn read_all(self, watch: impl Into<String>) -> Self {
         self.read(watch, usize::MAX)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask { method, path, headers, body } => {
+                write!(formatter, "{method} {path}")?;
+                headers.iter().try_for_each(|(name, value)| write!(formatter, " ({name}: {value})"))?;
+                if body.is_empty() { Ok(()) } else { write!(formatter, " {body}") }
+            }
+            Self::Save { name, pointer, fallback } => {
+                write!(formatter, "  {name} = {pointer}")?;
+                fallback.iter().try_for_each(|fallback| write!(formatter, ", or {fallback}"))
+            }
+            Self::Watch { name, path, .. } => write!(formatter, "watch {name}: {path}"),
+            Self::Read { watch, events } => write!(formatter, "read {events} of {watch}"),
+            Self::Until { watch, marker } => write!(formatter, "read {watch} up to {marker}"),
+        }
+    }
+}
+
+/// A step a line.
+impl fmt::Display for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().enumerate().try_for_each(|(number, step)| writeln!(formatter, "{number:>3} {step}"))
     }
 }
 

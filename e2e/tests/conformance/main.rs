@@ -7,6 +7,8 @@
 #![allow(clippy::disallowed_methods)]
 
 mod explained;
+mod invariants;
+mod random;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
