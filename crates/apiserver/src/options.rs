@@ -32,7 +32,7 @@ pub(crate) enum Propagation {
 }
 
 impl DeleteOptions {
-    /// From the body; without one, from the query. `dryRun` in the query always counts.
+    /// From the body; without one, from the query. Next to a body the query says nothing, not even that it is a dry run.
     pub(crate) fn parse(body: &[u8], query: &Query) -> Result<Self, Failure> {
         let options = if body.is_empty() { from_query(query)? } else { from_body(body)? };
         let mut causes = Vec::new();
@@ -136,6 +136,9 @@ fn from_query(query: &Query) -> Result<Map<String, Value>, Failure> {
     }
     if let Some(orphan) = query.flag("orphanDependents") {
         options.insert("orphanDependents".to_owned(), orphan.into());
+    }
+    if query.dry_run("DeleteOptions")? {
+        options.insert("dryRun".to_owned(), serde_json::json!(["All"]));
     }
     let policy = query.text("propagationPolicy");
     if !policy.is_empty() {

@@ -115,9 +115,7 @@ fn apply_operation(object: &mut Value, operation: &Value, copied: &mut usize) ->
         "replace" => {
             let value = value()?;
             check_depth(path, &value)?;
-            let slot = object.pointer_mut(path).ok_or_else(Failure::unprocessable)?;
-            *slot = value;
-            Ok(())
+            replace(object, path, value)
         }
         "move" => {
             let moved = remove(object, from()?)?;
@@ -158,6 +156,21 @@ fn add(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
         }
         _ => return Err(Failure::unprocessable()),
     }
+    Ok(())
+}
+
+/// Upstream's library puts a member that isn't there, though the RFC forbids it.
+fn replace(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
+    if object.pointer(path).is_none() {
+        let parent = split(path).and_then(|(parent, _)| object.pointer(parent));
+        return if parent.is_some_and(Value::is_object) {
+            add(object, path, value)
+        } else {
+            Err(Failure::unprocessable())
+        };
+    }
+    let slot = object.pointer_mut(path).ok_or_else(Failure::unprocessable)?;
+    *slot = value;
     Ok(())
 }
 
@@ -216,6 +229,7 @@ mod tests {
             (json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 2}]), json!({"a": [1, 2]})),
             (json!({"a": 1, "b": 2}), json!([{"op": "remove", "path": "/a"}]), json!({"b": 2})),
             (json!({"a/b": 1}), json!([{"op": "replace", "path": "/a~1b", "value": 2}]), json!({"a/b": 2})),
+            (json!({"a": 1}), json!([{"op": "replace", "path": "/b", "value": 2}]), json!({"a": 1, "b": 2})),
             (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), json!({"b": 1})),
             (json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1})),
             (json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 1}]), json!({"a": 1})),

@@ -321,15 +321,17 @@ impl Watcher {
     }
 
     fn bookmark(&self, end_of_initial: bool) -> Bytes {
-        let (kind, api_version) = self.form.object_type(kind(self.kind));
+        let row = kind(self.kind);
+        let (kind, api_version) = self.form.object_type(row);
+        let empty = if self.form == Form::Whole { row.empty } else { "" };
         let annotations = if end_of_initial { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
         Bytes::from(format!(
             concat!(
                 r#"{{"type":"BOOKMARK","object":{{"kind":"{}","apiVersion":"{}","#,
-                r#""metadata":{{"resourceVersion":"{}"{}}}}}}}"#,
+                r#""metadata":{{"resourceVersion":"{}"{}}}{}}}}}"#,
                 "\n"
             ),
-            kind, api_version, self.position, annotations
+            kind, api_version, self.position, annotations, empty
         ))
     }
 

@@ -54,7 +54,9 @@ impl Mutation<'_> {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let prepared = match self.query.dry_run(self.options_kind()) {
+        // The options of a deletion say themselves whether it is one.
+        let asked = if *self.method == Method::DELETE { Ok(false) } else { self.query.dry_run(self.options_kind()) };
+        let prepared = match asked {
             Ok(dry_run) => self.prepare(shared, body).await.map(|action| (dry_run || action.is_dry_run(), action)),
             Err(failure) => Err(failure),
         };
@@ -86,8 +88,7 @@ impl Mutation<'_> {
         match *self.method {
             Method::POST => "CreateOptions",
             Method::PUT => "UpdateOptions",
-            Method::PATCH => "PatchOptions",
-            _ => "DeleteOptions",
+            _ => "PatchOptions",
         }
     }
 

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Where fewer events come than asked for, that is known after this time.
 const SILENCE: Duration = Duration::from_secs(2);
 /// A marker that hasn't come in this time is taken as missing.
-const MARKER_PATIENCE: Duration = Duration::from_secs(10);
+const MARKER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The server could not be reached, or the script is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -161,10 +161,15 @@ impl Watching {
         Ok((events, false))
     }
 
-    /// All events up to the one of an object with this annotation, and whether it came.
+    /// All events up to the one of an object with this annotation, and whether it came. Bookmarks come when a server likes,
+    /// but for the one after the initial events: they are left out.
     async fn read_until(&mut self, marker: &str) -> Result<(Vec<Value>, bool), String> {
         let mut events = Vec::new();
         while let Next::Event(event) = self.next(MARKER_PATIENCE).await? {
+            let is_initial = event.pointer("/object/metadata/annotations/k8s.io~1initial-events-end").is_some();
+            if event["type"] == "BOOKMARK" && !is_initial {
+                continue;
+            }
             let found = event.pointer("/object/metadata/annotations/marker").is_some_and(|text| text == marker);
             events.push(event);
             if found {

@@ -15,7 +15,9 @@
 //! * the propagation policies Foreground and Orphan and their finalizers: nobody collects garbage in the real control plane
 //!   of these tests, while the embedded server does it at once
 //! * versions not reached yet: each costs three seconds, and the named scenarios have them
-//! * bookmarks by the clock, and watches that end by a timeout: the named scenarios have these too
+//! * a dry run of a PUT with a version that would create a Lease: the real server's answer shows the version that was sent
+//! * bookmarks but the one after the initial events: they come when a server likes
+//! * watches that end by a timeout: the named scenarios have these too
 
 mod reads;
 mod writes;

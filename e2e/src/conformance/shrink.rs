@@ -39,9 +39,21 @@ fn is_playable(steps: &[Step]) -> bool {
         let text = format!("\"marker\":\"{marker}\"");
         steps[..read].iter().any(|step| matches!(step, Step::Ask { body, .. } if body.contains(&text)))
     };
+    let saved = |used: usize, text: &str| {
+        placeholders(text)
+            .all(|wanted| steps[..used].iter().any(|step| matches!(step, Step::Save { name, .. } if name == wanted)))
+    };
     steps.iter().enumerate().all(|(number, step)| match step {
+        Step::Ask { path, body, .. } => saved(number, path) && saved(number, body),
+        Step::Watch { path, .. } => saved(number, path),
+        Step::Save { fallback, .. } => fallback.iter().all(|fallback| saved(number, fallback)),
         Step::Read { watch, .. } => opened(number, watch),
         Step::Until { watch, marker } => opened(number, watch) && written(number, marker),
-        _ => true,
     })
+}
+
+/// The names of saved values in a path or a body. Those in JSON can't be taken for one: a member's name has quotes.
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    let names = text.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+    names.filter(|name| *name != "ns" && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

@@ -34,7 +34,11 @@ fn embedded() -> Client {
 /// The first difference between the answers of two servers. A script that neither can play is no difference.
 async fn compared(real: &Client, other: &Client, scenario: &Scenario) -> Option<String> {
     let (expected, seen) = tokio::join!(played(real, scenario), played(other, scenario));
-    let unplayable = expected.get("failed").is_some() && seen.get("failed").is_some();
+    let lost = |transcript: &Value| {
+        let steps = transcript.as_array().map_or(&[][..], Vec::as_slice);
+        transcript.get("failed").is_some() || steps.iter().any(|step| step["marker"] == false)
+    };
+    let unplayable = lost(&expected) && lost(&seen);
     if unplayable { None } else { difference(&scenario.name, &expected, &seen) }
 }
 
@@ -99,24 +103,24 @@ async fn random_scripts_are_answered_alike() {
 
     const AT_ONCE: usize = 8;
     /// So many are shrunk; more would say the same.
-    const REPORTED: usize = 10;
+    const REPORTED: usize = 3;
 
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let (first, scripts) = (number("WATCHKEEPER_SEED").unwrap_or(0), number("WATCHKEEPER_SCRIPTS").unwrap_or(100));
     let folder = Folder::new().expect("a folder");
     let control_plane = ControlPlane::start(&folder, ControlPlaneConfig::default()).await.expect("a control plane");
     let real = control_plane.client(0, ADMIN).await.expect("a client");
-    let differing: Vec<Scenario> = futures::stream::iter(first..first + scripts)
+    let differing: Vec<(Scenario, String)> = futures::stream::iter(first..first + scripts)
         .map(|seed| {
             let real = real.clone();
             async move {
                 let scenario = script(seed);
                 let other = embedded();
                 let (expected, seen) = tokio::join!(played(&real, &scenario), played(&other, &scenario));
-                let fails = expected != seen
-                    || expected.get("failed").is_some()
-                    || !invariants::broken(&scenario, &expected).is_empty();
-                fails.then_some(scenario)
+                let failed = || expected.get("failed").map(Value::to_string);
+                let broken = || Some(invariants::broken(&scenario, &expected).join("\n"));
+                let what = difference(&scenario.name, &expected, &seen).or_else(failed).or_else(broken)?;
+                (!what.is_empty()).then_some((scenario, what))
             }
         })
         .buffer_unordered(AT_ONCE)
@@ -124,17 +128,15 @@ async fn random_scripts_are_answered_alike() {
         .collect()
         .await;
     println!("{scripts} scripts from seed {first}, {} differ", differing.len());
-    let seeds: Vec<&str> = differing.iter().map(|scenario| scenario.name.as_str()).collect();
+    differing.iter().for_each(|(_, what)| println!("{what}"));
     let mut reports = Vec::new();
-    for scenario in differing.iter().take(REPORTED) {
+    for (scenario, _) in differing.iter().take(REPORTED) {
         let differs = async |scenario: &Scenario| compared(&real, &embedded(), scenario).await;
         if differs(scenario).await.is_some() {
             reports.push(report(scenario.clone(), differs).await);
         } else {
-            let transcript = played(&real, scenario).await;
-            let broken = invariants::broken(scenario, &transcript);
-            reports.push(format!("{}: no difference when played once more; broken: {broken:?}\n", scenario.name));
+            reports.push(format!("{}: no difference when played once more\n{scenario}", scenario.name));
         }
     }
-    assert!(differing.is_empty(), "{seeds:?}\n{}", reports.join("\n"));
+    assert!(differing.is_empty(), "{}", reports.join("\n"));
 }

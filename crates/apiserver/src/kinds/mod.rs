@@ -56,6 +56,8 @@ pub(crate) struct Kind {
     pub(crate) validate: fn(&Map<String, Value>) -> Vec<Cause>,
     /// What the server fills in or wipes at create.
     pub(crate) prepare: fn(&mut Map<String, Value>),
+    /// What an object with nothing in it has beside its metadata, as bookmarks show it: members, each after a comma.
+    pub(crate) empty: &'static str,
     /// What reading an object makes of it, before anything looks at it.
     pub(crate) convert: fn(&mut Map<String, Value>),
 }

@@ -84,3 +84,14 @@ pub(super) fn secret(object: &mut Map<String, Value>) {
         *kind = json!("Opaque");
     }
 }
+
+/// A lease always has a spec, and no nulls in it.
+pub(super) fn lease(object: &mut Map<String, Value>) {
+    let spec = object.entry("spec").or_insert(Value::Null);
+    if spec.is_null() {
+        *spec = json!({});
+    }
+    if let Some(spec) = spec.as_object_mut() {
+        spec.retain(|_, value| !value.is_null());
+    }
+}

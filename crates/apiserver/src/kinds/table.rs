@@ -36,6 +36,7 @@ const BASE: Kind = Kind {
     integers: &[],
     validate: validate::nothing,
     prepare: strategy::nothing,
+    empty: "",
     convert: strategy::nothing,
 };
 
@@ -261,6 +262,8 @@ pub(crate) static KINDS: [Kind; 19] = [
         micro_times: &[&["spec", "acquireTime"], &["spec", "renewTime"]],
         integers: &[&["spec", "leaseDurationSeconds"], &["spec", "leaseTransitions"]],
         validate: validate::lease,
+        empty: r#","spec":{}"#,
+        convert: strategy::lease,
         ..COORDINATION
     },
     Kind {

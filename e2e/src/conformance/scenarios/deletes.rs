@@ -30,6 +30,13 @@ pub(super) fn all() -> Vec<Scenario> {
         options("delete-dry-run", json!({ "dryRun": ["All"] })),
         options("delete-grace", json!({ "gracePeriodSeconds": 30 })),
         options("delete-grace-negative", json!({ "gracePeriodSeconds": -5 })),
+        three("delete-dry-run-in-the-query").ask("DELETE", format!("{a}?dryRun=All"), Value::Null).get(a.clone()),
+        three("delete-dry-run-beside-a-body")
+            .ask("DELETE", format!("{a}?dryRun=All"), json!({ "propagationPolicy": "Background" }))
+            .get(a.clone()),
+        three("delete-collection-dry-run-beside-a-body")
+            .ask("DELETE", format!("{MAPS}?dryRun=All"), json!({ "propagationPolicy": "Background" }))
+            .get(MAPS),
         three("delete-missing").ask("DELETE", format!("{MAPS}/nobody"), Value::Null),
         three("delete-twice").ask("DELETE", a.clone(), Value::Null).ask("DELETE", a.clone(), Value::Null),
         three("delete-and-create")

@@ -29,6 +29,18 @@ pub(super) fn all() -> Vec<Scenario> {
     };
     vec![
         create("lease-without-spec", json!({})),
+        Scenario::new("lease-of-a-name-only").ask("POST", LEASES, json!({ "metadata": { "name": "l" } })),
+        create("lease-null-spec", Value::Null),
+        create("lease-null-holder", json!({ "holderIdentity": null, "leaseTransitions": 1 })),
+        started("lease-spec-removed").ask("PATCH", one.clone(), json!({ "spec": null })),
+        create("lease-bookmark", json!({}))
+            .watch(
+                "w",
+                format!(
+                    "{LEASES}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+                ),
+            )
+            .read("w", 2),
         create("lease-full", full("a", "2026-01-02T03:04:05.100000Z", 1)),
         create("lease-short-fraction", full("a", "2026-01-02T03:04:05.1Z", 1)),
         create("lease-no-fraction", full("a", "2026-01-02T03:04:05Z", 1)),

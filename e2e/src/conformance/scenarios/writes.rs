@@ -98,6 +98,8 @@ fn patches() -> Vec<Scenario> {
         json_patch("json-patch", json!([{ "op": "replace", "path": "/data/k", "value": "patched" }])),
         json_patch("json-patch-test-passes", json!([{ "op": "test", "path": "/data/k", "value": "a" }])),
         json_patch("json-patch-test-fails", json!([{ "op": "test", "path": "/data/k", "value": "z" }])),
+        json_patch("json-patch-replaces-nothing", json!([{ "op": "replace", "path": "/data/new", "value": "z" }])),
+        json_patch("json-patch-replaces-in-nothing", json!([{ "op": "replace", "path": "/no/k", "value": "z" }])),
         json_patch("json-patch-no-path", json!([{ "op": "remove", "path": "/data/nothing" }])),
         json_patch("json-patch-no-array", json!({ "op": "remove" })),
         three("patch-missing").ask("PATCH", format!("{MAPS}/nobody"), json!({})),
