@@ -102,7 +102,7 @@ pub(crate) async fn list(
 ) -> Result<ListBody, Failure> {
     let row = kind(target.kind);
     let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
-    let plan = plan(query)?;
+    let plan = plan(target, query, &selector)?;
     let (read, limit) = &plan;
     let storage = match read {
         Read::Exactly(_) | Read::Rest { .. } => true,
@@ -132,7 +132,7 @@ pub(crate) async fn list(
 }
 
 /// The decision table of `resourceVersion`, `resourceVersionMatch`, `limit` and `continue`.
-pub(crate) fn plan(query: &Query) -> Result<Plan, Failure> {
+pub(crate) fn plan(target: &Target, query: &Query, selector: &Selector) -> Result<Plan, Failure> {
     let asked = query.text("resourceVersion");
     let matching = query.text("resourceVersionMatch");
     let token = query.text("continue");
@@ -147,12 +147,14 @@ pub(crate) fn plan(query: &Query) -> Result<Plan, Failure> {
         // "Any age" ignores the limit, here too.
         return Ok((decode_token(token)?, if asked == "0" { 0 } else { limit }));
     }
+    // A limit makes a version exact, but where one object is looked for and no list is walked.
+    let one = selector.names_one() && (!kind(target.kind).namespaced || !target.namespace.is_empty());
     Ok(match (version(asked)?, matching) {
         (None, _) => (Read::Present, limit),
         // "Any age" ignores the limit: upstream's cache answers it whole.
         (Some(0), _) => (Read::Any, 0),
         (Some(version), "Exact") => (Read::Exactly(version), limit),
-        (Some(version), "") if limit > 0 => (Read::Exactly(version), limit),
+        (Some(version), "") if limit > 0 && !one => (Read::Exactly(version), limit),
         (Some(version), _) => (Read::AtLeast(version), limit),
     })
 }

@@ -54,6 +54,11 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Names one object: upstream then looks for that one instead of walking over all.
+    pub(crate) fn names_one(&self) -> bool {
+        self.fields.iter().any(|term| term.field == Field::Name && term.equal)
+    }
+
     pub(crate) fn matches(&self, object: &Stored) -> bool {
         self.labels.iter().all(|requirement| requirement.matches(object))
             && self.fields.iter().all(|term| term.matches(object))

@@ -149,7 +149,7 @@ impl Mutation<'_> {
             (&Method::DELETE, None) if placed && row.delete_collection => {
                 let query = self.query;
                 let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
-                let plan = list::plan(query)?;
+                let plan = list::plan(self.target, query, &selector)?;
                 let options = DeleteOptions::parse(&self.json(shared, body).await?, query)?;
                 Ok(Action::DeleteCollection(Box::new((plan, selector)), options))
             }

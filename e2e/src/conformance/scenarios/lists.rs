@@ -15,6 +15,11 @@ const LISTS: &[(&str, &str)] = &[
     ("list-exact", "?resourceVersion={vb}&resourceVersionMatch=Exact"),
     ("list-exact-by-limit", "?resourceVersion={vb}&limit=10"),
     ("list-at-least-limit", "?resourceVersion={vb}&limit=1&resourceVersionMatch=NotOlderThan"),
+    ("list-limit-of-one-name-at-a-version", "?resourceVersion={va}&limit=1&fieldSelector=metadata.name%3Db"),
+    (
+        "list-exact-of-one-name",
+        "?resourceVersion={va}&limit=1&fieldSelector=metadata.name%3Db&resourceVersionMatch=Exact",
+    ),
     ("list-limit", "?limit=2"),
     ("list-limit-of-all", "?limit=3"),
     ("list-any-limit", "?resourceVersion=0&limit=2"),
