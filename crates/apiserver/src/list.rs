@@ -138,7 +138,9 @@ pub(crate) fn plan(target: &Target, query: &Query, selector: &Selector) -> Resul
     let token = query.text("continue");
     let limit = query.number("limit")?.unwrap_or(0);
     check_options(query, asked, matching, token)?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // Where one object is looked for no list is walked: there are no pages, and a limit doesn't make a version exact.
+    let one = selector.names_one() && (!kind(target.kind).namespaced || !target.namespace.is_empty());
+    let limit = if one { 0 } else { usize::try_from(limit).unwrap_or(usize::MAX) };
     if !token.is_empty() {
         if !matches!(asked, "" | "0") {
             let message = "specifying resource version is not allowed when using continue";
@@ -147,14 +149,12 @@ pub(crate) fn plan(target: &Target, query: &Query, selector: &Selector) -> Resul
         // "Any age" ignores the limit, here too.
         return Ok((decode_token(token)?, if asked == "0" { 0 } else { limit }));
     }
-    // A limit makes a version exact, but where one object is looked for and no list is walked.
-    let one = selector.names_one() && (!kind(target.kind).namespaced || !target.namespace.is_empty());
     Ok(match (version(asked)?, matching) {
         (None, _) => (Read::Present, limit),
         // "Any age" ignores the limit: upstream's cache answers it whole.
         (Some(0), _) => (Read::Any, 0),
         (Some(version), "Exact") => (Read::Exactly(version), limit),
-        (Some(version), "") if limit > 0 && !one => (Read::Exactly(version), limit),
+        (Some(version), "") if limit > 0 => (Read::Exactly(version), limit),
         (Some(version), _) => (Read::AtLeast(version), limit),
     })
 }

@@ -16,6 +16,7 @@
 //!   of these tests, while the embedded server does it at once
 //! * versions not reached yet: each costs three seconds, and the named scenarios have them
 //! * a dry run of a PUT with a version that would create a Lease: the real server's answer shows the version that was sent
+//! * a dry run of a PUT with a uid: if that is wrong, the text has storage's key without its prefix
 //! * bookmarks but the one after the initial events: they come when a server likes
 //! * watches that end by a timeout: the named scenarios have these too
 

@@ -75,7 +75,8 @@ impl Script {
         body: &Value,
     ) {
         // A dry run of a create by PUT says the version it was sent: a real server forgets to remove it.
-        let forgets = kind == 1 && method == "PUT" && !body["metadata"]["resourceVersion"].is_null();
+        let sent = |member: &str| !body["metadata"][member].is_null();
+        let forgets = method == "PUT" && (sent("resourceVersion") && kind == 1 || sent("uid"));
         if self.percent(8) && !forgets {
             return self.write(method, format!("{path}?dryRun=All"), headers, body);
         }
