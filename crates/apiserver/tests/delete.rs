@@ -175,7 +175,8 @@ async fn every_verb_can_be_run_dry() {
         ("PATCH", &format!("{pod}/status"), json!({ "status": { "phase": "Running" } }), 200),
         ("POST", &format!("{pod}/binding"), node, 201),
         ("DELETE", &lease, json!({ "preconditions": { "uid": "other" } }), 409),
-        ("DELETE", &lease, json!({ "propagationPolicy": "Foreground" }), 200),
+        // With a body the query counts for nothing, so the body says it, too.
+        ("DELETE", &lease, json!({ "propagationPolicy": "Foreground", "dryRun": ["All"] }), 200),
         ("DELETE", &format!("{MAPS}/held"), Value::Null, 200),
         ("DELETE", MAPS, Value::Null, 200),
         ("DELETE", "/api/v1/namespaces/x", Value::Null, 200),

@@ -41,6 +41,7 @@ const LISTS: &[(&str, &str)] = &[
     ("list-timeout-negative", "?timeout=-1s"),
     ("list-unknown-parameter", "?nonsense=1"),
     ("list-selector-and-limit", "?labelSelector=app&limit=1"),
+    ("list-of-one-name-limit", "?fieldSelector=metadata.name%3Db&limit=1"),
 ];
 
 /// Name of the scenario, query of a get.
