@@ -78,10 +78,7 @@ pub(crate) async fn get(
     query: &Query,
     form: Form,
 ) -> Result<Bytes, Failure> {
-    let asked = match query.text("resourceVersion") {
-        "" => None,
-        text => Some(text.parse::<u64>().map_err(|_| Failure::no_version(text))?),
-    };
+    let asked = query.version()?;
     if let Some(version) = asked.filter(|version| *version > 0) {
         shared.reach(replica, version).await?;
     }
@@ -104,20 +101,20 @@ pub(crate) async fn list(
     let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
     let plan = plan(target, query, &selector)?;
     let (read, limit) = &plan;
-    let storage = match read {
-        Read::Exactly(_) | Read::Rest { .. } => true,
-        // Without a cache, a page is read from storage.
-        Read::Present if *limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => true,
-        Read::Any | Read::Present | Read::AtLeast(_) => {
-            shared.check_ready(replica)?;
-            false
-        }
-    };
     match read {
-        // A cache that stays behind is passed over.
-        Read::Present if !storage => _ = shared.catch_up(replica).await,
-        Read::AtLeast(version) => shared.reach(replica, *version).await?,
-        _ => {}
+        Read::Exactly(_) | Read::Rest { .. } => {}
+        // Without a cache, a page is read from storage.
+        Read::Present if *limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => {}
+        Read::Any => shared.check_ready(replica)?,
+        Read::Present => {
+            shared.check_ready(replica)?;
+            // A cache that stays behind is passed over.
+            _ = shared.catch_up(replica).await;
+        }
+        Read::AtLeast(version) => {
+            shared.check_ready(replica)?;
+            shared.reach(replica, *version).await?;
+        }
     }
     let prefix = target.prefix();
     let now = shared.clock.now();
@@ -149,7 +146,10 @@ pub(crate) fn plan(target: &Target, query: &Query, selector: &Selector) -> Resul
         // "Any age" ignores the limit, here too.
         return Ok((decode_token(token)?, if asked == "0" { 0 } else { limit }));
     }
-    Ok(match (version(asked)?, matching) {
+    let version = query.version();
+    let version =
+        version.map_err(|failure| Failure::bad_request(format!("invalid resource version: {}", failure.message)))?;
+    Ok(match (version, matching) {
         (None, _) => (Read::Present, limit),
         // "Any age" ignores the limit: upstream's cache answers it whole.
         (Some(0), _) => (Read::Any, 0),
@@ -182,16 +182,6 @@ fn check_options(query: &Query, asked: &str, matching: &str, token: &str) -> Res
         causes.push(Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
     }
     if causes.is_empty() { Ok(()) } else { Err(Failure::invalid_options(causes)) }
-}
-
-/// A resourceVersion of a read: empty is none.
-fn version(text: &str) -> Result<Option<u64>, Failure> {
-    match text {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            Failure::bad_request(format!("invalid resource version: {}", Failure::no_version(text).message))
-        }),
-    }
 }
 
 fn decode_token(token: &str) -> Result<Read, Failure> {

@@ -129,6 +129,14 @@ impl Query {
         }
     }
 
+    /// The resourceVersion of a read; empty is none.
+    pub(crate) fn version(&self) -> Result<Option<u64>, Failure> {
+        match self.text("resourceVersion") {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| Failure::no_version(text)),
+        }
+    }
+
     /// The Go duration `timeout`; zero, and what is below, counts as absent.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, Failure> {
         match self.text("timeout") {

@@ -90,7 +90,7 @@ impl Service {
         B::Error: Into<BoxError>,
     {
         let query = Query::parse(parts.uri.query())?;
-        query.timeout()?;
+        let timeout = query.timeout()?;
         let replica = self.replica.unwrap_or(0);
         let asked = asked(&parts.method, target, &query);
         let form = Form::negotiate(&parts.headers, kinds::kind(target.kind), asked)?;
@@ -107,7 +107,7 @@ impl Service {
                 Ok(json(200, full(list::get((&self.shared, replica), (target, name), &query, form).await?)))
             }
             (&Method::POST | &Method::PUT | &Method::PATCH | &Method::DELETE, _) => {
-                let limit = query.timeout()?.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
+                let limit = timeout.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
                 let mutation = Mutation {
                     identity: &self.identity,
                     method: &parts.method,

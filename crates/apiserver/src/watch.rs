@@ -151,11 +151,8 @@ fn begin(query: &Query, streaming_lists: bool) -> Result<Begin, Failure> {
     if !causes.is_empty() {
         return Err(Failure::invalid_options(causes));
     }
-    let asked = match query.text("resourceVersion") {
-        "" => None,
-        // A malformed version is an internal error here, unlike in a list: seen on a 1.36 server.
-        text => Some(text.parse::<u64>().map_err(|_| Failure::no_version(text))?),
-    };
+    // A malformed version is an internal error here, unlike in a list: seen on a 1.36 server.
+    let asked = query.version()?;
     Ok(match (initial, asked) {
         (Some(true) | None, None) => Begin::Initial(Freshness::Newest),
         (Some(true) | None, Some(0)) => Begin::Initial(Freshness::Any),
@@ -192,11 +189,8 @@ impl Watcher {
             Begin::Initial(_) => {
                 self.position = shown;
                 let span = Span { prefix: &self.prefix, start: "" };
-                let mut objects: Vec<_> = if shown == state.store.version() {
-                    state.store.range(self.kind, span).cloned().collect()
-                } else {
-                    state.store.range_at(self.kind, span, shown).expect("no view is older than the log")
-                };
+                let objects = state.store.range_at(self.kind, span, shown);
+                let mut objects = objects.expect("no view is older than the log");
                 objects.retain(|object| self.selector.matches(object));
                 self.phase = Phase::Initial(objects.into_iter());
             }

@@ -187,9 +187,7 @@ impl Undecodable {
         Self {
             key: Some(identity.key()),
             uid: identity.uid.to_string(),
-            version: Some(&identity.version)
-                .filter(|version| !version.is_empty())
-                .map(|text| ResourceVersion::new(text)),
+            version: (!identity.version.is_empty()).then(|| ResourceVersion::new(&identity.version)),
             fault,
         }
     }
