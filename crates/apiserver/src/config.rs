@@ -36,6 +36,9 @@ pub struct Config {
     pub bookmark_interval: Duration,
     /// Whether watches may ask for `sendInitialEvents`. Switched off, the server answers 422 as one before 1.34 does.
     pub streaming_lists: bool,
+    /// Whether those who wait for one write are woken in an order that the seed decides, rather than in the order in which
+    /// they came. Off by default; simulations switch it on to see other orders.
+    pub shuffle_dispatch: bool,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Gets one JSON line for each mutating request, in the order in which they were decided.
@@ -56,6 +59,7 @@ impl Default for Config {
             fault_log: 10_000,
             bookmark_interval: Duration::from_secs(60),
             streaming_lists: true,
+            shuffle_dispatch: false,
             clock: Arc::new(SystemClock),
             audit_log: None,
         }
@@ -77,6 +81,7 @@ impl fmt::Debug for Config {
             .field("fault_log", &self.fault_log)
             .field("bookmark_interval", &self.bookmark_interval)
             .field("streaming_lists", &self.streaming_lists)
+            .field("shuffle_dispatch", &self.shuffle_dispatch)
             .field("clock", &self.clock)
             .field("audit_log", &self.audit_log.is_some())
             .finish()

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +21,7 @@ use crate::kinds::{self, KINDS, KindId};
 use crate::namespace;
 use crate::replica::{Replica, Routing, View};
 use crate::service::Service;
+use crate::signal::{Listener, Signal};
 use crate::status::Failure;
 use crate::store::{Snapshot, Store};
 use crate::transaction::Transaction;
@@ -31,6 +31,8 @@ const FUTURE_WAIT: Duration = Duration::from_secs(3);
 
 /// Makes the routes of a seed other than its names.
 const ROUTING: u64 = 0x726f_7574_696e_6721;
+/// The same for the order of dispatch.
+const DISPATCH: u64 = 0x6469_7370_6174_6368;
 
 /// An API server: a cheap handle, all clones of which are one server.
 ///
@@ -47,12 +49,14 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     pub(crate) faults: Arc<Core>,
     audit: Mutex<Audit>,
-    head: watch::Sender<u64>,
-    kinds: Vec<watch::Sender<u64>>,
-    /// A generation for each replica; when it changes, the watches there end.
-    closing: Vec<watch::Sender<u64>>,
-    /// Counts what was done to replicas.
-    control: watch::Sender<u64>,
+    /// Rings at every write.
+    head: Signal,
+    /// Ring when something of their kind is written.
+    kinds: Vec<Signal>,
+    /// One for each replica: the watches there end.
+    closing: Vec<Signal>,
+    /// Rings when something was done to a replica.
+    control: Signal,
     router: Mutex<Router>,
 }
 
@@ -88,6 +92,8 @@ impl ApiServer {
         let replicas = config.replicas.max(1);
         let router =
             Router { routing: Routing::To(0), random: fastrand::Rng::with_seed(config.seed ^ ROUTING), turn: 0 };
+        let mut orders = fastrand::Rng::with_seed(config.seed ^ DISPATCH);
+        let mut signal = || Signal::new(config.shuffle_dispatch.then(|| orders.fork()));
         let shared = Shared {
             limits: Limits {
                 watch_lag: config.watch_lag,
@@ -103,10 +109,10 @@ impl ApiServer {
             }),
             faults: Arc::new(Core::new(config.seed, config.fault_log, config.clock.clone())),
             audit: Mutex::new(Audit::new(config.audit_records, config.audit_log)),
-            head: watch::Sender::new(0),
-            kinds: KINDS.iter().map(|_| watch::Sender::new(0)).collect(),
-            closing: (0..replicas).map(|_| watch::Sender::new(0)).collect(),
-            control: watch::Sender::new(0),
+            head: signal(),
+            kinds: KINDS.iter().map(|_| signal()).collect(),
+            closing: (0..replicas).map(|_| signal()).collect(),
+            control: signal(),
             router: Mutex::new(router),
             clock: config.clock,
         };
@@ -115,7 +121,6 @@ impl ApiServer {
         }
         let now = shared.clock.wall();
         namespace::create_initial(&mut Transaction::new(&mut shared.state.lock(), now, false));
-        shared.head.send_replace(shared.state.lock().store.version());
         Self { shared: Arc::new(shared) }
     }
 
@@ -160,10 +165,8 @@ impl ApiServer {
             state.store.restore(snapshot);
             let version = state.store.version();
             state.views.iter_mut().for_each(|view| view.restored(version));
-            // The signals must rise again with the next write.
-            self.shared.head.send_replace(version);
-            self.shared.kinds.iter().for_each(|kind| _ = kind.send_replace(version));
         }
+        self.shared.head.ring();
         self.close_watches();
     }
 
@@ -227,7 +230,7 @@ impl Shared {
         drop(state);
         audit.record(record);
         drop(audit);
-        self.announce(&touched, version);
+        self.announce(&touched);
         answer
     }
 
@@ -236,40 +239,33 @@ impl Shared {
         self.audit.lock().record(record);
     }
 
-    fn announce(&self, touched: &[KindId], version: u64) {
-        // Two writers may get here in either order: the signal never goes back.
-        let raise = |seen: &mut u64| {
-            let newer = *seen < version;
-            *seen = version.max(*seen);
-            newer
-        };
-        for kind in touched {
-            self.kinds[kind.0].send_if_modified(raise);
+    fn announce(&self, touched: &[KindId]) {
+        if touched.is_empty() {
+            return;
         }
-        if !touched.is_empty() {
-            self.head.send_if_modified(raise);
-        }
+        touched.iter().for_each(|kind| self.kinds[kind.0].ring());
+        self.head.ring();
     }
 
     /// Wakes when `kind` has changed.
-    pub(crate) fn changed(&self, kind: KindId) -> watch::Receiver<u64> {
-        self.kinds[kind.0].subscribe()
+    pub(crate) fn changed(&self, kind: KindId) -> Listener {
+        self.kinds[kind.0].listen()
     }
 
     /// Wakes when all watches of a replica are to end.
-    pub(crate) fn closing(&self, replica: usize) -> watch::Receiver<u64> {
-        self.closing[replica].subscribe()
+    pub(crate) fn closing(&self, replica: usize) -> Listener {
+        self.closing[replica].listen()
     }
 
     /// Wakes when something was done to a replica.
-    pub(crate) fn control(&self) -> watch::Receiver<u64> {
-        self.control.subscribe()
+    pub(crate) fn control(&self) -> Listener {
+        self.control.listen()
     }
 
     /// Ends the watches of one replica, or all.
     pub(crate) fn close_watches(&self, replica: Option<usize>) {
         let chosen = self.closing.iter().enumerate().filter(|(index, _)| replica.is_none_or(|only| only == *index));
-        chosen.for_each(|(_, closing)| closing.send_modify(|generation| *generation += 1));
+        chosen.for_each(|(_, closing)| closing.ring());
     }
 
     /// Changes what a replica sees, given the time and the newest version.
@@ -281,7 +277,7 @@ impl Shared {
         let present = state.store.version();
         change(&mut state.views[replica], now, present);
         drop(state);
-        self.control.send_modify(|count| *count += 1);
+        self.control.ring();
     }
 
     /// The newest version that a replica shows.
@@ -313,10 +309,10 @@ impl Shared {
     /// Waits until a replica shows at least `version`, at most three seconds. Cancel safe.
     pub(crate) async fn reach(&self, replica: usize, version: u64) -> Result<(), Failure> {
         let deadline = self.clock.now() + FUTURE_WAIT;
-        let (mut head, mut control) = (self.head.subscribe(), self.control.subscribe());
+        let (mut head, mut control) = (self.head.listen(), self.control.listen());
         loop {
-            head.mark_unchanged();
-            control.mark_unchanged();
+            head.hear();
+            control.hear();
             let (shown, next) = {
                 let mut state = self.state.lock();
                 (state.shown(replica, self.clock.now()), state.views[replica].next())
@@ -330,8 +326,8 @@ impl Shared {
             let wake = next.map_or(deadline, |next| next.min(deadline));
             tokio::select! {
                 biased;
-                _ = head.changed() => {}
-                _ = control.changed() => {}
+                () = head.rung() => {}
+                () = control.rung() => {}
                 () = sleep_until(wake) => {}
             }
         }

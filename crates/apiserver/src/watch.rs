@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +18,7 @@ use crate::object::Stored;
 use crate::route::{Query, Target};
 use crate::select::Selector;
 use crate::server::Shared;
+use crate::signal::Listener;
 use crate::status::{Cause, Failure};
 use crate::store::Span;
 
@@ -60,9 +60,9 @@ pub(crate) struct Watcher {
     bookmarks: bool,
     next_bookmark: Instant,
     deadline: Instant,
-    changed: watch::Receiver<u64>,
-    closing: watch::Receiver<u64>,
-    control: watch::Receiver<u64>,
+    changed: Listener,
+    closing: Listener,
+    control: Listener,
     /// When the replica shows more by itself.
     coming: Option<Instant>,
     stop: CancellationToken,
@@ -230,7 +230,7 @@ impl Watcher {
     }
 
     fn is_closed(&self) -> bool {
-        self.stop.is_cancelled() || self.closing.has_changed().unwrap_or(true)
+        self.stop.is_cancelled() || self.closing.has_rung()
     }
 
     /// Initial events, and after the last of them the bookmark that says so. `None`: there was nothing to say.
@@ -257,8 +257,8 @@ impl Watcher {
             return Err(());
         }
         // Marked before looking: a change that comes in between wakes the next wait.
-        self.changed.mark_unchanged();
-        self.control.mark_unchanged();
+        self.changed.hear();
+        self.control.hear();
         let (changes, present) = {
             let mut state = self.shared.state.lock();
             let shown = state.shown(self.replica, now);
@@ -295,7 +295,7 @@ impl Watcher {
         let mut chunk = single.unwrap_or_else(|| several.freeze());
         if chunk.is_empty() && !drained {
             // Nothing of this batch was for us, but there is more: look again without waiting.
-            self.changed.mark_changed();
+            self.changed.ring_again();
         }
         if chunk.is_empty() && self.bookmarks && now >= self.next_bookmark {
             // A watch from a version not reached yet stays silent until then, but its timer goes on.
@@ -336,9 +336,9 @@ impl Watcher {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Woken::End,
-            _ = self.closing.changed() => Woken::End,
-            changed = self.changed.changed() => if changed.is_ok() { Woken::Look } else { Woken::End },
-            _ = self.control.changed() => Woken::Look,
+            () = self.closing.rung() => Woken::End,
+            () = self.changed.rung() => Woken::Look,
+            () = self.control.rung() => Woken::Look,
             () = sleep_until(timer) => Woken::Look,
         }
     }

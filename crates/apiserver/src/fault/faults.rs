@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::request;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::action::Action;
@@ -22,6 +21,7 @@ use super::rule::{Rule, RuleError};
 use super::script::Script;
 use crate::access::Rules as AccessRules;
 use crate::clock::Clock;
+use crate::signal::{Listener, Signal};
 
 /// Rules at once.
 pub const RULE_LIMIT: usize = 1024;
@@ -46,7 +46,7 @@ pub(crate) struct Core {
     start: Instant,
     pub(crate) gate: Gate,
     pub(super) late: Late,
-    changed: watch::Sender<u64>,
+    changed: Signal,
     state: Mutex<State>,
 }
 
@@ -95,7 +95,7 @@ impl Faults {
             state.add(rule, added)
         };
         self.core.arm();
-        self.core.changed.send_modify(|generation| *generation += 1);
+        self.core.changed.ring();
         Ok(id)
     }
 
@@ -107,7 +107,7 @@ impl Faults {
             state.rules.retain(|entry| entry.id != id);
             state.rules.len() < before
         };
-        self.core.changed.send_modify(|generation| *generation += 1);
+        self.core.changed.ring();
         removed
     }
 
@@ -115,7 +115,7 @@ impl Faults {
     /// Access rules stay.
     pub fn clear(&self) {
         self.core.state.lock().rules.clear();
-        self.core.changed.send_modify(|generation| *generation += 1);
+        self.core.changed.ring();
         self.core.gate.thaw();
     }
 
@@ -139,7 +139,7 @@ impl Faults {
             }
         }
         self.core.arm();
-        self.core.changed.send_modify(|generation| *generation += 1);
+        self.core.changed.ring();
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Core {
             clock,
             gate: Gate::default(),
             late: Late::default(),
-            changed: watch::Sender::new(0),
+            changed: Signal::new(None),
             state: Mutex::new(State {
                 rules: Vec::new(),
                 next: 0,
@@ -279,8 +279,8 @@ impl Core {
     }
 
     /// Wakes when rules come or go.
-    pub(crate) fn rules_changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub(crate) fn rules_changed(&self) -> Listener {
+        self.changed.listen()
     }
 
     /// A rule takes effect.

@@ -67,7 +67,7 @@ impl Pace {
             // Both only make it look again.
             tokio::select! {
                 biased;
-                _ = changed.changed() => {}
+                () = changed.rung() => {}
                 () = over => {}
             }
         }

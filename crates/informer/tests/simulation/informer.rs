@@ -66,6 +66,7 @@ impl Scenario for Informer {
         let server = ApiServer::new(Config {
             seed,
             replicas: REPLICAS,
+            shuffle_dispatch: random.bool(),
             chronicle: true,
             bookmark_interval: Duration::from_secs(random.u64(5..60)),
             clock: Arc::new(TokioClock::starting_at(Timestamp::UNIX_EPOCH)),
