@@ -34,7 +34,7 @@ use crate::queue::cpu::Cpu;
 const COLLECTION: &str = "/api/v1/namespaces/default/configmaps";
 /// What makes an object about 1 KiB.
 const FILL: usize = 700;
-/// The slow watcher leaves this many times the allowed changes unread.
+/// The slow watcher leaves at least this many times the allowed events unread.
 const NEGLECT: u64 = 2;
 /// After the last update watchers have so long to see it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,9 +70,9 @@ struct Bench {
 
 /// Puts the load on a server of its own, and reports.
 pub(crate) async fn run(load: Load) -> Result<(), BoxError> {
-    let watch_lag = Config::default().watch_lag as u64;
+    let allowed = Config::default().watch_buffer as u64;
     let bench = Bench { server: ApiServer::new(Config::default()), started: Instant::now(), sent: Arc::default() };
-    let mut figures = Figures::new(&load, watch_lag);
+    let mut figures = Figures::new(&load, allowed);
 
     eprintln!("creating {} objects", load.objects);
     let (memory, started) = (live_bytes(), Instant::now());
@@ -92,7 +92,7 @@ pub(crate) async fn run(load: Load) -> Result<(), BoxError> {
 
     eprintln!("a watcher that stops reading");
     let unread = bench.watch().await?;
-    let updates = (NEGLECT * watch_lag).max(load.rate as u64 * 3);
+    let updates = (NEGLECT * allowed).max(load.rate as u64 * 3);
     let stream = bench.stream(&load, updates).await?;
     figures.neglected(stream, &watcher::read_late(unread).await?);
     figures.print(load.json)

@@ -25,7 +25,7 @@ pub(crate) struct Figures {
     list_bytes: u64,
     pub(crate) load: Option<Stream>,
     beside_slow: Option<Stream>,
-    /// Changes that may be unread before a watcher is cut off, those that were, and the events it then still got.
+    /// Events that may wait for a watcher before it is cut off, those that were unread, and those it then still got.
     slow_allowed: u64,
     slow_unread: u64,
     slow_events: u64,

@@ -23,9 +23,12 @@ pub struct Config {
     /// Whether all writes are remembered for ever, without their content, for simulations to compare with
     /// ([`Truth`](crate::simulate::truth::Truth)). Not bounded; off by default.
     pub chronicle: bool,
-    /// Changes of its kind a watcher may leave unread before its stream is ended, as upstream ends slow watchers.
-    /// Nothing is held for a watcher: this bounds how far behind it may be, not memory.
-    pub watch_lag: usize,
+    /// Events that may wait for a watcher that doesn't read, at least one: what comes later ends its stream after these,
+    /// if it has waited for [`Config::watch_patience`] too. 20 are both of upstream's channels at their smallest. Nothing
+    /// is held for a watcher: this bounds how far behind it may be, not memory.
+    pub watch_buffer: usize,
+    /// How long an event waits for room among a watcher's. Upstream: at most 100 ms.
+    pub watch_patience: Duration,
     /// Largest request body in bytes. Upstream's limit is 3 MiB.
     pub body_limit: usize,
     /// Writes that [`ApiServer::writes`](crate::ApiServer::writes) remembers.
@@ -53,7 +56,8 @@ impl Default for Config {
             history: 10_000,
             compact_after: None,
             chronicle: false,
-            watch_lag: 5_000,
+            watch_buffer: 20,
+            watch_patience: Duration::from_millis(100),
             body_limit: 3 * 1024 * 1024,
             audit_records: 10_000,
             fault_log: 10_000,
@@ -75,7 +79,8 @@ impl fmt::Debug for Config {
             .field("history", &self.history)
             .field("compact_after", &self.compact_after)
             .field("chronicle", &self.chronicle)
-            .field("watch_lag", &self.watch_lag)
+            .field("watch_buffer", &self.watch_buffer)
+            .field("watch_patience", &self.watch_patience)
             .field("body_limit", &self.body_limit)
             .field("audit_records", &self.audit_records)
             .field("fault_log", &self.fault_log)

@@ -57,7 +57,8 @@
 //!   can be exchanged when it has been compacted; label and field selectors.
 //! * Watches from a version, from now, or with initial events and their end mark; bookmarks each minute and two seconds
 //!   before the timeout; what enters or leaves a selector is added or deleted; a compacted version is an ERROR event 410;
-//!   a watcher more than [`Config::watch_lag`] changes behind is ended. An event is encoded once, when it is written.
+//!   a watcher that doesn't read is cut after [`Config::watch_buffer`] events, as upstream cuts it. An event is encoded
+//!   once, when it is written.
 //! * One seed decides ids, timeouts, faults and, with [`Config::shuffle_dispatch`], the order in which watchers hear of a
 //!   write: with a paused clock two runs of one seed are alike to the byte.
 //! * A [snapshot](ApiServer::snapshot) of everything can be gone back to, as from a backup, and versions can be

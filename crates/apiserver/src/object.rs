@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::form::{Form, PARTIAL_LENGTH, write_partial};
 use crate::kinds::Kind;
@@ -172,6 +173,7 @@ pub(crate) struct Change {
     /// The state after. For a deletion the last state under the deletion's version.
     pub(crate) state: Arc<Stored>,
     pub(crate) event: EventType,
+    pub(crate) written: Instant,
     /// Encoded for the first watcher whose selector the object entered or left, then shared.
     crossing: OnceLock<Bytes>,
     /// The same for watchers of metadata alone.
@@ -179,9 +181,9 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    pub(crate) fn new(previous: Option<Arc<Stored>>, state: Arc<Stored>, event: EventType) -> Self {
+    pub(crate) fn new(previous: Option<Arc<Stored>>, state: Arc<Stored>, event: EventType, written: Instant) -> Self {
         let (crossing, partial) = (OnceLock::new(), OnceLock::new());
-        Self { version: state.version, previous, state, event, crossing, partial }
+        Self { version: state.version, previous, state, event, written, crossing, partial }
     }
 
     /// The key of the object that changed.
@@ -199,7 +201,8 @@ impl Change {
         })
     }
 
-    fn seen_as(&self, selector: &Selector) -> Option<EventType> {
+    /// The type of that event.
+    pub(crate) fn seen_as(&self, selector: &Selector) -> Option<EventType> {
         if selector.is_everything() {
             return Some(self.event);
         }

@@ -5,7 +5,8 @@
 //! answered from its view: lists and gets at `0` or at least at a version, and all watches. A view never goes back, but
 //! two views differ: a client that is routed from one replica to another may read an older state than it has seen.
 //!
-//! A view can't be older than the log reaches ([`Config::history`](crate::Config::history)).
+//! A view can't be older than the log reaches ([`Config::history`](crate::Config::history)). Whether a watcher is too slow
+//! counts from when its replica shows a change; after something was done to the replica, from then at the earliest.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,6 +19,9 @@ use crate::service::Service;
 
 /// So many steps of a view that lags by time are kept apart; more of them are shown together.
 const STEPS: usize = 4096;
+
+/// The longest lag by time.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How far a replica is behind the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub(crate) struct View {
     paused: bool,
     /// Some: its cache isn't initialised, since then.
     unready: Option<Instant>,
+    /// What it shows counts as shown not before this.
+    since: Option<Instant>,
     /// The newest version that it shows.
     shown: u64,
     /// Its own history begins here.
@@ -62,10 +68,12 @@ pub(crate) struct View {
 impl View {
     /// A write, or several, up to this version.
     pub(crate) fn written(&mut self, version: u64, now: Instant) {
-        const LONGEST: Duration = Duration::from_secs(24 * 3600);
         let Lag::Time(lag) = self.lag else { return };
         let due = now + lag.min(LONGEST);
         let full = self.coming.len() >= STEPS;
+        if full {
+            self.since = Some(due);
+        }
         match self.coming.back_mut() {
             Some(last) if full || last.1 >= due => *last = (version, due.max(last.1)),
             _ => self.coming.push_back((version, due)),
@@ -97,8 +105,24 @@ impl View {
                 }
             }
         }
-        self.shown = self.shown.max(oldest);
+        if self.shown < oldest {
+            (self.shown, self.since) = (oldest, Some(now));
+        }
         self.shown
+    }
+
+    /// By how many writes, and by how much time, it shows a write later.
+    pub(crate) fn delay(&self) -> (u64, Duration) {
+        match self.lag {
+            Lag::None => (0, Duration::ZERO),
+            Lag::Writes(count) => (count, Duration::ZERO),
+            Lag::Time(lag) => (0, lag.min(LONGEST)),
+        }
+    }
+
+    /// Writes that it has shown together count as shown not before this, whenever they were due.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// When it shows more without another write.
@@ -172,7 +196,10 @@ impl Replica {
     }
 
     fn change(&self, change: impl FnOnce(&mut View, Instant, u64)) {
-        self.server.shared.change_view(self.index, change);
+        self.server.shared.change_view(self.index, |view, now, present| {
+            view.since = Some(now);
+            change(view, now, present);
+        });
     }
 }
 

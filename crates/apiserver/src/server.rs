@@ -70,7 +70,8 @@ struct Router {
 /// The named bounds and switches a request meets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    pub(crate) watch_lag: usize,
+    pub(crate) watch_buffer: usize,
+    pub(crate) watch_patience: Duration,
     pub(crate) body: usize,
     pub(crate) bookmark_interval: Duration,
     pub(crate) streaming_lists: bool,
@@ -96,7 +97,8 @@ impl ApiServer {
         let mut signal = || Signal::new(config.shuffle_dispatch.then(|| orders.fork()));
         let shared = Shared {
             limits: Limits {
-                watch_lag: config.watch_lag,
+                watch_buffer: config.watch_buffer.max(1),
+                watch_patience: config.watch_patience,
                 body: config.body_limit,
                 bookmark_interval: config.bookmark_interval,
                 streaming_lists: config.streaming_lists,
@@ -119,7 +121,7 @@ impl ApiServer {
         if config.chronicle {
             shared.state.lock().store.remember();
         }
-        let now = shared.clock.wall();
+        let now = (shared.clock.wall(), shared.clock.now());
         namespace::create_initial(&mut Transaction::new(&mut shared.state.lock(), now, false));
         Self { shared: Arc::new(shared) }
     }
@@ -212,12 +214,12 @@ impl Shared {
     pub(crate) fn decide<T>(&self, dry_run: bool, decide: impl FnOnce(&mut Transaction<'_>) -> (T, WriteRecord)) -> T {
         let now = self.clock.wall();
         let mut state = self.state.lock();
-        let mut transaction = Transaction::new(&mut state, now, dry_run);
+        let at = self.clock.now();
+        let mut transaction = Transaction::new(&mut state, (now, at), dry_run);
         let (answer, record) = decide(&mut transaction);
         let mut touched = transaction.touched();
         let version = state.store.version();
         if !touched.is_empty() {
-            let at = self.clock.now();
             if let Some(old) = state.ageing.as_mut().and_then(|ageing| ageing.old(version, at)) {
                 state.store.compact(old);
             }
@@ -345,5 +347,15 @@ impl State {
     pub(crate) fn shown(&mut self, replica: usize, now: Instant) -> u64 {
         let reach = (self.store.oldest(), self.store.version());
         self.views[replica].shown(reach, now)
+    }
+
+    /// For how long a replica has shown a change.
+    pub(crate) fn shown_for(&self, replica: usize, (kind, version): (KindId, u64), now: Instant) -> Duration {
+        let view = &self.views[replica];
+        let (writes, time) = view.delay();
+        // Unknown where a lag by writes was ended by a write to another kind: then since the next one to this.
+        let written = self.store.written(kind, version.saturating_add(writes));
+        let since = written.map(|written| view.since().map_or(written + time, |since| since.max(written + time)));
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }

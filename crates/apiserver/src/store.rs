@@ -1,12 +1,14 @@
 //! The revisioned store: one counter over all kinds, and for each kind its objects and a bounded log of its writes.
 //!
-//! Comes in: states under the version of their write. Goes out: objects, ranges at the present or at an earlier version,
+//! Comes in: states under the version of their write, with its time. Goes out: objects, ranges at the present or at an earlier version,
 //! and changes after a version. An earlier state is the present with the log undone, so a snapshot copies no objects.
 //! Never does I/O, never reads a clock, never waits; whoever owns it puts a lock around it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use crate::kinds::KindId;
 use crate::object::{Change, EventType, Stored};
@@ -16,15 +18,6 @@ use crate::object::{Change, EventType, Stored};
 pub(crate) struct Compacted {
     /// The oldest version that can still be read.
     pub(crate) oldest: u64,
-}
-
-/// Why a watcher can't be given what comes after its position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Behind {
-    /// Changes it hadn't seen are gone.
-    Lost,
-    /// More changes wait for it than it may have waiting.
-    Lagging,
 }
 
 /// What a range covers.
@@ -135,17 +128,17 @@ impl Store {
     }
 
     /// Puts a state whose version is [`Store::next_version`]; its key says whose it is.
-    pub(crate) fn put(&mut self, kind: KindId, state: Arc<Stored>) {
+    pub(crate) fn put(&mut self, kind: KindId, state: Arc<Stored>, now: Instant) {
         let log = &mut self.kinds[kind.0];
         let previous = log.objects.insert(state.key.clone(), state.clone());
         let event = if previous.is_some() { EventType::Modified } else { EventType::Added };
-        self.append(kind, Change::new(previous, state, event));
+        self.append(kind, Change::new(previous, state, event, now));
     }
 
     /// Removes the object that `last` (its last state under the deletion's version) names.
-    pub(crate) fn delete(&mut self, kind: KindId, last: Arc<Stored>) {
+    pub(crate) fn delete(&mut self, kind: KindId, last: Arc<Stored>, now: Instant) {
         let previous = self.kinds[kind.0].objects.remove(&last.key);
-        self.append(kind, Change::new(previous, last, EventType::Deleted));
+        self.append(kind, Change::new(previous, last, EventType::Deleted, now));
     }
 
     fn append(&mut self, kind: KindId, change: Change) {
@@ -227,25 +220,22 @@ impl Store {
         self.kinds.iter().map(|log| log.floor).max().unwrap_or(0)
     }
 
-    /// At most `limit` changes of `kind` after `position` and up to `until`, oldest first. `lag` is how many may wait
-    /// before the reader counts as too slow.
+    /// The changes of `kind` after `position` and up to `until`, oldest first. `None`: some of them are gone.
     pub(crate) fn changes(
         &self,
         kind: KindId,
         (position, until): (u64, u64),
-        lag: usize,
-        limit: usize,
-    ) -> Result<Vec<Arc<Change>>, Behind> {
+    ) -> Option<impl Iterator<Item = &Arc<Change>>> {
         let log = self.kind(kind);
-        if position < log.evicted {
-            return Err(Behind::Lost);
-        }
         let first = log.after(position);
         let end = log.after(until).max(first);
-        if end - first > lag {
-            return Err(Behind::Lagging);
-        }
-        Ok(log.log.range(first..end).take(limit).cloned().collect())
+        (position >= log.evicted).then(|| log.log.range(first..end))
+    }
+
+    /// When `kind` was first changed at `version` or above, if it was.
+    pub(crate) fn written(&self, kind: KindId, version: u64) -> Option<Instant> {
+        let log = self.kind(kind);
+        log.log.get(log.after(version.saturating_sub(1))).map(|change| change.written)
     }
 
     fn kind(&self, kind: KindId) -> &KindLog {

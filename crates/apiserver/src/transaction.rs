@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::audit::EPOCH_ANNOTATION;
 use crate::kinds::{Generation, Kind, KindId, kind};
@@ -39,14 +40,17 @@ pub(crate) struct Outcome {
 /// The locked state, for the length of one mutation.
 pub(crate) struct Transaction<'a> {
     state: &'a mut State,
+    /// What time it is for objects.
     pub(crate) now: Timestamp,
+    /// And for timers.
+    at: Instant,
     dry_run: bool,
     touched: Vec<KindId>,
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(state: &'a mut State, now: Timestamp, dry_run: bool) -> Self {
-        Self { state, now, dry_run, touched: Vec::new() }
+    pub(crate) fn new(state: &'a mut State, (now, at): (Timestamp, Instant), dry_run: bool) -> Self {
+        Self { state, now, at, dry_run, touched: Vec::new() }
     }
 
     /// The kinds that have changed.
@@ -124,7 +128,7 @@ impl<'a> Transaction<'a> {
         let event = if store.get(id, &key).is_some() { EventType::Modified } else { EventType::Added };
         let state = Arc::new(Stored::new(row, key, event, store.next_version(), &mut object));
         let outcome = Outcome { code, body: state.bytes(), name, version: Some(state.version), epoch };
-        store.put(id, state);
+        store.put(id, state, self.at);
         self.touched.push(id);
         outcome
     }
@@ -137,7 +141,7 @@ impl<'a> Transaction<'a> {
         let store = &mut self.state.store;
         let last = Arc::new(old.deleted(kind(id), store.next_version()));
         let version = last.version;
-        store.delete(id, last);
+        store.delete(id, last, self.at);
         self.touched.push(id);
         if kind(id).namespaced {
             namespace::finish(self, old.namespace());

@@ -1,8 +1,8 @@
 //! Watches: what a stream begins with, what it goes on with, when it ends.
 //!
 //! Comes in: parameters, then the log. Goes out: newline-delimited events as bytes, each encoded once for all watchers.
-//! A watcher holds a position in the log and no queue; it never makes anyone wait, and one that falls too far behind is
-//! ended.
+//! A watcher holds a position in the log and no queue, and never makes anyone wait. One that doesn't read is cut as if it
+//! had a queue: found when it reads again, by the times at which changes were shown to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use crate::form::Form;
 use crate::kinds::{KindId, kind};
 use crate::list::CHUNK;
-use crate::object::Stored;
+use crate::object::{Change, Stored};
 use crate::route::{Query, Target};
 use crate::select::Selector;
-use crate::server::Shared;
+use crate::server::{Limits, Shared, State};
 use crate::signal::Listener;
 use crate::status::{Cause, Failure};
 use crate::store::Span;
 
-/// Changes taken from the log at once.
+/// Changes for one watcher taken from the log at once.
 const BATCH: usize = 256;
 /// A watch that names no timeout gets between this and twice this, so that watches don't end all at once.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 1800;
@@ -70,7 +70,11 @@ pub(crate) struct Watcher {
 
 enum Phase {
     Initial(std::vec::IntoIter<Arc<Stored>>),
+    /// Changes up to this version, which were there when it began. They wait for it.
+    Replay(u64),
     Live,
+    /// It was too slow: changes up to this version, for which there was room, then the end.
+    Cut(u64),
     /// One more event, then the end.
     Last(Bytes),
     Ended,
@@ -180,6 +184,7 @@ impl Watcher {
             Begin::Now => self.position = shown,
             Begin::After(version) => {
                 self.position = version;
+                self.phase = Phase::Replay(shown);
                 let oldest = state.store.floor(self.kind).max(state.views[self.replica].floor());
                 if version < oldest {
                     let failure = Failure::expired(format!("too old resource version: {version} ({oldest})"));
@@ -212,15 +217,17 @@ impl Watcher {
                         return Some(chunk);
                     }
                 }
-                Phase::Live => match self.live_chunk() {
-                    Err(()) => return None,
-                    Ok(chunk) => {
-                        self.phase = Phase::Live;
-                        if chunk.is_some() {
-                            return chunk;
+                running => {
+                    self.phase = running;
+                    match self.running_chunk() {
+                        Ok(None) => {}
+                        Ok(chunk) => return chunk,
+                        Err(()) => {
+                            self.phase = Phase::Ended;
+                            return None;
                         }
                     }
-                },
+                }
             }
             if let Woken::End = self.wait().await {
                 self.phase = Phase::Ended;
@@ -251,7 +258,7 @@ impl Watcher {
     }
 
     /// What has happened since, and a bookmark if one is due. `Err`: the stream ends here.
-    fn live_chunk(&mut self) -> Result<Option<Bytes>, ()> {
+    fn running_chunk(&mut self) -> Result<Option<Bytes>, ()> {
         let now = self.shared.clock.now();
         if now >= self.deadline {
             return Err(());
@@ -259,23 +266,14 @@ impl Watcher {
         // Marked before looking: a change that comes in between wakes the next wait.
         self.changed.hear();
         self.control.hear();
-        let (changes, present) = {
-            let mut state = self.shared.state.lock();
-            let shown = state.shown(self.replica, now);
-            self.coming = state.views[self.replica].next();
-            let lag = self.shared.limits.watch_lag;
-            (state.store.changes(self.kind, (self.position, shown), lag, BATCH).map_err(drop)?, shown)
-        };
+        let (changes, until) = self.look(now).ok_or(())?;
         let row = kind(self.kind);
         let drained = changes.len() < BATCH;
         let mut single: Option<Bytes> = None;
         let mut several = BytesMut::new();
-        let mut cut = false;
+        let mut full = false;
         for change in changes {
             self.position = change.version;
-            if !change.key().starts_with(&self.prefix) {
-                continue;
-            }
             let Some(frame) = change.frame(row, &self.selector, self.form) else { continue };
             match single.take() {
                 None if several.is_empty() => single = Some(frame),
@@ -285,26 +283,63 @@ impl Watcher {
                 }
             }
             if several.len() >= CHUNK {
-                cut = true;
+                full = true;
                 break;
             }
         }
-        if drained && !cut {
-            self.position = self.position.max(present);
+        if drained && !full {
+            self.position = self.position.max(until);
         }
         let mut chunk = single.unwrap_or_else(|| several.freeze());
-        if chunk.is_empty() && !drained {
-            // Nothing of this batch was for us, but there is more: look again without waiting.
-            self.changed.ring_again();
-        }
         if chunk.is_empty() && self.bookmarks && now >= self.next_bookmark {
             // A watch from a version not reached yet stays silent until then, but its timer goes on.
-            if self.position <= present {
+            if self.position <= until {
                 chunk = self.bookmark(false);
             }
             self.schedule_bookmark(now);
         }
         Ok((!chunk.is_empty()).then_some(chunk))
+    }
+
+    /// The next changes for it, at most [`BATCH`], and up to which version fewer than that are all. `None`: here it ends.
+    fn look(&mut self, now: Instant) -> Option<(Vec<Arc<Change>>, u64)> {
+        let shared = self.shared.clone();
+        let Limits { watch_buffer, watch_patience, .. } = shared.limits;
+        let mut state = shared.state.lock();
+        let shown = state.shown(self.replica, now);
+        self.coming = state.views[self.replica].next();
+        if let Phase::Replay(until) = self.phase {
+            let changes = self.take(&state, until)?;
+            if !changes.is_empty() {
+                return Some((changes, until));
+            }
+            self.position = self.position.max(until);
+            self.phase = Phase::Live;
+        }
+        if let Phase::Live = self.phase {
+            let waiting = self.unread(&state, shown)?.map(|change| change.version);
+            let edge: Vec<u64> = waiting.skip(watch_buffer - 1).take(2).collect();
+            if let [last, next] = edge[..]
+                && state.shown_for(self.replica, (self.kind, next), now) > watch_patience
+            {
+                self.phase = Phase::Cut(last);
+            }
+        }
+        let Phase::Cut(last) = self.phase else { return Some((self.take(&state, shown)?, shown)) };
+        let changes = self.take(&state, last)?;
+        (!changes.is_empty()).then_some((changes, last))
+    }
+
+    fn take(&self, state: &State, until: u64) -> Option<Vec<Arc<Change>>> {
+        Some(self.unread(state, until)?.take(BATCH).cloned().collect())
+    }
+
+    /// The changes for it from its position up to a version. `None`: some are gone.
+    fn unread<'a>(&'a self, state: &'a State, until: u64) -> Option<impl Iterator<Item = &'a Arc<Change>>> {
+        let changes = state.store.changes(self.kind, (self.position, until))?;
+        Some(
+            changes.filter(|change| change.key().starts_with(&self.prefix) && change.seen_as(&self.selector).is_some()),
+        )
     }
 
     /// About each minute, and once shortly before the timeout.

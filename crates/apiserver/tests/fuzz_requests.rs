@@ -90,14 +90,7 @@ impl Round {
     async fn new(seed: u64) -> Checked<Self> {
         let start = "2026-01-02T03:04:05Z".parse().expect("a time");
         let clock = Arc::new(TokioClock::starting_at(start));
-        let server = ApiServer::new(Config {
-            seed,
-            history: 300,
-            watch_lag: 200,
-            body_limit: BODY_LIMIT,
-            clock,
-            ..Config::default()
-        });
+        let server = ApiServer::new(Config { seed, history: 300, body_limit: BODY_LIMIT, clock, ..Config::default() });
         if seed.is_multiple_of(3) {
             // With rules a request takes another way, even where none of them is for it.
             let matcher = Matcher { identity: Some("nobody".into()), ..Matcher::default() };

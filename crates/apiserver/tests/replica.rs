@@ -121,6 +121,38 @@ async fn a_watch_is_as_late_as_its_replica() {
     assert_eq!(events(&mut body).await, ["ADDED c"]);
 }
 
+/// Goal: a watcher that reads is never cut, however much its replica shows at once and however old that is; one that doesn't
+/// read is, counted from when its replica showed what it should have read.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_is_as_slow_as_it_reads_and_not_as_its_replica() {
+    let lines = |data: &[u8]| data.iter().filter(|byte| **byte == b'\n').count();
+    for lag in [Lag::None, Lag::Time(5 * SECOND), Lag::Writes(10)] {
+        let server = two();
+        let replica = server.replica(1);
+        replica.set_lag(lag);
+        let watch = format!("{LEASES}?watch=1&timeoutSeconds=100&resourceVersion={}", server.version());
+        let mut sleeps = Some(ask(replica.service("w"), &watch).await.into_body());
+        let reads = tokio::spawn(ask(replica.service("w"), &watch).await.into_body().collect());
+        for number in 0..90 {
+            match number {
+                30 => tokio::time::sleep(10 * SECOND).await,
+                60 => {
+                    tokio::time::sleep(10 * SECOND).await;
+                    let late = sleeps.take().expect("only once").collect().await.expect("a clean end").to_bytes();
+                    assert_eq!(lines(&late), 20, "{lag:?}");
+                    replica.pause();
+                }
+                _ => {}
+            }
+            create(&server, &format!("lease-{number}"), json!({})).await;
+        }
+        tokio::time::sleep(60 * SECOND).await;
+        replica.resume();
+        let reads = reads.await.expect("no panic").expect("a clean end").to_bytes();
+        assert_eq!(lines(&reads), if lag == Lag::Writes(10) { 80 } else { 90 }, "{lag:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restarted_replica_refuses_what_is_older_than_itself() {
     let server = two();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{ALL_LEASES, LEASES, Watch, call, create, get, request, send, server, server_with};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 async fn label(server: &watchkeeper_apiserver::ApiServer, name: &str, labels: Value) -> u64 {
     let patch = json!({ "metadata": { "labels": labels } });
@@ -215,20 +216,68 @@ async fn bookmarks_come_each_minute_and_before_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watcher_that_lags_is_ended_and_nobody_else() {
-    let server = server_with(|config| config.watch_lag = 10);
-    let uri = format!("{LEASES}?watch=true&resourceVersion={}", server.version());
+async fn a_watcher_that_does_not_read_is_cut_and_nobody_else() {
+    let server = server_with(|config| config.watch_buffer = 7);
+    let start = server.version();
+    let uri = format!("{LEASES}?watch=true&resourceVersion={start}");
     let mut slow = Watch::start(&server, &uri).await;
     let mut fast = Watch::start(&server, &uri).await;
-    for number in 0..11 {
-        let version = create(&server, &format!("lease-{number}"), Value::Null).await;
+    // For these there is room, however long they wait.
+    let mut few = Watch::start(&server, &format!("{uri}&labelSelector=few")).await;
+    for number in 0..100 {
+        let labels = if number % 15 == 0 { json!({ "few": "" }) } else { Value::Null };
+        let version = create(&server, &format!("lease-{number}"), labels).await;
         assert_eq!(fast.short().await, format!("ADDED lease-{number} {version}"));
+        sleep(Duration::from_millis(10)).await;
     }
+    let room: Vec<_> = (0..7).map(|number| format!("ADDED lease-{number} {}", start + 1 + number)).collect();
+    assert_eq!(slow.take(7).await, room);
     assert_eq!(slow.short().await, "end");
-    // From where it stood the slow one may try again.
-    let mut again =
-        Watch::start(&server, &format!("{LEASES}?watch=true&resourceVersion={}", server.version() - 5)).await;
-    assert_eq!(again.take(5).await.len(), 5);
+    assert_eq!(few.take(7).await.last(), Some(&format!("ADDED lease-90 {}", start + 91)));
+    let last = create(&server, "last", json!({ "few": "" })).await;
+    assert_eq!(few.short().await, format!("ADDED last {last}"));
+    // What was there when a watch began waits for it: from where it stood the slow one may try again, and again be slow.
+    let again = Watch::start(&server, &uri).await;
+    for number in 0..50 {
+        create(&server, &format!("more-{number}"), Value::Null).await;
+    }
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(again.rest().await.len(), 101 + 7);
+}
+
+/// Goal: initial events wait for their reader, and beside them as much as beside no others.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_does_not_read_gets_its_initial_events() {
+    let server = server();
+    for number in 0..50 {
+        create(&server, &format!("lease-{number}"), Value::Null).await;
+    }
+    let uri = format!("{LEASES}?watch=true&allowWatchBookmarks=true&resourceVersion=0");
+    let watch = Watch::start(&server, &uri).await;
+    for number in 0..21 {
+        create(&server, &format!("late-{number}"), Value::Null).await;
+    }
+    sleep(Duration::from_millis(101)).await;
+    let events = watch.rest().await;
+    assert_eq!(events.len(), 50 + 1 + 20);
+    assert_eq!(events[50], format!("BOOKMARK {} end", server.version() - 21));
+    assert_eq!(events[70], format!("ADDED late-19 {}", server.version() - 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_reads_gets_any_burst_whole() {
+    let server = server();
+    let uri = format!("{LEASES}?watch=true&resourceVersion={}", server.version());
+    let mut watch = Watch::start(&server, &uri).await;
+    for burst in 0..3 {
+        for number in 0..1000 {
+            create(&server, &format!("lease-{burst}-{number}"), json!({ "padding": "x".repeat(63) })).await;
+        }
+        // Within its patience it may do something else.
+        sleep(Duration::from_millis(100)).await;
+        let events = watch.take(1000).await;
+        assert_eq!(events[999], format!("ADDED lease-{burst}-999 {}", server.version()));
+    }
 }
 
 #[tokio::test(start_paused = true)]
