@@ -201,7 +201,8 @@ fn decode_token(token: &str) -> Result<Read, Failure> {
     Ok(Read::Rest { version: u64::try_from(token.rv).ok(), start: token.start })
 }
 
-fn encode_token(version: Option<u64>, start: String) -> String {
+/// The token of a page that begins at `start`, of the list as it was at `version` or is by then.
+pub(crate) fn encode_token(version: Option<u64>, start: String) -> String {
     let rv = version.map_or(-1, |version| i64::try_from(version).unwrap_or(i64::MAX));
     let token = Token { v: TOKEN_VERSION.to_owned(), rv, start };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token has only text and numbers"))

@@ -76,6 +76,39 @@ async fn lists_are_too_early_whole_or_broken() {
     }
 }
 
+/// Goal: a pager that goes on as long as there is a token sees all items once, and one empty page more.
+#[tokio::test(start_paused = true)]
+async fn the_last_page_is_empty() {
+    let one = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    for (collection, limit, pages) in [
+        (one, 2, vec![vec!["a", "b"], vec!["c"], vec![]]),
+        (one, 3, vec![vec!["a", "b", "c"], vec![]]),
+        ("/apis/coordination.k8s.io/v1/leases", 500, vec![vec!["a", "b", "c"], vec![]]),
+        ("/api/v1/namespaces", 500, vec![vec!["default", "kube-node-lease", "kube-public", "kube-system"], vec![]]),
+        // Nothing to come after.
+        ("/api/v1/nodes", 500, vec![vec![]]),
+    ] {
+        let server = stocked().await;
+        add(&server, rule(Action::EmptyLastPage));
+        let (mut token, mut seen, mut version) = (String::new(), Vec::new(), None);
+        loop {
+            let (code, page) = get(&server, &format!("{collection}?limit={limit}&continue={token}")).await;
+            assert_eq!(code, 200, "{page}");
+            seen.push(names(&page).iter().map(ToString::to_string).collect::<Vec<_>>());
+            assert_eq!(*version.get_or_insert(common::version(&page)), common::version(&page), "one list");
+            create(&server, &format!("z{}", seen.len()), Value::Null).await;
+            match page["metadata"]["continue"].as_str() {
+                Some(next) => token = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, pages, "{collection}");
+        assert_eq!(fired(&server), u64::from(pages.len() > 1));
+        // Who doesn't page isn't concerned.
+        assert_eq!(get(&server, collection).await.1["metadata"]["continue"], Value::Null);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn writes_are_refused_lost_or_broken() {
     let rows = [

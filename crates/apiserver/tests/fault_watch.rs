@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use kube_client::api::{WatchEvent, WatchParams};
 use serde_json::Value;
 use watchkeeper_apiserver::ApiServer;
-use watchkeeper_apiserver::fault::{Action, Illegal, Refusal, Verb};
+use watchkeeper_apiserver::fault::{Action, Budget, Illegal, Refusal, Rule, Verb};
 
 /// Each event in short, then how the stream ended.
 async fn stream(server: &ApiServer, query: &str) -> Vec<String> {
@@ -83,6 +83,7 @@ async fn faults_come_where_they_should() {
         (Action::DropBookmarks, 2, vec!["a", "b", "c", "mark", "end"]),
         (Action::HoldInitialEnd { by: None }, 1, vec!["a", "b", "c", "bookmark", "bookmark", "end"]),
         (Action::HoldInitialEnd { by: Some(Duration::from_secs(20)) }, 1, plain.to_vec()),
+        (Action::BareInitialEnd, 1, vec!["a", "b", "c", "bookmark", "bookmark", "bookmark", "end"]),
         (Action::Garbage { after_events: 1 }, 1, vec!["a", "garbage", "b", "c", "mark", "bookmark", "bookmark", "end"]),
         (Action::UnknownEventType { after_events: 0 }, 1, [&["RESYNC"], &plain[..]].concat()),
         (Action::OtherKind { after_events: 3 }, 1, [&["a", "b", "c", "stranger@1"], &plain[3..]].concat()),
@@ -113,7 +114,12 @@ async fn faults_come_where_they_should() {
 #[tokio::test(start_paused = true)]
 async fn a_held_mark_holds_what_follows_it() {
     let server = server();
-    add(&server, rule(Action::HoldInitialEnd { by: Some(Duration::from_secs(20)) }));
+    let once = Budget { count: Some(1), ..Budget::default() };
+    add(&server, Rule { budget: once, ..rule(Action::HoldInitialEnd { by: Some(Duration::from_secs(20)) }) });
+    // A watch that has no such mark isn't the one that is meant.
+    let mut other =
+        Watch::start(&server, &format!("{LEASES}?watch=true&allowWatchBookmarks=true&resourceVersion=1")).await;
+    assert!(other.short().await.starts_with("BOOKMARK"));
     let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut watch = Watch::start(&server, &format!("{LEASES}?{query}")).await;
     let start = tokio::time::Instant::now();

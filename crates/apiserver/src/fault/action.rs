@@ -133,6 +133,8 @@ pub enum Action {
         #[serde(default, with = "super::duration::optional")]
         by: Option<Duration>,
     },
+    /// The end mark of initial events comes as a plain bookmark: a proxy that drops annotations.
+    BareInitialEnd,
     /// `sendInitialEvents` is not heard: a server from before streaming lists.
     IgnoreInitialEvents,
     /// 422 to `sendInitialEvents`: a server with the feature switched off.
@@ -150,6 +152,9 @@ pub enum Action {
     VersionTooLarge,
     /// `limit` is not heard, and the list comes whole: a cache that answers.
     IgnoreLimit,
+    /// The last page of a list has a token all the same, and the page behind that is empty: a server that looks whether there
+    /// are more keys, not whether they match.
+    EmptyLastPage,
     /// The connection breaks after so many items of a list.
     PartialPage {
         /// This many arrive.
@@ -297,6 +302,7 @@ impl Action {
             Self::End { .. } => "end",
             Self::DropBookmarks => "dropBookmarks",
             Self::HoldInitialEnd { .. } => "holdInitialEnd",
+            Self::BareInitialEnd => "bareInitialEnd",
             Self::IgnoreInitialEvents => "ignoreInitialEvents",
             Self::RejectInitialEvents => "rejectInitialEvents",
             Self::Illegal(Illegal::Duplicate { .. }) => "illegal.duplicate",
@@ -307,6 +313,7 @@ impl Action {
             Self::ExpireContinue { .. } => "expireContinue",
             Self::VersionTooLarge => "versionTooLarge",
             Self::IgnoreLimit => "ignoreLimit",
+            Self::EmptyLastPage => "emptyLastPage",
             Self::PartialPage { .. } => "partialPage",
             Self::Conflict => "conflict",
             Self::LoseAnswer { .. } => "loseAnswer",

@@ -16,7 +16,9 @@ use super::answer::{GARBAGE, stranger};
 use super::error::TransportError;
 use super::facts::{Facts, Verb};
 use super::faults::{Chosen, Core};
+use crate::list::encode_token;
 use crate::service::{Body, full};
+use crate::transaction::key;
 
 pub(super) async fn meet(
     chosen: &Chosen,
@@ -53,6 +55,15 @@ pub(super) async fn meet(
             let value = HeaderValue::from_str(value).expect("checked when the rule was added");
             answer.headers_mut().insert(CONTENT_TYPE, value);
         }
+        Action::EmptyLastPage if done => {
+            let (parts, body) = answer.into_parts();
+            let whole = body.collect().await?.to_bytes();
+            let changed = with_token(&whole, facts);
+            if changed.is_some() {
+                fire();
+            }
+            return Ok(Response::from_parts(parts, full(changed.unwrap_or(whole))));
+        }
         action if done && facts.verb != Verb::Watch => {
             let rewrite: fn(&Bytes) -> Bytes = match action {
                 Action::Garbage { .. } => |_| Bytes::from_static(GARBAGE),
@@ -68,6 +79,23 @@ pub(super) async fn meet(
         _ => {}
     }
     Ok(answer)
+}
+
+/// The last page of a list, with a token for what comes after its last item. `None`: it isn't the last, or has no items.
+fn with_token(page: &Bytes, facts: &Facts) -> Option<Bytes> {
+    let mut list: Value = serde_json::from_slice(page).ok()?;
+    let last = list.get("items")?.as_array()?.last()?.get("metadata")?;
+    let text = |member| last.get(member).and_then(Value::as_str);
+    // Tokens name places within what is listed.
+    let namespace = text("namespace").filter(|_| facts.namespace.is_empty());
+    let start = format!("{}\0", key(namespace.unwrap_or_default(), text("name")?));
+    let metadata = list.get_mut("metadata")?.as_object_mut()?;
+    if metadata.contains_key("continue") {
+        return None;
+    }
+    let version = metadata.get("resourceVersion")?.as_str()?.parse().ok()?;
+    metadata.insert("continue".to_owned(), encode_token(Some(version), start).into());
+    Some(Bytes::from(list.to_string()))
 }
 
 /// An object, or a list, that names no version of its own.

@@ -49,6 +49,7 @@ impl EventStage {
                 | Action::End { .. }
                 | Action::DropBookmarks
                 | Action::HoldInitialEnd { .. }
+                | Action::BareInitialEnd
                 | Action::Illegal(_)
         );
         of_events.then(|| Self { rule: rule.clone(), seen: 0, done: false, held: None })
@@ -106,6 +107,10 @@ impl EventStage {
                 if let Some(by) = by {
                     out.extend([Part::Wait(*by), Part::Data(event)]);
                 }
+            }
+            Action::BareInitialEnd if is_initial_end(&event) => {
+                out.push(Part::Fire(rule));
+                out.push(Part::Data(changed(&event, without_annotations)));
             }
             Action::MissingVersion { after_events } if self.is_it(*after_events, &event) => {
                 out.push(Part::Fire(rule));
@@ -176,6 +181,10 @@ fn changed(event: &Bytes, change: impl FnOnce(&mut Value)) -> Bytes {
     let Ok(mut value) = serde_json::from_slice::<Value>(event) else { return event.clone() };
     change(&mut value);
     Bytes::from(format!("{{\"type\":{},\"object\":{}}}\n", value["type"], value["object"]))
+}
+
+fn without_annotations(event: &mut Value) {
+    event.pointer_mut("/object/metadata").and_then(Value::as_object_mut).map(|metadata| metadata.remove("annotations"));
 }
 
 /// Another version of the event's object, or none.

@@ -7,6 +7,14 @@ use std::time::Duration;
 use super::action::Action;
 use super::facts::{Facts, Verb};
 
+/// Whether a watch begins with initial events.
+fn begins_with_state(facts: &Facts) -> bool {
+    match facts.parameter("sendInitialEvents").as_deref() {
+        None => matches!(facts.parameter("resourceVersion").as_deref(), None | Some("0")),
+        Some(flag) => flag != "0" && !flag.eq_ignore_ascii_case("false"),
+    }
+}
+
 impl Action {
     /// Whether the action means anything for such a request; where it doesn't, the request isn't matched nor counted.
     pub(crate) fn applies(&self, facts: &Facts) -> bool {
@@ -17,13 +25,13 @@ impl Action {
             | Self::End { .. }
             | Self::UnknownEventType { .. }
             | Self::DropBookmarks
-            | Self::HoldInitialEnd { .. }
             | Self::Illegal(_) => facts.verb == Verb::Watch,
+            Self::HoldInitialEnd { .. } | Self::BareInitialEnd => facts.verb == Verb::Watch && begins_with_state(facts),
             Self::IgnoreInitialEvents | Self::RejectInitialEvents => {
                 facts.verb == Verb::Watch && facts.parameter("sendInitialEvents").is_some()
             }
             Self::ExpireContinue { .. } => facts.verb == Verb::List && facts.parameter("continue").is_some(),
-            Self::IgnoreLimit => facts.verb == Verb::List && facts.parameter("limit").is_some(),
+            Self::IgnoreLimit | Self::EmptyLastPage => facts.verb == Verb::List && facts.parameter("limit").is_some(),
             Self::VersionTooLarge | Self::PartialPage { .. } => facts.verb == Verb::List,
             Self::Conflict
             | Self::LoseAnswer { .. }

@@ -40,7 +40,7 @@ pub(crate) enum What {
 fn actions(random: &mut Rng) -> Action {
     let after_events = random.u64(..12);
     let by = Duration::from_millis(random.u64(1..4000));
-    match random.u8(..32) {
+    match random.u8(..34) {
         0 => Action::Refuse,
         1 => Action::ResetBeforeHeaders,
         2 => Action::HangBeforeHeaders,
@@ -70,6 +70,8 @@ fn actions(random: &mut Rng) -> Action {
         28 => Action::VersionTooLarge,
         29 => Action::IgnoreLimit,
         30 => Action::RequestsLost,
+        31 => Action::BareInitialEnd,
+        32 => Action::EmptyLastPage,
         _ => Action::ResponsesLost,
     }
 }
@@ -82,7 +84,7 @@ fn refusal(codes: &[u16], random: &mut Rng) -> Refusal {
 
 impl What {
     /// Kinds of actions that must take effect somewhere in a campaign.
-    pub(crate) const ACTIONS: [&str; 30] = [
+    pub(crate) const ACTIONS: [&str; 32] = [
         "refuse",
         "resetBeforeHeaders",
         "hangBeforeHeaders",
@@ -106,10 +108,12 @@ impl What {
         "end",
         "dropBookmarks",
         "holdInitialEnd",
+        "bareInitialEnd",
         "rejectInitialEvents",
         "expireContinue",
         "versionTooLarge",
         "ignoreLimit",
+        "emptyLastPage",
         "partialPage",
         "requestsLost",
         "responsesLost",
@@ -145,6 +149,8 @@ impl What {
                     | Action::IgnoreLimit
                     | Action::RejectInitialEvents
                     | Action::HoldInitialEnd { .. }
+                    | Action::BareInitialEnd
+                    | Action::EmptyLastPage
             );
             return Self::Rule { action, count: random.u64(1..4), until: if waits { within } else { until } };
         }

@@ -68,7 +68,7 @@ impl Scenario for Informer {
             replicas: REPLICAS,
             shuffle_dispatch: random.bool(),
             chronicle: true,
-            bookmark_interval: Duration::from_secs(random.u64(5..60)),
+            bookmark_interval: Duration::from_secs(random.u64(2..20)),
             clock: Arc::new(TokioClock::starting_at(Timestamp::UNIX_EPOCH)),
             ..Config::default()
         });
