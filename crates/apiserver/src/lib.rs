@@ -63,8 +63,8 @@
 //!   write: with a paused clock two runs of one seed are alike to the byte.
 //! * A [snapshot](ApiServer::snapshot) of everything can be gone back to, as from a backup, and versions can be
 //!   [raised](ApiServer::raise_version).
-//! * [Replicas](replica): several front ends over the one log, each with a lag of its own; one that is paused, restarted
-//!   or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
+//! * [Replicas](replica): several front ends over the one log, each with a lag and a clock of its own; one that is
+//!   paused, restarted or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
 //!   as new as any other.
 //! * PartialObjectMetadata and its list, in all answers that have objects, watches and their bookmarks included.
 //! * Preconditions on version and uid, finalizers, delete options, generated names, validation of metadata, Leases and Events,

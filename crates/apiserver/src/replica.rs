@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::server::ApiServer;
@@ -57,6 +58,8 @@ pub(crate) struct View {
     unready: Option<Instant>,
     /// What it shows counts as shown not before this.
     since: Option<Instant>,
+    /// How far its clock is ahead.
+    skew: SignedDuration,
     /// The newest version that it shows.
     shown: u64,
     /// Its own history begins here.
@@ -130,6 +133,12 @@ impl View {
         self.coming.front().filter(|_| !self.paused).map(|(_, due)| *due)
     }
 
+    /// What its clock shows, at this time.
+    pub(crate) fn wall(&self, now: Timestamp) -> Timestamp {
+        let end = if self.skew.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+        now.checked_add(self.skew).unwrap_or(end)
+    }
+
     /// Watches from below this are too old here.
     pub(crate) fn floor(&self) -> u64 {
         self.floor
@@ -184,6 +193,12 @@ impl Replica {
     /// Whether its cache is initialised. Where it isn't, watches and lists that need it are answered 429.
     pub fn set_ready(&self, ready: bool) {
         self.change(|view, now, _| view.unready = if ready { None } else { Some(view.unready.unwrap_or(now)) });
+    }
+
+    /// Its clock is so far ahead, or, negative, behind: what it stamps on objects (`creationTimestamp`, `deletionTimestamp`,
+    /// a binding's `lastTransitionTime`) in the writes that it answers. Timeouts and lags stay as they are.
+    pub fn set_skew(&self, skew: SignedDuration) {
+        self.server.shared.state.lock().views[self.index].skew = skew;
     }
 
     /// It starts anew from the present state: its watches end, and no version before that can be watched from.

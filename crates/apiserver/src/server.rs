@@ -207,13 +207,19 @@ impl fmt::Debug for ApiServer {
 }
 
 impl Shared {
-    /// Runs one decision under the lock and records it; `decide` says what the record shall say.
+    /// Runs one decision of a replica under the lock and records it; `decide` says what the record shall say.
     ///
     /// The audit's lock is taken before the state's is let go: the order of records is the order of decisions, while
     /// readers needn't wait for the audit log to be written.
-    pub(crate) fn decide<T>(&self, dry_run: bool, decide: impl FnOnce(&mut Transaction<'_>) -> (T, WriteRecord)) -> T {
+    pub(crate) fn decide<T>(
+        &self,
+        replica: usize,
+        dry_run: bool,
+        decide: impl FnOnce(&mut Transaction<'_>) -> (T, WriteRecord),
+    ) -> T {
         let now = self.clock.wall();
         let mut state = self.state.lock();
+        let now = state.views[replica].wall(now);
         let at = self.clock.now();
         let mut transaction = Transaction::new(&mut state, (now, at), dry_run);
         let (answer, record) = decide(&mut transaction);

@@ -110,6 +110,7 @@ impl Service {
                 let limit = timeout.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
                 let mutation = Mutation {
                     identity: &self.identity,
+                    replica,
                     method: &parts.method,
                     target,
                     headers: &parts.headers,

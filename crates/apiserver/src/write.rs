@@ -31,6 +31,7 @@ pub(crate) const MUTATION_LIMIT: std::time::Duration = std::time::Duration::from
 /// Who wants to change what.
 pub(crate) struct Mutation<'a> {
     pub(crate) identity: &'a str,
+    pub(crate) replica: usize,
     pub(crate) method: &'a Method,
     pub(crate) target: &'a Target,
     pub(crate) headers: &'a HeaderMap,
@@ -68,7 +69,7 @@ impl Mutation<'_> {
             }
         };
         let name = action.name().to_owned();
-        shared.decide(dry_run, |transaction| {
+        shared.decide(self.replica, dry_run, |transaction| {
             // Looked at under the lock: whoever waits for an answer until the deadline knows that nothing happens after it.
             let result = if shared.clock.now() >= self.deadline {
                 Err(Failure::timeout())

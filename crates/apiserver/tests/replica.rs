@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::{LEASES, create, names, version};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -185,6 +186,34 @@ async fn an_uninitialised_cache_is_429_but_for_what_storage_can_answer() {
     assert_eq!(refused.headers()["retry-after"], "3", "e^(0.06 * 20)");
     replica.set_ready(true);
     assert_eq!(code("").await, 200);
+}
+
+/// Goal: each replica stamps what it answers by its own clock, and only that.
+#[tokio::test(start_paused = true)]
+async fn clocks_differ() {
+    let server = common::server_with(|config| config.replicas = 3);
+    let hour = SignedDuration::from_hours(1);
+    server.replica(1).set_skew(hour);
+    server.replica(2).set_skew(-hour);
+    let path = "/api/v1/namespaces/default/configmaps";
+    for (replica, time) in [(0, "03:04:05"), (1, "04:04:05"), (2, "02:04:05")] {
+        let name = format!("map-{replica}");
+        let object = json!({ "metadata": { "name": name, "finalizers": ["example.com/stay"] } });
+        server.set_routing(Routing::To(replica));
+        let (_, created) = common::send(&server, "POST", path, object).await;
+        let (_, deleted) = common::send(&server, "DELETE", &format!("{path}/{name}"), Value::Null).await;
+        let stamps = [&created["metadata"]["creationTimestamp"], &deleted["metadata"]["deletionTimestamp"]];
+        assert_eq!(stamps, [&format!("2026-01-02T{time}Z"); 2], "{replica}");
+    }
+    // No clock goes past the end of time, and it can be set right again.
+    server.set_routing(Routing::To(1));
+    for (skew, time) in [(SignedDuration::MAX, "9999-12-30T22:00:00Z"), (SignedDuration::ZERO, "2026-01-02T03:04:05Z")]
+    {
+        server.replica(1).set_skew(skew);
+        let object = json!({ "metadata": { "name": time[..4] } });
+        let (_, created) = common::send(&server, "POST", path, object).await;
+        assert_eq!(created["metadata"]["creationTimestamp"], time);
+    }
 }
 
 /// Goal: clients go back in time where the routes let them, and only there.
