@@ -8,6 +8,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::line_log::LineLog;
+
 /// The annotation in which a gated write carries the epoch of its term.
 pub const EPOCH_ANNOTATION: &str = "watchkeeper.dev/epoch";
 
@@ -40,16 +42,16 @@ pub struct WriteRecord {
 pub(crate) struct Audit {
     records: VecDeque<WriteRecord>,
     limit: usize,
-    log: Option<Box<dyn Write + Send>>,
+    log: LineLog,
 }
 
 impl Audit {
     pub(crate) fn new(limit: usize, log: Option<Box<dyn Write + Send>>) -> Self {
-        Self { records: VecDeque::new(), limit: limit.max(1), log }
+        Self { records: VecDeque::new(), limit: limit.max(1), log: LineLog::new("audit log", log) }
     }
 
     pub(crate) fn record(&mut self, record: WriteRecord) {
-        self.write_line(&record);
+        self.log.write(|| serde_json::to_vec(&record).expect("a record has only text and numbers"));
         if self.records.len() == self.limit {
             self.records.pop_front();
         }
@@ -58,16 +60,5 @@ impl Audit {
 
     pub(crate) fn records(&self) -> Vec<WriteRecord> {
         self.records.iter().cloned().collect()
-    }
-
-    fn write_line(&mut self, record: &WriteRecord) {
-        let Some(log) = &mut self.log else { return };
-        let mut line = serde_json::to_vec(record).expect("a record has only text and numbers");
-        line.push(b'\n');
-        if let Err(error) = log.write_all(&line).and_then(|()| log.flush()) {
-            // A log with a hole would be worse than one that ends: stop here, say so once.
-            tracing::error!(%error, "the audit log can't be written any more");
-            self.log = None;
-        }
     }
 }

@@ -46,6 +46,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Gets one JSON line for each mutating request, in the order in which they were decided.
     pub audit_log: Option<Box<dyn Write + Send>>,
+    /// Gets the lines of [`Faults::log`](crate::fault::Faults::log) as they come, from the first request on.
+    pub event_log: Option<Box<dyn Write + Send>>,
 }
 
 impl Default for Config {
@@ -66,6 +68,7 @@ impl Default for Config {
             shuffle_dispatch: false,
             clock: Arc::new(SystemClock),
             audit_log: None,
+            event_log: None,
         }
     }
 }
@@ -89,6 +92,7 @@ impl fmt::Debug for Config {
             .field("shuffle_dispatch", &self.shuffle_dispatch)
             .field("clock", &self.clock)
             .field("audit_log", &self.audit_log.is_some())
+            .field("event_log", &self.event_log.is_some())
             .finish()
     }
 }

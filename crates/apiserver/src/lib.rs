@@ -109,6 +109,7 @@ mod delete;
 mod discovery;
 mod form;
 mod kinds;
+mod line_log;
 mod list;
 mod namespace;
 mod object;

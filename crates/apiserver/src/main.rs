@@ -1,6 +1,7 @@
 //! `watchkeeper-apiserver`: the embedded API server as a program.
 //!
-//! Comes in: flags. Goes out: one line with the address once it is ready, a kubeconfig, and, if asked for, the audit log.
+//! Comes in: flags. Goes out: one line with the address once it is ready, a kubeconfig, and, if asked for, the audit log and
+//! the log of requests and faults.
 //! Refuses addresses that others could reach unless told otherwise: it knows no passwords.
 
 #![forbid(unsafe_code)]
@@ -42,6 +43,9 @@ struct Flags {
     /// Append one JSON line for each create, update, patch and delete to FILE
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
+    /// Append one line for each request, and for each rule of --faults that takes effect, to FILE
+    #[arg(long, value_name = "FILE")]
+    event_log: Option<PathBuf>,
     /// Listen on an address that other machines may reach
     #[arg(long)]
     allow_non_loopback: bool,
@@ -85,11 +89,9 @@ fn run(flags: Flags, script: Script) -> Result<(), Box<dyn Error>> {
         Some(seed) => seed,
         None => random_seed()?,
     };
-    let audit_log = match &flags.audit_log {
-        Some(path) => Some(Box::new(open_audit_log(path)?) as Box<dyn Write + Send>),
-        None => None,
-    };
-    let server = ApiServer::new(Config { seed, audit_log, ..Config::default() });
+    let audit_log = open_log("audit log", flags.audit_log.as_deref())?;
+    let event_log = open_log("event log", flags.event_log.as_deref())?;
+    let server = ApiServer::new(Config { seed, audit_log, event_log, ..Config::default() });
     server.faults().load(script)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(server, flags))
@@ -140,9 +142,12 @@ fn read_script(path: &Path) -> Result<Script, String> {
     })
 }
 
-fn open_audit_log(path: &Path) -> Result<File, String> {
+/// A place for lines, if a path says where.
+fn open_log(name: &str, path: Option<&Path>) -> Result<Option<Box<dyn Write + Send>>, String> {
+    let Some(path) = path else { return Ok(None) };
     let open = OpenOptions::new().create(true).append(true).open(path);
-    open.map_err(|error| format!("can't open the audit log {}: {error}", path.display()))
+    let file = open.map_err(|error| format!("can't open the {name} {}: {error}", path.display()))?;
+    Ok(Some(Box::new(file)))
 }
 
 /// Written beside its place and moved there, so that nobody ever reads half of it.

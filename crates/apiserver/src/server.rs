@@ -16,7 +16,7 @@ use crate::ageing::Ageing;
 use crate::audit::{Audit, WriteRecord};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fault::{Core, Faults};
+use crate::fault::{Core, Faults, Record};
 use crate::kinds::{self, KINDS, KindId};
 use crate::namespace;
 use crate::replica::{Replica, Routing, View};
@@ -109,7 +109,11 @@ impl ApiServer {
                 views: (0..replicas).map(|_| View::default()).collect(),
                 random: fastrand::Rng::with_seed(config.seed),
             }),
-            faults: Arc::new(Core::new(config.seed, config.fault_log, config.clock.clone())),
+            faults: Arc::new(Core::new(
+                config.seed,
+                Record::new(config.fault_log, config.event_log),
+                config.clock.clone(),
+            )),
             audit: Mutex::new(Audit::new(config.audit_records, config.audit_log)),
             head: signal(),
             kinds: KINDS.iter().map(|_| signal()).collect(),

@@ -176,10 +176,15 @@ fn the_program_serves_by_its_script() {
     let busy = json!({ "rules": [{ "name": "busy", "match": { "verbs": ["list"] },
                                    "action": { "answer": { "code": 503, "text": true } }, "budget": { "count": 1 } }] });
     let closed = json!({ "access": [{ "effect": "deny", "identity": "bob", "resource": "nodes" }] });
-    for (script, codes) in [(busy, ["503", "200"]), (closed, ["403", "403"])] {
+    let list = "bob list /api/v1/nodes";
+    let busy_log = format!("#1 {list} ! \"busy\" answer\n#1 {list} -> 503\n#2 {list} -> 200\n");
+    let closed_log = format!("#1 {list} -> 403\n#2 {list} -> 403\n");
+    let rows = [(busy, ["503", "200"], busy_log), (closed, ["403", "403"], closed_log)];
+    for (script, codes, expected) in rows {
         fs::write(&file, script.to_string()).expect("written");
         let mut command = Command::new(PROGRAM);
-        command.arg("--faults").arg(&file).stdout(Stdio::piped());
+        let log = folder.path().join("events");
+        command.arg("--faults").arg(&file).arg("--event-log").arg(&log).stdout(Stdio::piped());
         let mut child = Running(command.spawn().expect("starts"));
         let mut line = String::new();
         BufReader::new(child.0.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
@@ -191,5 +196,10 @@ fn the_program_serves_by_its_script() {
             stream.read_to_string(&mut answer).expect("an answer");
             assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{answer}");
         }
+        let lines = fs::read_to_string(&log).expect("written");
+        let untimed: String =
+            lines.lines().map(|line| format!("{}\n", &line[line.find('#').expect("a number")..])).collect();
+        assert_eq!(untimed, expected);
+        fs::remove_file(&log).expect("removed");
     }
 }

@@ -74,11 +74,12 @@ fn it_refuses_in_words() {
     let nowhere = nowhere.to_str().expect("a path");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let rows: [(&[&str], i32, &str); 7] = [
+    let rows: [(&[&str], i32, &str); 8] = [
         (&["--listen", "0.0.0.0:0"], 1, "--allow-non-loopback"),
         (&["--listen", "[::]:0"], 1, "is not a loopback address"),
         (&["--write-kubeconfig", nowhere], 1, "can't write the kubeconfig"),
         (&["--audit-log", nowhere], 1, "can't open the audit log"),
+        (&["--event-log", nowhere], 1, "can't open the event log"),
         (&["--listen", &address], 1, "can't listen on 127.0.0.1"),
         (&["--listen", "somewhere"], 2, "invalid value 'somewhere'"),
         (&["--nonsense"], 2, "unexpected argument '--nonsense'"),

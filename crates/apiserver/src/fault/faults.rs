@@ -180,7 +180,7 @@ impl Faults {
     /// A line is milliseconds since the server's start, `#` and number of the request, identity, verb, path with sorted
     /// query, and then `-> ` with the status or error of the answer (`dropped` if nobody waited for it), or `! ` with the
     /// quoted name of a rule and its kind of action at the moment it takes effect. It begins with the first rule, access
-    /// rule, freeze or [`Faults::record`].
+    /// rule, freeze or [`Faults::record`], or at once with [`Config::event_log`](crate::Config::event_log).
     pub fn log(&self) -> Vec<String> {
         self.core.state.lock().record.lines()
     }
@@ -194,9 +194,9 @@ impl fmt::Debug for Faults {
 }
 
 impl Core {
-    pub(crate) fn new(seed: u64, log: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(seed: u64, record: Record, clock: Arc<dyn Clock>) -> Self {
         Self {
-            armed: AtomicBool::new(false),
+            armed: AtomicBool::new(record.is_wanted()),
             start: clock.now(),
             clock,
             gate: Gate::default(),
@@ -207,7 +207,7 @@ impl Core {
                 next: 0,
                 requests: 0,
                 random: fastrand::Rng::with_seed(seed ^ SEED_OF_FAULTS),
-                record: Record::new(log),
+                record,
                 access: AccessRules::default(),
             }),
         }

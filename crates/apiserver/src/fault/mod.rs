@@ -50,7 +50,7 @@
 //!
 //! `watchkeeper-apiserver --faults FILE` reads JSON with two lists, both optional. A rule has a `name`, an `action` (a word,
 //! or a word and its parameters: the names of [`Action`] in camel case), `match` (the fields of [`Matcher`]) and `budget`
-//! (the fields of [`Budget`]); names and codes are spelled as in the structs, in camel case. Durations are text such as
+//! (the fields of [`Budget`]); `--event-log FILE` shows what they did. Names and codes are spelled as in the structs, in camel case. Durations are text such as
 //! `"1500ms"`. The fields of `access` are those of [`AccessRule`](crate::AccessRule). Anything else is refused.
 //!
 //! ```
@@ -116,4 +116,5 @@ pub(crate) use facts::Facts;
 pub(crate) use faults::Core;
 pub(crate) use layer::{Ticket, run};
 pub(crate) use pace::Pace;
+pub(crate) use record::Record;
 pub(crate) use rule::says;

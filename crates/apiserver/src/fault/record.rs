@@ -1,11 +1,13 @@
 //! What has happened: a bounded log in stable text, and counts.
 //!
-//! Comes in: lines and firings. Goes out: the newest lines, and how often each rule and each kind of action took effect.
+//! Comes in: lines and firings. Goes out: the newest lines, all of them for whoever wants to write them, and how often each rule and each kind of action took effect.
 //! Reads no clock; never holds what a body says.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 
 use super::rule::Rule;
+use crate::line_log::LineLog;
 
 /// Names of rules that are counted; those after them are counted by action only.
 const NAMES: usize = 4096;
@@ -42,12 +44,19 @@ impl Fired {
 pub(crate) struct Record {
     lines: VecDeque<String>,
     limit: usize,
+    log: LineLog,
     pub(crate) fired: Fired,
 }
 
 impl Record {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { lines: VecDeque::new(), limit: limit.max(1), fired: Fired::default() }
+    pub(crate) fn new(limit: usize, log: Option<Box<dyn Write + Send>>) -> Self {
+        let log = LineLog::new("event log", log);
+        Self { lines: VecDeque::new(), limit: limit.max(1), log, fired: Fired::default() }
+    }
+
+    /// Whether somebody waits for the lines.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.log.is_wanted()
     }
 
     pub(crate) fn line(&mut self, mut line: String) {
@@ -55,6 +64,7 @@ impl Record {
             let end = (0..=LINE_LIMIT).rev().find(|at| line.is_char_boundary(*at));
             line.truncate(end.unwrap_or_default());
         }
+        self.log.write(|| line.as_bytes().to_vec());
         if self.lines.len() == self.limit {
             self.lines.pop_front();
         }
