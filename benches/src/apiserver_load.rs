@@ -92,7 +92,8 @@ pub(crate) async fn run(load: Load) -> Result<(), BoxError> {
 
     eprintln!("a watcher that stops reading");
     let unread = bench.watch().await?;
-    let updates = (NEGLECT * allowed).max(load.rate as u64 * 3);
+    // A second of them, so that what waits for it is still in the history.
+    let updates = (NEGLECT * allowed).max(load.rate as u64);
     let stream = bench.stream(&load, updates).await?;
     figures.neglected(stream, &watcher::read_late(unread).await?);
     figures.print(load.json)
