@@ -78,11 +78,6 @@ impl Listener {
         self.heard = self.inner.rings.load(Ordering::Acquire);
     }
 
-    /// The next wait is over at once.
-    pub(crate) fn ring_again(&mut self) {
-        self.heard = self.heard.wrapping_sub(1);
-    }
-
     /// Waits for a ring, and hears it. Cancel safe.
     pub(crate) async fn rung(&mut self) {
         poll_fn(|context| self.poll_rung(context)).await;
