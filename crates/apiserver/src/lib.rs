@@ -89,6 +89,7 @@
 //!   along within the same request, and stays as long as there is content or a finalizer in its metadata or spec;
 //!   `kube-node-lease` can be deleted, as upstream.
 //! * No roles (only plain [access rules](access)), no flow control, no audit id and flow-control headers; identities are names ([`listen`]).
+//! * What odd connections get, and how that differs, is told by [`listen`]. Broken chunks of a body are 400; upstream: 500.
 //! * A request that was waiting in a socket counts its `timeout=` from when the server reads it, as upstream does.
 
 #![forbid(unsafe_code)]
@@ -115,10 +116,12 @@ mod namespace;
 mod object;
 mod options;
 mod patch;
+mod places;
 mod route;
 mod select;
 mod server;
 mod signal;
+mod socket;
 mod status;
 mod store;
 mod transaction;

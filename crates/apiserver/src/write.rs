@@ -176,6 +176,10 @@ impl Mutation<'_> {
         B::Error: Into<BoxError>,
     {
         let limit = shared.limits.body;
+        if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+            // Its length is known: it needn't come.
+            return Err(Failure::too_large(limit));
+        }
         match timeout_at(self.deadline, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::too_large(limit)),

@@ -1,6 +1,7 @@
 //! Goal: whatever is sent is answered, clearly, and never harms the server or what it keeps.
 //! Method: requests drawn from a seed, most of them changed by chance, in rounds with a server each, in paused time; each
-//! answer is judged, and at the end of a round all that is stored is read again in every way.
+//! answer is judged, and at the end of a round all that is stored is read again in every way. The same as bytes of connections
+//! is in `fuzz/streams.rs`.
 //!
 //! `WATCHKEEPER_FUZZ_SECONDS` says how long (5), `WATCHKEEPER_SEED` repeats one round.
 #![allow(clippy::disallowed_methods, clippy::panic, reason = "a test reads the clock and fails by panicking")]
@@ -36,46 +37,53 @@ const HELD: usize = 4;
 
 #[test]
 fn whatever_is_sent_is_answered_and_harms_nothing() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
-    let only = number("WATCHKEEPER_SEED");
-    let seconds = number("WATCHKEEPER_FUZZ_SECONDS").unwrap_or(5);
-    let first = only.unwrap_or_else(|| getrandom::u64().expect("random bits"));
-    let started = Instant::now();
-    println!("first seed {first}");
-    let (mut seed, mut answers) = (first, [0_u64; 6]);
-    loop {
-        round(seed, &mut answers);
-        seed = seed.wrapping_add(1);
-        if only.is_some() || started.elapsed() >= Duration::from_secs(seconds) {
-            break;
-        }
-    }
-    println!("{} rounds, answers by hundreds: {answers:?}", seed.wrapping_sub(first));
+    let mut answers = [0_u64; 6];
+    let rounds = rounds(|seed| round(seed, &mut answers));
+    println!("{rounds} rounds, answers by hundreds: {answers:?}");
     assert!(answers[2] > 0 && answers[4] > 0, "a fuzz that only fails finds nothing: {answers:?}");
     if let Some(resident) = resident_kib() {
         assert!(resident < MEMORY_LIMIT_KIB, "{resident} KiB");
     }
 }
 
-fn round(seed: u64, answers: &mut [u64; 6]) {
+/// Plays rounds as long as it is asked to, or the one; tells how many.
+fn rounds(mut round: impl FnMut(u64)) -> u64 {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let only = number("WATCHKEEPER_SEED");
+    let seconds = number("WATCHKEEPER_FUZZ_SECONDS").unwrap_or(5);
+    let first = only.unwrap_or_else(|| getrandom::u64().expect("random bits"));
+    let started = Instant::now();
+    println!("first seed {first}");
+    let mut seed = first;
+    loop {
+        round(seed);
+        seed = seed.wrapping_add(1);
+        if only.is_some() || started.elapsed() >= Duration::from_secs(seconds) {
+            return seed.wrapping_sub(first);
+        }
+    }
+}
+
+/// A round in paused time; a failure says how to see it again.
+fn play(seed: u64, test: &str, round: impl Future<Output = Checked>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime");
-    let outcome = runtime.block_on(async {
+    let outcome = runtime.expect("a runtime").block_on(AssertUnwindSafe(round).catch_unwind());
+    let outcome = outcome.unwrap_or_else(|_| Err("a panic".to_owned()));
+    let again = format!("WATCHKEEPER_SEED={seed} cargo test -p watchkeeper-apiserver --test fuzz_requests {test}");
+    outcome.unwrap_or_else(|why| panic!("{why}\nagain: {again}"));
+}
+
+fn round(seed: u64, answers: &mut [u64; 6]) {
+    play(seed, "whatever_is_sent", async {
         let mut round = Round::new(seed).await?;
         for _ in 0..REQUESTS {
-            let mut raw = round.fuzz.valid();
-            while round.fuzz.one_in(2) {
-                round.fuzz.mutate(&mut raw);
-            }
+            let raw = round.fuzz.any();
             let sent = AssertUnwindSafe(round.send(&raw)).catch_unwind().await;
             let code = sent.unwrap_or_else(|_| Err("a panic".to_owned())).map_err(|why| format!("{why}\n{raw:?}"))?;
             answers[usize::from(code / 100).min(5)] += 1;
         }
-        let end = AssertUnwindSafe(round.end()).catch_unwind().await;
-        end.unwrap_or_else(|_| Err("a panic at the end".to_owned()))
+        round.end().await
     });
-    let again = format!("WATCHKEEPER_SEED={seed} cargo test -p watchkeeper-apiserver --test fuzz_requests");
-    outcome.unwrap_or_else(|why| panic!("{why}\nagain: {again}"));
 }
 
 /// One server and what was seen of it.

@@ -1,6 +1,8 @@
 //! What the service-level tests share: requests by hand, bodies as JSON, watches as event lists.
 #![allow(dead_code, clippy::disallowed_methods, reason = "each test program uses a part")]
 
+pub(crate) mod socket;
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};

@@ -3,6 +3,7 @@
 pub(crate) mod judge;
 mod mutate;
 mod raw;
+mod streams;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -113,6 +114,15 @@ impl Fuzz {
     /// One request in so many.
     pub(crate) fn one_in(&mut self, count: u32) -> bool {
         self.random.u32(..count) == 0
+    }
+
+    /// A request, as a client may well send it or with what chance makes of it.
+    pub(crate) fn any(&mut self) -> Raw {
+        let mut raw = self.valid();
+        while self.one_in(2) {
+            self.mutate(&mut raw);
+        }
+        raw
     }
 
     /// A request that a client may well send.

@@ -44,7 +44,7 @@ impl Fuzz {
     }
 
     /// Changes some bytes.
-    fn bytes(&mut self, bytes: &mut Vec<u8>) {
+    pub(super) fn bytes(&mut self, bytes: &mut Vec<u8>) {
         let at = self.random.usize(..=bytes.len());
         let end = self.random.usize(at..=bytes.len()).min(at + 40);
         match self.random.u32(..7) {
