@@ -66,6 +66,8 @@
 //! * [Replicas](replica): several front ends over the one log, each with a lag and a clock of its own; one that is
 //!   paused, restarted or not initialised; requests routed to one, by identity, in turn or at random. Without more of them a list at `0` is
 //!   as new as any other.
+//! * The Events of the two groups are the same objects: each group reads, watches, changes and deletes what the other has
+//!   written, under its own names and by its own rules.
 //! * PartialObjectMetadata and its list, in all answers that have objects, watches and their bookmarks included.
 //! * Preconditions on version and uid, finalizers, delete options, generated names, validation of metadata, Leases and Events,
 //!   dry run of every verb, `timeout=` (what isn't decided in time isn't applied), and Status errors with upstream's codes,
@@ -76,8 +78,7 @@
 //!
 //! * Objects are kept as JSON without a schema: unknown fields stay, defaults are not filled in (a Pod without a
 //!   `restartPolicy` has none, though a selector finds it as `Always`), and only Leases, LeaseCandidates and Events are
-//!   checked beyond their metadata. `managedFields` are stored as they are sent. Events may be updated freely.
-//! * The Events of the two groups are two kinds here; upstream shows the same objects in both. No `/scale`, no cluster IPs.
+//!   checked beyond their metadata. `managedFields` are stored as they are sent. No `/scale`, no cluster IPs.
 //! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406), no Table (406, or the next the
 //!   client accepts), no gzip, no OpenAPI, no custom resources, no `fieldValidation` and no warnings.
 //! * Bodies may be 127 levels deep and objects 125, so that lists of them can be read as well; upstream reads 10,000.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::form::{Form, PARTIAL_LENGTH, write_partial};
-use crate::kinds::Kind;
+use crate::kinds::{self, Kind, KindId};
 use crate::select::Selector;
 
 /// The type of a watch event.
@@ -44,10 +44,14 @@ pub(crate) struct Stored {
     pub(crate) labels: Box<[(Box<str>, Box<str>)]>,
     /// In the order of the kind's row.
     pub(crate) fields: Box<[Box<str>]>,
+    /// What announced this state.
+    event: EventType,
     /// The event frame that announced this state; `object` is a slice of it.
     frame: Bytes,
     object: Bytes,
     layout: Layout,
+    /// The same as the view of its kind shows it, made for the first who looks through it.
+    view: OnceLock<Arc<Self>>,
 }
 
 /// Where things are in the encoded object.
@@ -78,10 +82,33 @@ impl Stored {
             uid: text(value, &["metadata", "uid"]).unwrap_or_default().into(),
             labels: labels(value),
             fields: fields(kind, value),
+            event,
             frame,
             object,
             layout,
+            view: OnceLock::new(),
         }
+    }
+
+    /// What is stored, as `id` shows it.
+    pub(crate) fn shown(self: &Arc<Self>, id: KindId) -> &Arc<Self> {
+        let row = kinds::kind(id);
+        let Some(view) = &row.view else { return self };
+        self.view.get_or_init(|| {
+            let mut object = view.show(self.value());
+            (row.convert)(&mut object);
+            Arc::new(Self::new(row, self.key.clone(), self.event, self.version, &mut object))
+        })
+    }
+
+    /// What `id` was given, as it is stored.
+    pub(crate) fn kept(self: Arc<Self>, id: KindId) -> Arc<Self> {
+        let row = kinds::kind(id);
+        let Some(view) = &row.view else { return self };
+        let mut object = view.store(self.value());
+        (row.stored().convert)(&mut object);
+        let stored = Self::new(row.stored(), self.key.clone(), self.event, self.version, &mut object);
+        Arc::new(Self { view: OnceLock::from(self), ..stored })
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -178,12 +205,25 @@ pub(crate) struct Change {
     crossing: OnceLock<Bytes>,
     /// The same for watchers of metadata alone.
     partial: OnceLock<Bytes>,
+    /// The same as the view of its kind shows it.
+    view: OnceLock<Arc<Self>>,
 }
 
 impl Change {
     pub(crate) fn new(previous: Option<Arc<Stored>>, state: Arc<Stored>, event: EventType, written: Instant) -> Self {
-        let (crossing, partial) = (OnceLock::new(), OnceLock::new());
-        Self { version: state.version, previous, state, event, written, crossing, partial }
+        let (crossing, partial, view) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { version: state.version, previous, state, event, written, crossing, partial, view }
+    }
+
+    /// What happened, as `id` shows it.
+    pub(crate) fn shown(self: &Arc<Self>, id: KindId) -> &Arc<Self> {
+        if kinds::kind(id).view.is_none() {
+            return self;
+        }
+        self.view.get_or_init(|| {
+            let previous = self.previous.as_ref().map(|previous| previous.shown(id).clone());
+            Arc::new(Self::new(previous, self.state.shown(id).clone(), self.event, self.written))
+        })
     }
 
     /// The key of the object that changed.

@@ -261,7 +261,7 @@ impl Shared {
 
     /// Wakes when `kind` has changed.
     pub(crate) fn changed(&self, kind: KindId) -> Listener {
-        self.kinds[kind.0].listen()
+        self.kinds[kinds::stored(kind).0].listen()
     }
 
     /// Wakes when all watches of a replica are to end.

@@ -219,8 +219,9 @@ impl Failure {
 
     /// 422 of an object.
     pub(crate) fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
+        // Validation is of the kind that is stored, not of a resource: upstream puts the kind's name here.
+        let kind = kind.stored();
         let mut failure = Self::invalid_as(&kind.qualified_kind(), name, causes).about(kind, name);
-        // Validation is of a kind, not of a resource: upstream puts the kind's name here.
         failure.details.get_or_insert_default().kind = kind.kind.to_owned();
         failure
     }

@@ -1,4 +1,5 @@
-//! The revisioned store: one counter over all kinds, and for each kind its objects and a bounded log of its writes.
+//! The revisioned store: one counter over all kinds, and for each kind its objects and a bounded log of its writes. A kind
+//! that is a view of another has none of its own: what it reads and writes is that one's, converted here and nowhere else.
 //!
 //! Comes in: states under the version of their write, with its time. Goes out: objects, ranges at the present or at an earlier version,
 //! and changes after a version. An earlier state is the present with the log undone, so a snapshot copies no objects.
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::kinds::KindId;
+use crate::kinds::{self, KindId};
 use crate::object::{Change, EventType, Stored};
 
 /// A read asked for a version that the log no longer reaches.
@@ -119,7 +120,7 @@ impl Store {
     }
 
     pub(crate) fn get(&self, kind: KindId, key: &str) -> Option<&Arc<Stored>> {
-        self.kind(kind).objects.get(key)
+        self.kind(kind).objects.get(key).map(|object| object.shown(kind))
     }
 
     /// Whether any object of `kind` has this prefix.
@@ -129,6 +130,7 @@ impl Store {
 
     /// Puts a state whose version is [`Store::next_version`]; its key says whose it is.
     pub(crate) fn put(&mut self, kind: KindId, state: Arc<Stored>, now: Instant) {
+        let (kind, state) = (kinds::stored(kind), state.kept(kind));
         let log = &mut self.kinds[kind.0];
         let previous = log.objects.insert(state.key.clone(), state.clone());
         let event = if previous.is_some() { EventType::Modified } else { EventType::Added };
@@ -137,6 +139,7 @@ impl Store {
 
     /// Removes the object that `last` (its last state under the deletion's version) names.
     pub(crate) fn delete(&mut self, kind: KindId, last: Arc<Stored>, now: Instant) {
+        let (kind, last) = (kinds::stored(kind), last.kept(kind));
         let previous = self.kinds[kind.0].objects.remove(&last.key);
         self.append(kind, Change::new(previous, last, EventType::Deleted, now));
     }
@@ -190,18 +193,19 @@ impl Store {
                 before.entry(change.key()).or_insert(change.previous.as_ref());
             }
         }
+        let shown = |state: &Arc<Stored>| state.shown(kind).clone();
         let mut undone = before.into_iter().peekable();
         let mut objects = Vec::new();
         for object in self.range_from(kind, span) {
             while let Some((_, state)) = undone.next_if(|(key, _)| **key < object.key) {
-                objects.extend(state.cloned());
+                objects.extend(state.map(shown));
             }
             match undone.next_if(|(key, _)| **key == object.key) {
-                Some((_, state)) => objects.extend(state.cloned()),
+                Some((_, state)) => objects.extend(state.map(shown)),
                 None => objects.push(object.clone()),
             }
         }
-        objects.extend(undone.filter_map(|(_, state)| state.cloned()));
+        objects.extend(undone.filter_map(|(_, state)| state.map(shown)));
         Ok(objects)
     }
 
@@ -212,7 +216,8 @@ impl Store {
             return Err(Compacted { oldest: log.floor });
         }
         let undone = log.log.range(log.after(version)..).find(|change| **change.key() == *key);
-        Ok(undone.map_or_else(|| log.objects.get(key), |change| change.previous.as_ref()))
+        let object = undone.map_or_else(|| log.objects.get(key), |change| change.previous.as_ref());
+        Ok(object.map(|object| object.shown(kind)))
     }
 
     /// The oldest version at which every kind can be read.
@@ -229,7 +234,7 @@ impl Store {
         let log = self.kind(kind);
         let first = log.after(position);
         let end = log.after(until).max(first);
-        (position >= log.evicted).then(|| log.log.range(first..end))
+        (position >= log.evicted).then(|| log.log.range(first..end).map(move |change| change.shown(kind)))
     }
 
     /// When `kind` was first changed at `version` or above, if it was.
@@ -239,7 +244,7 @@ impl Store {
     }
 
     fn kind(&self, kind: KindId) -> &KindLog {
-        &self.kinds[kind.0]
+        &self.kinds[kinds::stored(kind).0]
     }
 
     fn range_from<'a>(&'a self, kind: KindId, span: Span<'a>) -> impl Iterator<Item = &'a Arc<Stored>> {
@@ -248,7 +253,7 @@ impl Store {
         self.kind(kind)
             .objects
             .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
-            .map(|(_, object)| object)
+            .map(move |(_, object)| object.shown(kind))
             .take_while(move |object| object.key.starts_with(prefix))
     }
 }

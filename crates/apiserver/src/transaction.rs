@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::audit::EPOCH_ANNOTATION;
-use crate::kinds::{Generation, Kind, KindId, kind};
+use crate::kinds::{self, Generation, Kind, KindId, kind};
 use crate::namespace;
 use crate::object::{EventType, Stored, at, encode_plain, metadata_mut, text};
 use crate::server::State;
@@ -95,7 +95,7 @@ impl<'a> Transaction<'a> {
         }
         let name = self.choose_name(id, namespace, &object)?;
         self.initialise(row, namespace, &name, &mut object);
-        validate::object(row, &name, &object)?;
+        validate::object(row, &name, &object, None)?;
         let key = key(namespace, &name);
         if let Some(existing) = self.get(id, &key) {
             let terminating = text(&existing.value(), &["metadata", "deletionTimestamp"]).is_some();
@@ -129,7 +129,7 @@ impl<'a> Transaction<'a> {
         let state = Arc::new(Stored::new(row, key, event, store.next_version(), &mut object));
         let outcome = Outcome { code, body: state.bytes(), name, version: Some(state.version), epoch };
         store.put(id, state, self.at);
-        self.touched.push(id);
+        self.touched.push(kinds::stored(id));
         outcome
     }
 
@@ -142,7 +142,7 @@ impl<'a> Transaction<'a> {
         let last = Arc::new(old.deleted(kind(id), store.next_version()));
         let version = last.version;
         store.delete(id, last, self.at);
-        self.touched.push(id);
+        self.touched.push(kinds::stored(id));
         if kind(id).namespaced {
             namespace::finish(self, old.namespace());
         }

@@ -28,7 +28,7 @@ impl Transaction<'_> {
         check_finalizers(row, old.name(), &before, &object)?;
         count_generation(row, &before, &mut object, part);
         check_immutable(row, old.name(), &before, &object)?;
-        validate::object(row, old.name(), &object)?;
+        validate::object(row, old.name(), &object, Some(&before))?;
         crate::object::set_version(&mut object, old.version);
         if same(&before, &object) {
             return Ok(Outcome {

@@ -212,8 +212,13 @@ impl Mutation<'_> {
             return Ok(());
         }
         let (name, version) = (name.unwrap_or(row.kind), version.unwrap_or(&expected));
-        let known = kinds::all().any(|(_, other)| other.kind == name && other.api_version() == version);
-        let why = if known {
+        let known = kinds::all().find(|(_, other)| other.kind == name && other.api_version() == version);
+        if known.is_some_and(|(other, _)| kinds::stored(other) == kinds::stored(self.target.kind)) {
+            return Err(Failure::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({expected})"
+            )));
+        }
+        let why = if known.is_some() {
             let place = format!("{}.{}", row.internal_package(), row.kind);
             let short = version.rsplit('/').next().unwrap_or(version);
             format!("converting ({short}.{name}) to ({place}): unknown conversion")

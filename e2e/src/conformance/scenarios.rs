@@ -6,6 +6,7 @@ use super::step::Scenario;
 
 mod deletes;
 mod errors;
+mod events;
 mod leases;
 mod lists;
 mod metadata;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Scenario> {
         writes::all(),
         deletes::all(),
         errors::all(),
+        events::all(),
         metadata::all(),
         leases::all(),
     ];

@@ -6,6 +6,7 @@
 
 mod strategy;
 mod table;
+mod view;
 
 use serde_json::{Map, Value};
 
@@ -13,10 +14,14 @@ use crate::status::Cause;
 use crate::validate::NameRule;
 
 pub(crate) use table::{KINDS, NAMESPACES};
+pub(crate) use view::View;
 
 /// Index of a kind in [`KINDS`]; the store keeps one log a kind under this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KindId(pub(crate) usize);
+
+/// A check of an object beside what it was before, if it was: why it is refused.
+pub(crate) type Check = fn(&Map<String, Value>, Option<&Map<String, Value>>) -> Vec<Cause>;
 
 /// One row: everything that differs between kinds.
 #[derive(Debug)]
@@ -53,13 +58,15 @@ pub(crate) struct Kind {
     /// Fields that must be integers or absent: upstream's decoder refuses anything else with 400.
     pub(crate) integers: &'static [&'static [&'static str]],
     /// Checks of the object as a whole at create and update.
-    pub(crate) validate: fn(&Map<String, Value>) -> Vec<Cause>,
+    pub(crate) validate: Check,
     /// What the server fills in or wipes at create.
     pub(crate) prepare: fn(&mut Map<String, Value>),
     /// What an object with nothing in it has beside its metadata, as bookmarks show it: members, each after a comma.
     pub(crate) empty: &'static str,
     /// What reading an object makes of it, before anything looks at it.
     pub(crate) convert: fn(&mut Map<String, Value>),
+    /// Its objects are another kind's.
+    pub(crate) view: Option<View>,
 }
 
 /// What a path may have after the name of an object.
@@ -114,6 +121,11 @@ impl Kind {
         self.subresources.contains(&subresource)
     }
 
+    /// The row of the kind that is stored: this one, unless it is a view. Upstream's validation speaks of that one.
+    pub(crate) fn stored(&self) -> &Self {
+        self.view.as_ref().map_or(self, |view| kind(view.of))
+    }
+
     /// `v1`, or `group/version`.
     pub(crate) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
@@ -143,6 +155,11 @@ impl Kind {
 /// The row of `id`.
 pub(crate) fn kind(id: KindId) -> &'static Kind {
     &KINDS[id.0]
+}
+
+/// The kind that is stored where `id` is looked at.
+pub(crate) fn stored(id: KindId) -> KindId {
+    kind(id).view.as_ref().map_or(id, |view| view.of)
 }
 
 /// The number of the kind at this place of a path.

@@ -1,4 +1,4 @@
-//! What the server itself writes into new objects of some kinds, and how it reads one of them.
+//! What the server itself writes into new objects of some kinds, and how it reads a few.
 //!
 //! Comes in: an object on its way into the store. Goes out: the same object, filled in or wiped as upstream's strategies do.
 //! Never refuses anything: that is validation.
@@ -93,5 +93,27 @@ pub(super) fn lease(object: &mut Map<String, Value>) {
     }
     if let Some(spec) = spec.as_object_mut() {
         spec.retain(|_, value| !value.is_null());
+    }
+}
+
+/// Events have members that are always written, and others that are never written when they are empty.
+pub(super) fn core_event(object: &mut Map<String, Value>) {
+    let times = ["firstTimestamp", "lastTimestamp", "eventTime"];
+    written(object, &["involvedObject", "source"], &times, &["reportingComponent", "reportingInstance"]);
+}
+
+/// The same of the other group.
+pub(super) fn event(object: &mut Map<String, Value>) {
+    let times = ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"];
+    written(object, &["regarding", "deprecatedSource"], &times, &[]);
+}
+
+fn written(object: &mut Map<String, Value>, structs: &[&str], times: &[&str], texts: &[&str]) {
+    object.retain(|_, value| !(value.is_null() || *value == "" || *value == 0));
+    let empty = [(structs, json!({})), (times, Value::Null), (texts, json!(""))];
+    for (members, empty) in empty {
+        for member in members {
+            object.entry(*member).or_insert_with(|| empty.clone());
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! Never holds behaviour: the few functions that rows name are in `strategy.rs` and in `validate`.
 
 use super::strategy;
-use super::{Generation, Kind, KindId, SelectableField, Subresource};
+use super::{Generation, Kind, KindId, SelectableField, Subresource, View};
 use crate::validate::{self, NameRule};
 
 /// Namespaces are the one kind the code itself needs to know: everything namespaced lives in one.
 pub(crate) const NAMESPACES: KindId = KindId(0);
+/// Events of the core group: those of the other group are the same.
+const EVENTS: KindId = KindId(3);
 
 const STATUS: &[Subresource] = &[Subresource::Status];
 const ALL: &[&str] = &["all"];
@@ -38,6 +40,7 @@ const BASE: Kind = Kind {
     prepare: strategy::nothing,
     empty: "",
     convert: strategy::nothing,
+    view: None,
 };
 
 /// What has a spec that is counted and a status that controllers write.
@@ -112,6 +115,11 @@ pub(crate) static KINDS: [Kind; 19] = [
         micro_times: &[&["eventTime"], &["series", "lastObservedTime"]],
         integers: &[&["series", "count"], &["count"]],
         validate: validate::core_event,
+        empty: concat!(
+            r#","involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,"eventTime":null,"#,
+            r#""reportingComponent":"","reportingInstance":"""#
+        ),
+        convert: strategy::core_event,
         ..BASE
     },
     Kind {
@@ -234,6 +242,23 @@ pub(crate) static KINDS: [Kind; 19] = [
         micro_times: &[&["eventTime"], &["series", "lastObservedTime"]],
         integers: &[&["series", "count"], &["deprecatedCount"]],
         validate: validate::event,
+        empty: concat!(
+            r#","eventTime":null,"regarding":{},"deprecatedSource":{},"deprecatedFirstTimestamp":null,"#,
+            r#""deprecatedLastTimestamp":null"#
+        ),
+        convert: strategy::event,
+        view: Some(View {
+            of: EVENTS,
+            names: &[
+                ("involvedObject", "regarding"),
+                ("message", "note"),
+                ("reportingComponent", "reportingController"),
+                ("source", "deprecatedSource"),
+                ("firstTimestamp", "deprecatedFirstTimestamp"),
+                ("lastTimestamp", "deprecatedLastTimestamp"),
+                ("count", "deprecatedCount"),
+            ],
+        }),
         ..BASE
     },
     Kind {

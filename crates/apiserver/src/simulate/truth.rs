@@ -18,7 +18,7 @@ impl Truth {
     /// Reads the log of a resource, `("coordination.k8s.io", "v1", "leases")`. Nothing where there is no such resource.
     pub fn of(server: &ApiServer, (group, version, plural): (&str, &str, &str)) -> Self {
         let mut truth = Self::default();
-        let Some(kind) = kinds::find(group, version, plural) else { return truth };
+        let Some(kind) = kinds::find(group, version, plural).map(kinds::stored) else { return truth };
         let state = server.shared.state.lock();
         for written in state.store.chronicle().iter().filter(|written| written.kind == kind) {
             truth.note(&written.key, &written.uid, written.version, written.event);

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::names::label_key_problem;
+use super::names::{QUALIFIED_TEXT, label_key_problem};
 use crate::object::{at, text};
 use crate::status::Cause;
 
@@ -15,7 +15,7 @@ const NOTE_LIMIT: usize = 1024;
 const OLDEST: &str = "OldestEmulationVersion";
 
 /// Lease: a duration is positive, transitions don't go below zero. An empty holder is allowed, that is how a release looks.
-pub(crate) fn lease(object: &Map<String, Value>) -> Vec<Cause> {
+pub(crate) fn lease(object: &Map<String, Value>, _: Option<&Map<String, Value>>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let integer = |name| at(object, &["spec", name]).and_then(Value::as_i64);
     if let Some(seconds) = integer("leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
@@ -37,7 +37,7 @@ pub(crate) fn lease(object: &Map<String, Value>) -> Vec<Cause> {
 }
 
 /// LeaseCandidate: whose Lease, which binary, and how the leader is to be chosen.
-pub(crate) fn lease_candidate(object: &Map<String, Value>) -> Vec<Cause> {
+pub(crate) fn lease_candidate(object: &Map<String, Value>, _: Option<&Map<String, Value>>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let field = |name| text(object, &["spec", name]).unwrap_or_default();
     if field("leaseName").is_empty() {
@@ -95,37 +95,22 @@ fn version(text: &str) -> Option<[u64; 3]> {
     numbers.next().is_none().then_some(version)
 }
 
-/// Event of the core group: one without eventTime is of the old sort, of which hardly anything is asked.
-pub(crate) fn core_event(event: &Map<String, Value>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let namespace = text(event, &["metadata", "namespace"]).unwrap_or_default();
-    let involved = text(event, &["involvedObject", "namespace"]).unwrap_or_default();
-    if text(event, &["eventTime"]).is_none() {
-        if if involved.is_empty() { namespace != "default" } else { involved != namespace } {
-            let problem = "does not match event.namespace";
-            causes.push(Cause::invalid("involvedObject.namespace", involved, problem));
-        }
-        return causes;
-    }
-    if involved.is_empty() && !matches!(namespace, "default" | "kube-system") {
-        causes.push(Cause::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
-    }
-    reported(event, ["reportingComponent", "message"], &mut causes);
-    causes
+/// Event of the core group. One without eventTime is of the old sort, of which hardly anything is asked.
+pub(crate) fn core_event(event: &Map<String, Value>, _: Option<&Map<String, Value>>) -> Vec<Cause> {
+    plain_event(event, ["involvedObject", "reportingComponent", "message"])
 }
 
-/// Event of events.k8s.io/v1: who reports, what was done and why are all required and short.
-pub(crate) fn event(event: &Map<String, Value>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let namespace = text(event, &["metadata", "namespace"]).unwrap_or_default();
-    let regarding = text(event, &["regarding", "namespace"]).unwrap_or_default();
-    // An event about something cluster-scoped lives in one of two namespaces, all others beside what they are about.
-    let fits =
-        if regarding.is_empty() { matches!(namespace, "default" | "kube-system") } else { regarding == namespace };
-    if !fits {
-        causes.push(Cause::invalid("regarding.namespace", regarding, "does not match event.namespace"));
+/// Event of events.k8s.io/v1: of the new sort, with nothing in it that belongs to the old one, and later only counted. Causes
+/// name most fields as the core group does, as upstream's do.
+pub(crate) fn event(event: &Map<String, Value>, before: Option<&Map<String, Value>>) -> Vec<Cause> {
+    let mut causes = plain_event(event, ["regarding", "reportingController", "note"]);
+    if before.is_none_or(|before| before.get("series") != event.get("series")) {
+        series(event, &mut causes);
     }
-    reported(event, ["reportingController", "note"], &mut causes);
+    if let Some(before) = before {
+        unchanged(event, before, &mut causes);
+        return causes;
+    }
     if text(event, &["eventTime"]).is_none() {
         causes.push(Cause::required("eventTime", ""));
     }
@@ -133,8 +118,14 @@ pub(crate) fn event(event: &Map<String, Value>) -> Vec<Cause> {
     if kind != "Normal" && kind != "Warning" {
         causes.push(Cause::invalid("type", "", &format!("has invalid value: {kind}")));
     }
-    for field in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource"] {
-        let set = event.get(field).is_some_and(|value| match value {
+    let old_sort = [
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("deprecatedSource", "source"),
+    ];
+    for (member, field) in old_sort {
+        let set = event.get(member).is_some_and(|value| match value {
             Value::Null => false,
             Value::Number(number) => number.as_i64() != Some(0),
             Value::Object(members) => !members.is_empty(),
@@ -147,13 +138,66 @@ pub(crate) fn event(event: &Map<String, Value>) -> Vec<Cause> {
     causes
 }
 
-/// What both groups ask of an event of the new sort; two of its fields have other names in each.
-fn reported(event: &Map<String, Value>, [reporter, note]: [&str; 2], causes: &mut Vec<Cause>) {
+fn series(event: &Map<String, Value>, causes: &mut Vec<Cause>) {
+    if !event.get("series").is_some_and(Value::is_object) {
+        return;
+    }
+    if at(event, &["series", "count"]).and_then(Value::as_i64).unwrap_or(0) < 2 {
+        causes.push(Cause::invalid("series.count", "", "should be at least 2"));
+    }
+    if text(event, &["series", "lastObservedTime"]).is_none() {
+        causes.push(Cause::required("series.lastObservedTime", ""));
+    }
+}
+
+/// What an update through events.k8s.io leaves as it was: all but the series and the metadata.
+fn unchanged(event: &Map<String, Value>, before: &Map<String, Value>, causes: &mut Vec<Cause>) {
+    // The reason is there twice upstream too.
+    let members = [
+        ("regarding", "involvedObject"),
+        ("reason", "reason"),
+        ("note", "message"),
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("reason", "reason"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ];
+    for (member, field) in members.into_iter().filter(|(member, _)| event.get(*member) != before.get(*member)) {
+        causes.push(Cause::invalid(field, event.get(member).unwrap_or(&Value::Null), "field is immutable"));
+    }
+}
+
+/// What both groups ask of an event; three of its fields have other names in each.
+fn plain_event(event: &Map<String, Value>, [object, reporter, note]: [&str; 3]) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let namespace = text(event, &["metadata", "namespace"]).unwrap_or_default();
+    let involved = text(event, &[object, "namespace"]).unwrap_or_default();
+    let old_sort = text(event, &["eventTime"]).is_none();
+    // An event about something cluster-scoped lives in one of a few namespaces.
+    let fits = match involved {
+        "" => namespace == "default" || (!old_sort && namespace == "kube-system"),
+        _ => !old_sort || involved == namespace,
+    };
+    if !fits {
+        causes.push(Cause::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
+    }
+    if old_sort {
+        return causes;
+    }
     let controller = text(event, &[reporter]).unwrap_or_default();
     if controller.is_empty() {
-        causes.push(Cause::required("reportingController", ""));
-    } else if let Some(problem) = label_key_problem(controller) {
-        causes.push(Cause::invalid("reportingController", controller, problem));
+        causes.push(Cause::required(reporter, ""));
+    }
+    let empty = controller.is_empty().then_some(QUALIFIED_TEXT);
+    for problem in label_key_problem(controller).into_iter().chain(empty) {
+        causes.push(Cause::invalid(reporter, controller, problem));
     }
     for field in ["reportingInstance", "action", "reason"] {
         let value = text(event, &[field]).unwrap_or_default();
@@ -165,6 +209,7 @@ fn reported(event: &Map<String, Value>, [reporter, note]: [&str; 2], causes: &mu
         }
     }
     if text(event, &[note]).is_some_and(|note| note.len() > NOTE_LIMIT) {
-        causes.push(Cause::invalid(note, "", &format!("can have at most {NOTE_LIMIT} characters")));
+        causes.push(Cause::invalid("message", "", &format!("can have at most {NOTE_LIMIT} characters")));
     }
+    causes
 }

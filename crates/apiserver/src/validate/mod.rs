@@ -24,12 +24,17 @@ const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 pub(crate) const DEPTH_LIMIT: usize = 125;
 
 /// The check of kinds that have none.
-pub(crate) fn nothing(_: &Map<String, Value>) -> Vec<Cause> {
+pub(crate) fn nothing(_: &Map<String, Value>, _: Option<&Map<String, Value>>) -> Vec<Cause> {
     Vec::new()
 }
 
-/// Everything an object of `kind` is checked for before it is stored.
-pub(crate) fn object(kind: &Kind, name: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+/// Everything an object of `kind` is checked for before it is stored, in the place of `before` if it is an update.
+pub(crate) fn object(
+    kind: &Kind,
+    name: &str,
+    object: &Map<String, Value>,
+    before: Option<&Map<String, Value>>,
+) -> Result<(), Failure> {
     let mut causes = Vec::new();
     if let Some(problem) = name_problem(kind.names, name) {
         causes.push(Cause::invalid("metadata.name", name, problem));
@@ -37,7 +42,7 @@ pub(crate) fn object(kind: &Kind, name: &str, object: &Map<String, Value>) -> Re
     metadata(object, &mut causes);
     owners::owner_references(object, &mut causes);
     owners::finalizers(object, &mut causes);
-    causes.extend((kind.validate)(object));
+    causes.extend((kind.validate)(object, before));
     if causes.is_empty() { Ok(()) } else { Err(Failure::invalid(kind, name, causes)) }
 }
 
