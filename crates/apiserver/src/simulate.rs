@@ -3,9 +3,12 @@
 //! A scenario is a workload and the faults it meets, both drawn from a seed; a `suite` (with the feature `simulate`, which
 //! lets tokio's clock stand still) plays it for a range of
 //! seeds, each in a runtime of its own whose time is paused, so that a minute takes milliseconds and nothing happens by
-//! chance. A seed that fails is played again without its faults, one by one, and what is left is reported with the line
-//! that replays it. [`check`] has the judgements, [`process`] what makes a process of a part of the program: a clock of its
-//! own, and a freeze.
+//! chance; the page of `suite` has a whole one. A seed that fails is played again without its faults, one by one, and what is
+//! left is reported with the line that replays it. [`check`] has the judgements, [`process`] what makes a process of a part of
+//! the program: a clock of its own, and a freeze.
+//!
+//! The server needs a [`TokioClock`](crate::TokioClock), and [`Config::chronicle`](crate::Config::chronicle) where
+//! [`truth`] is asked. Whatever else draws lots or reads a clock has to be given the seed and the run's time.
 
 pub mod check;
 pub mod process;

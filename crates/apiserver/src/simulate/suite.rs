@@ -5,27 +5,75 @@
 //! minimised: as long as it still fails, faults are left out one by one.
 //!
 //! ```
-//! use watchkeeper_apiserver::simulate::{Outcome, Scenario, Suite, check};
-//! use watchkeeper_apiserver::{ApiServer, Config};
+//! use std::sync::Arc;
+//! use std::time::Duration;
 //!
-//! struct Nothing;
+//! use k8s_openapi::api::core::v1::ConfigMap;
+//! use kube_client::api::{ListParams, PostParams};
+//! use kube_client::core::ObjectMeta;
+//! use kube_client::{Api, Client};
+//! use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Rule, Verb};
+//! use watchkeeper_apiserver::simulate::{Outcome, Scenario, Suite, Violation};
+//! use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 //!
-//! impl Scenario for Nothing {
-//!     type Fault = ();
+//! /// A client creates five maps; whatever goes wrong, there must be five in the end.
+//! struct FiveMaps {
+//!     retries: bool,
+//! }
 //!
-//!     fn faults(&self, _seed: u64) -> Vec<()> {
-//!         Vec::new()
+//! impl Scenario for FiveMaps {
+//!     type Fault = Rule;
+//!
+//!     fn faults(&self, seed: u64) -> Vec<Rule> {
+//!         let by = Duration::from_secs(seed);
+//!         let matcher = Matcher { verbs: vec![Verb::Create], skip: seed % 8, ..Matcher::default() };
+//!         let budget = Budget { count: Some(1), ..Budget::default() };
+//!         vec![
+//!             Rule::new("slow", Action::Delay { by, jitter: Duration::from_secs(1) }),
+//!             Rule { matcher, budget, ..Rule::new("lost", Action::ResetBeforeCommit) },
+//!         ]
 //!     }
 //!
-//!     async fn run(&self, seed: u64, _faults: &[()]) -> Outcome {
-//!         let server = ApiServer::new(Config { seed, ..Config::default() });
-//!         Outcome { verdict: check::epochs(&[], &server.writes()), ..Outcome::default() }
+//!     async fn run(&self, seed: u64, faults: &[Rule]) -> Outcome {
+//!         // Its time is that of the run. The default clock's is the machine's, and no two runs would be alike.
+//!         let clock = Arc::new(TokioClock::starting_at("2026-01-01T00:00:00Z".parse().expect("a time")));
+//!         let server = ApiServer::new(Config { seed, clock, ..Config::default() });
+//!         for rule in faults {
+//!             server.faults().add(rule.clone()).expect("a rule that makes sense");
+//!         }
+//!         let maps: Api<ConfigMap> = Api::default_namespaced(Client::new(server.service("writer"), "default"));
+//!         for number in 0..5 {
+//!             let metadata = ObjectMeta { name: Some(format!("map-{number}")), ..ObjectMeta::default() };
+//!             let map = ConfigMap { metadata, ..ConfigMap::default() };
+//!             while maps.create(&PostParams::default(), &map).await.is_err() && self.retries {}
+//!         }
+//!
+//!         server.faults().clear();
+//!         let there = maps.list(&ListParams::default()).await.map_or(0, |list| list.items.len());
+//!         let verdict = if there == 5 { Ok(()) } else { Err(Violation::new("five", format!("{there} are there"))) };
+//!         Outcome { verdict, trace: server.faults().log().join("\n"), fired: server.faults().fired().by_rule }
 //!     }
 //! }
 //!
-//! let report = Suite { seeds: 0..10, ..Suite::new("nothing") }.run(&Nothing);
-//! assert!(report.failures.is_empty());
+//! let suite = Suite {
+//!     seeds: 0..20,
+//!     twice: true,
+//!     must_fire: vec!["slow".into(), "lost".into()],
+//!     replay: "WATCHKEEPER_SEED={seed} cargo test five_maps".into(),
+//!     ..Suite::new("five maps")
+//! }
+//! .seeds_from_env()?;
+//! let report = suite.run(&FiveMaps { retries: true });
+//! assert!(report.is_green(), "{report}");
+//!
+//! // Planted: without retries the lost request is missed, and only that fault is needed to see it.
+//! let report = suite.run(&FiveMaps { retries: false });
+//! assert_eq!(report.failures[0].kept, [1], "{report}");
+//! assert!(report.to_string().contains("again: WATCHKEEPER_SEED=0 cargo test five_maps"), "{report}");
+//! # Ok::<(), String>(())
 //! ```
+//!
+//! A failing seed that [`Failed::store`] has kept is played for ever by [`Regression::all`] and [`Suite::replay`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +88,7 @@ use tokio::runtime::Builder;
 
 use crate::simulate::check::Violation;
 
-/// So much of the end of a failing trace is shown.
+/// So much of the end of a failing trace a report shows.
 const TRACE_LINES: usize = 30;
 
 /// A workload and what it meets.
@@ -98,10 +146,10 @@ pub struct Failed {
     pub violation: Violation,
     /// The places, among the seed's faults, of those that are needed to break it.
     pub kept: Vec<usize>,
-    /// These faults.
+    /// These faults, one a line.
     pub faults: String,
-    /// The end of the trace with these faults.
-    pub trace: Vec<String>,
+    /// The trace with these faults; a report shows its end.
+    pub trace: String,
     /// The line that replays it.
     pub replay: String,
 }
@@ -190,14 +238,22 @@ impl Suite {
         report
     }
 
-    /// Plays a regression again. Its scenario must be this suite's.
+    /// Plays a regression again.
     ///
     /// # Errors
     ///
-    /// It is broken again.
+    /// It is broken again; or it says nothing any more: it is another scenario's, or its seed has fewer faults by now.
     pub fn replay<S: Scenario>(&self, scenario: &S, regression: &Regression) -> Result<(), Violation> {
+        let stale = |what: String| Err(Violation::new("regression", what));
+        if regression.scenario != self.name {
+            return stale(format!("it is one of {:?}, not of {:?}", regression.scenario, self.name));
+        }
         let faults = scenario.faults(regression.seed);
-        let kept: Vec<S::Fault> = regression.kept.iter().filter_map(|place| faults.get(*place).cloned()).collect();
+        let kept: Option<Vec<S::Fault>> = regression.kept.iter().map(|place| faults.get(*place).cloned()).collect();
+        let Some(kept) = kept else {
+            let (seed, kept, count) = (regression.seed, &regression.kept, faults.len());
+            return stale(format!("it needs faults {kept:?} of seed {seed}, which has {count} now"));
+        };
         self.judge(scenario, regression.seed, &kept).verdict
     }
 
@@ -234,9 +290,8 @@ impl Suite {
             }
         }
         let replay = self.replay.replace("{seed}", &seed.to_string());
-        let lines: Vec<String> = trace.lines().map(str::to_owned).collect();
-        let trace = lines[lines.len().saturating_sub(TRACE_LINES)..].to_vec();
-        Failed { seed, violation, faults: format!("{:#?}", chosen(&kept)), kept, trace, replay }
+        let faults = chosen(&kept).iter().map(|fault| format!("{fault:?}\n")).collect();
+        Failed { seed, violation, faults, kept, trace, replay }
     }
 }
 
@@ -330,8 +385,15 @@ impl fmt::Display for Report {
         }
         for failed in &self.failures {
             writeln!(f, "seed {}: {}", failed.seed, failed.violation)?;
-            writeln!(f, "  needs these of its faults ({:?}): {}", failed.kept, failed.faults)?;
-            for line in &failed.trace {
+            writeln!(f, "  needs these of its faults: {:?}", failed.kept)?;
+            for line in failed.faults.lines() {
+                writeln!(f, "    {line}")?;
+            }
+            let hidden = failed.trace.lines().count().saturating_sub(TRACE_LINES);
+            if hidden > 0 {
+                writeln!(f, "  | ({hidden} lines before)")?;
+            }
+            for line in failed.trace.lines().skip(hidden) {
                 writeln!(f, "  | {line}")?;
             }
             writeln!(f, "  again: {}", failed.replay)?;

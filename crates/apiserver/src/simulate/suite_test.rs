@@ -19,7 +19,8 @@ impl Scenario for Planted {
         let fired = faults.iter().map(|fault| (format!("fault {fault}"), 1)).collect();
         let verdict =
             if faults.contains(&2) && faults.contains(&5) { Err(Violation::new("I2", "planted")) } else { Ok(()) };
-        Outcome { verdict, fired, trace: String::new() }
+        let trace = (0..33).map(|line| format!("line {line}\n")).collect();
+        Outcome { verdict, fired, trace }
     }
 }
 
@@ -32,6 +33,9 @@ fn a_failing_seed_is_minimised_and_can_be_replayed() {
     assert_eq!((failed.seed, failed.kept.as_slice(), failed.replay.as_str()), (2, [2, 5].as_slice(), "replay 2"));
     let text = report.to_string();
     assert!(text.contains("seed 2: I2: planted") && text.contains("again: replay 2"), "{text}");
+    assert!(text.contains("needs these of its faults: [2, 5]\n    2\n    5\n"), "{text}");
+    assert!(text.contains("  | (3 lines before)\n  | line 3\n") && text.contains("  | line 32\n  again"), "{text}");
+    assert!(failed.trace.starts_with("line 0\n"), "nothing is cut but in the report");
 
     let folder = std::env::temp_dir().join(format!("watchkeeper-regressions-{}", std::process::id()));
     failed.store("planted", &folder).expect("a writable folder");
@@ -39,6 +43,24 @@ fn a_failing_seed_is_minimised_and_can_be_replayed() {
     std::fs::remove_dir_all(&folder).expect("it is there");
     assert_eq!((stored.len(), stored[0].kept.as_slice()), (1, [2, 5].as_slice()));
     assert_eq!(suite.replay(&Planted, &stored[0]).expect_err("still broken").promise, "I2");
+}
+
+/// Goal: a regression that no longer plays what it was stored for is not green.
+#[test]
+fn a_regression_that_says_nothing_any_more_is_refused() {
+    let suite = Suite::new("planted");
+    let stored = |scenario: &str, kept: &[usize]| {
+        let [scenario, broke] = [scenario, "I2: planted"].map(str::to_owned);
+        suite.replay(&Planted, &Regression { scenario, seed: 0, kept: kept.to_vec(), broke })
+    };
+    assert_eq!(stored("planted", &[2, 3]), Ok(()));
+    let rows = [
+        (stored("planted", &[2, 5]), "regression: it needs faults [2, 5] of seed 0, which has 4 now"),
+        (stored("another", &[2]), "regression: it is one of \"another\", not of \"planted\""),
+    ];
+    for (verdict, expected) in rows {
+        assert_eq!(verdict.expect_err(expected).to_string(), expected);
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@ use tower::Service as _;
 
 use crate::server::ApiServer;
 
-/// Random writes to ConfigMaps in one namespace.
+/// Random writes to ConfigMaps in one namespace. An update replaces the whole object, labels and all: a controller that
+/// writes to the same objects needs a workload of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
     /// How many writes are tried.
