@@ -121,6 +121,9 @@ fn a_script_says_what_is_wrong_and_where() {
         (r#"{"rules":[{"name":"x","action":{"delay":{"after":"1s"}}}]}"#, "expected `by` or `jitter`"),
         (r#"{"rules":[{"name":"x","action":{"answer":{"code":99}}}]}"#, "code 99 of answer must be from 400 to 599"),
         (r#"{"rules":[{"name":"x","action":{"illegal":"lie"}}]}"#, "expected one of `duplicate`, `drop`"),
+        (r#"{"rules":[{"name":"x","action":"delay"}]}"#, "column 39: this action has parameters, as in {"),
+        (r#"{"rules":[{"name":"x","action":"answer"}]}"#, "this action has parameters, as in {"),
+        (r#"{"rules":[{"name":"x","action":{"refuse":{}}}]}"#, "this action has no parameters: write the word alone"),
         (r#"{"access":[{"identity":"x"}]}"#, "missing field `effect`"),
         (r#"{"access":[{"effect":"forbid"}]}"#, "expected `allow` or `deny`"),
     ];

@@ -37,7 +37,7 @@ impl Script {
     ///
     /// If the text is no JSON, has a field or an action that doesn't exist, or a rule makes no sense.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
-        let script: Self = serde_json::from_str(text).map_err(|error| ScriptError(error.to_string()))?;
+        let script: Self = serde_json::from_str(text).map_err(|error| explained(&error))?;
         for (list, length, limit) in
             [("rules", script.rules.len(), RULE_LIMIT), ("access", script.access.len(), ACCESS_LIMIT)]
         {
@@ -54,4 +54,17 @@ impl Script {
     pub(super) fn into_parts(self) -> (Vec<Rule>, Vec<AccessRule>) {
         (self.rules, self.access)
     }
+}
+
+/// The decoder's words, and what to write instead where they only make sense to who knows the decoder.
+fn explained(error: &serde_json::Error) -> ScriptError {
+    let text = error.to_string();
+    let instead = if text.starts_with("invalid type: unit variant") {
+        ": this action has parameters, as in { \"delay\": { \"by\": \"20ms\" } }"
+    } else if text.starts_with("invalid type: map, expected unit") {
+        ": this action has no parameters: write the word alone"
+    } else {
+        ""
+    };
+    ScriptError(text + instead)
 }
