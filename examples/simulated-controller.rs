@@ -48,7 +48,9 @@ impl Reconciler<ConfigMap> for Greeter {
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), BoxError> {
-    let seed = std::env::args().nth(1).map_or(Ok(7), |text| text.parse())?;
+    let seed = std::env::args()
+        .nth(1)
+        .map_or(Ok(7), |text| text.parse().map_err(|_| format!("{text:?} is no seed: give a number")))?;
     let clock = Arc::new(TokioClock::starting_at("2026-01-01T00:00:00Z".parse()?));
     let server = ApiServer::new(Config { seed, clock, ..Config::default() });
     server.faults().load(Script::parse(FAULTS)?)?;
