@@ -3,7 +3,8 @@
 //! Comes in: HTTP requests, from a socket or straight from a client in the same process. Goes out: what a Kubernetes API
 //! server answers, watches as streams included. It never keeps anything on disk, never authenticates anyone, and runs
 //! nothing in the background: it is a function of requests over one revisioned log. What goes wrong on purpose, from a seed,
-//! is in [`fault`]; who may do what in [`access`].
+//! is in [`fault`]; who may do what in [`access`]; many seeds in virtual time in [`simulate`]. The program
+//! `watchkeeper-apiserver` (`--help`) is the same behind a socket; how its clients say who they are is in [`listen::serve`].
 //!
 //! ```
 //! use futures::TryStreamExt;
