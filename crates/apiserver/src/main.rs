@@ -120,7 +120,10 @@ async fn serve(server: ApiServer, flags: Flags) -> Result<(), Box<dyn Error>> {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "watchkeeper-apiserver is ready on http://{address}").and_then(|()| stdout.flush());
     drop(stdout);
-    tokio::join!(listen::serve(server, listener, shutdown.clone()), stop_on_signal);
+    tokio::join!(listen::serve(server.clone(), listener, shutdown.clone()), stop_on_signal);
+    for name in server.faults().never_fired() {
+        eprintln!("watchkeeper-apiserver: the rule {name:?} never took effect: no request was one that it is for");
+    }
     Ok(())
 }
 

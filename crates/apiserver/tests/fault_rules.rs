@@ -36,7 +36,7 @@ async fn each_part_of_a_matcher_decides() {
         (Matcher { verbs: vec![Verb::Create, Verb::Get], ..any() }, true),
         (Matcher { verbs: vec![Verb::List, Verb::Watch, Verb::DeleteCollection], ..any() }, false),
         (Matcher { resource: text("leases"), ..any() }, true),
-        (Matcher { resource: text("lease"), ..any() }, false),
+        (Matcher { resource: text("pods"), ..any() }, false),
         (Matcher { group: text("coordination.k8s.io"), ..any() }, true),
         (Matcher { group: text(""), ..any() }, false),
         (Matcher { namespace: text("default"), ..any() }, true),
@@ -114,6 +114,7 @@ async fn rules_are_asked_in_order_up_to_the_end_of_a_request() {
         ]
     );
     assert_eq!(server.faults().fired().rule("never"), 0);
+    assert!(server.faults().never_fired().contains(&"never".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

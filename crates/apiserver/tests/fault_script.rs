@@ -102,7 +102,16 @@ fn every_action_goes_through_a_script_under_its_own_name() {
 #[test]
 fn a_script_says_what_is_wrong_and_where() {
     let rows = [
-        ("", "EOF while parsing a value at line 1 column 0"),
+        ("", "a script is an object"),
+        ("[]", "a script is an object"),
+        (
+            r#"{"rules":[{"name":"x","action":"refuse","match":{"resource":"ConfigMap"}}]}"#,
+            "rules[0]: rule \"x\": no kind here has the plural \"ConfigMap\"",
+        ),
+        (
+            r#"{"rules":[{"name":"x","action":"refuse","match":{"group":"app"}}]}"#,
+            "no kind here is of the group \"app\"",
+        ),
         ("{ \"rule\": [] }", "unknown field `rule`, expected `rules` or `access` at line 1"),
         ("{\n\"rules\": [\n{ \"action\": \"refuse\" } ] }", "missing field `name` at line 3"),
         (r#"{"rules":[{"name":"x","action":"refuse","budget":{"counts":1}}]}"#, "expected `count` or `duration`"),

@@ -3,6 +3,7 @@
 //! Comes in: rules through a handle, requests from the layer. Goes out: what was chosen for a request, counts and a log.
 //! All chance comes from the server's seed and all time from its clock. The lock is never held over an await.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,6 +169,16 @@ impl Faults {
     /// How often each rule and each kind of action took effect, since the start.
     pub fn fired(&self) -> Fired {
         self.core.state.lock().record.fired.clone()
+    }
+
+    /// The names of the rules that are there and have never taken effect, sorted: a rule that is for other requests than
+    /// were meant shows nothing else.
+    pub fn never_fired(&self) -> Vec<String> {
+        let state = self.core.state.lock();
+        let fired = &state.record.fired;
+        let names = state.rules.iter().map(|entry| &entry.rule.name).filter(|name| fired.rule(name) == 0);
+        let names: BTreeSet<&String> = names.collect();
+        names.into_iter().cloned().collect()
     }
 
     /// Starts the log before there is a rule.

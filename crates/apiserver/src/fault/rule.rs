@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::facts::{Facts, Verb};
+use crate::kinds::KINDS;
 
 /// Longest name of a rule in bytes.
 pub const NAME_LIMIT: usize = 200;
@@ -102,6 +103,9 @@ impl Rule {
         if self.name.is_empty() || self.name.len() > NAME_LIMIT || self.name.chars().any(char::is_control) {
             return wrong(&format!("a name has 1 to {NAME_LIMIT} bytes and no control characters"));
         }
+        if let Some(unknown) = self.matcher.unknown() {
+            return wrong(&unknown);
+        }
         if self.matcher.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
             return wrong("probability must be between 0 and 1");
         }
@@ -132,6 +136,19 @@ impl Rule {
 }
 
 impl Matcher {
+    /// A resource or group that no kind has would never match.
+    fn unknown(&self) -> Option<String> {
+        if let Some(resource) = &self.resource
+            && KINDS.iter().all(|kind| kind.plural != resource)
+        {
+            return Some(format!(
+                "no kind here has the plural {resource:?}: write it as in a path, such as \"leases\""
+            ));
+        }
+        let group = self.group.as_ref().filter(|group| KINDS.iter().all(|kind| kind.group != **group))?;
+        Some(format!("no kind here is of the group {group:?}: it is \"\" for the core group, else as in a path"))
+    }
+
     fn is_for(&self, facts: &Facts, version: u64) -> bool {
         (self.verbs.is_empty() || self.verbs.contains(&facts.verb))
             && says(self.identity.as_deref(), &facts.identity)

@@ -37,6 +37,10 @@ impl Script {
     ///
     /// If the text is no JSON, has a field or an action that doesn't exist, or a rule makes no sense.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
+        // The decoder would take an array for an object's members in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(ScriptError("a script is an object: { \"rules\": [ ... ] }".to_owned()));
+        }
         let script: Self = serde_json::from_str(text).map_err(|error| explained(&error))?;
         for (list, length, limit) in
             [("rules", script.rules.len(), RULE_LIMIT), ("access", script.access.len(), ACCESS_LIMIT)]
