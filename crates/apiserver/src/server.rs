@@ -264,6 +264,11 @@ impl Shared {
         self.kinds[kinds::stored(kind).0].listen()
     }
 
+    /// Wakes when anything was written.
+    pub(crate) fn written(&self) -> Listener {
+        self.head.listen()
+    }
+
     /// Wakes when all watches of a replica are to end.
     pub(crate) fn closing(&self, replica: usize) -> Listener {
         self.closing[replica].listen()

@@ -75,6 +75,22 @@ async fn a_running_watch_falls_silent_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_up_to_a_version_is_over_with_that_version() {
+    let server = server();
+    let mut watch = Watch::start(&server, &format!("{LEASES}?watch=true&resourceVersion={}", server.version())).await;
+    let last = server.version() + 1;
+    let matcher = Matcher { identity: Some("tester".into()), max_version: Some(last), ..Matcher::default() };
+    add(&server, Rule { matcher, ..rule(Action::ResponsesLost) });
+    assert_eq!(outcome(&server, "bob", "POST", LEASES, named("a")).await, "201");
+    assert!(timeout(SECOND, watch.short()).await.is_err(), "silent");
+    let mut event = Box::pin(watch.short());
+    assert!(waits(&mut event));
+    assert_eq!(outcome(&server, "bob", "POST", LEASES, named("b")).await, "201");
+    assert_eq!(timeout(SECOND, event).await, Ok(format!("ADDED a {last}")));
+    assert_eq!(watch.short().await, format!("ADDED b {}", last + 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frozen_server_goes_on_step_by_step() {
     let server = server();
     let mut watch = Watch::start(&server, &format!("{LEASES}?watch=true&resourceVersion={}", server.version())).await;

@@ -51,7 +51,8 @@ impl Pace {
     async fn reconnected(&self, core: &Core) {
         let mut told = None;
         loop {
-            let mut changed = core.rules_changed();
+            // A rule may be over with the rules, by the clock, or at a version.
+            let (mut changed, mut written) = (core.rules_changed(), self.shared.written());
             let version = self.shared.state.lock().store.version();
             let Some((rule, end)) = core.cut_off(&self.facts, version) else { return };
             if told.as_ref() != Some(&rule) {
@@ -64,10 +65,11 @@ impl Pace {
                     None => std::future::pending().await,
                 }
             };
-            // Both only make it look again.
+            // Each only makes it look again.
             tokio::select! {
                 biased;
                 () = changed.rung() => {}
+                () = written.rung() => {}
                 () = over => {}
             }
         }
