@@ -1,7 +1,9 @@
 //! In which form an answer goes out: objects as they are, or their metadata alone.
 //!
 //! Comes in: the Accept header and what is asked for. Goes out: the form, or 406; and the form's fixed parts. Where a client
-//! names several, the first this server has decides. Tables are none of them, so whoever asks for one gets the next it names.
+//! names several, the one it likes best decides of those this server has. Tables are none of them, so whoever asks for one gets the next it names.
+
+use std::cmp::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
@@ -32,22 +34,65 @@ pub(crate) enum Asked {
     List,
 }
 
+/// One of the types of an Accept header.
+struct Clause<'a> {
+    media: (&'a str, &'a str),
+    quality: f32,
+    /// `as`, `g` and `v`.
+    form: [&'a str; 3],
+}
+
+impl<'a> Clause<'a> {
+    fn parse(item: &'a str) -> Self {
+        let mut parts = item.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let mut clause = Self { media: media.split_once('/').unwrap_or((media, "")), quality: 1.0, form: [""; 3] };
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            let value = value.trim();
+            match name.trim() {
+                "q" => clause.quality = value.parse().unwrap_or(0.0),
+                "as" => clause.form[0] = value,
+                "g" => clause.form[1] = value,
+                "v" => clause.form[2] = value,
+                _ => {}
+            }
+        }
+        clause
+    }
+
+    /// The liked best first, and what is named before wildcards.
+    fn order(&self, other: &Self) -> Ordering {
+        let wild = |clause: &Self| (clause.media.0 == "*", clause.media.1 == "*");
+        other.quality.total_cmp(&self.quality).then_with(|| wild(self).cmp(&wild(other)))
+    }
+
+    fn fits(&self) -> bool {
+        matches!(self.media, ("application", "json" | "*") | ("*", "*"))
+    }
+}
+
 impl Form {
     /// What a request with these headers gets.
     pub(crate) fn negotiate(headers: &HeaderMap, row: &Kind, asked: Asked) -> Result<Self, Failure> {
-        let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let mut named = false;
-        for item in accepted.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty()) {
-            named = true;
-            let mut parts = item.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-            if !matches!(media.as_str(), "application/json" | "application/*" | "*/*") {
-                continue;
+        let accepted: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let accepted = accepted.join(",");
+        if accepted.is_empty() {
+            return Ok(Self::Whole);
+        }
+        // Upstream looks twice: whether there is a type it writes at all, in which case matters and half a wildcard is none;
+        // then for the one it likes best.
+        let media = |item: &str| item.split(';').next().unwrap_or_default().trim().to_owned();
+        if !accepted.split(',').any(|item| matches!(media(item).as_str(), "*/*" | "application/json")) {
+            return Err(Failure::not_acceptable());
+        }
+        let mut clauses: Vec<Clause<'_>> = accepted.split(',').map(Clause::parse).collect();
+        clauses.sort_by(Clause::order);
+        for clause in clauses.iter().filter(|clause| clause.fits()) {
+            let [transformed, group, version] = clause.form;
+            if clause.form == ["", "", ""] {
+                return Ok(Self::Whole);
             }
-            let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
-            let parameter = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-            let Some(transformed) = parameter("as") else { return Ok(Self::Whole) };
-            if (parameter("g"), parameter("v")) != (Some("meta.k8s.io"), Some("v1")) {
+            if (group, version) != ("meta.k8s.io", "v1") {
                 continue;
             }
             match (transformed, asked) {
@@ -63,7 +108,7 @@ impl Form {
                 _ => {}
             }
         }
-        if named { Err(Failure::not_acceptable()) } else { Ok(Self::Whole) }
+        Err(Failure::no_such_form())
     }
 
     /// The kind and apiVersion that objects of `row` carry.

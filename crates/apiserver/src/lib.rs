@@ -83,6 +83,8 @@
 //! * No server-side apply, no strategic merge patch (415), no YAML or protobuf (415, 406), no Table (406, or the next the
 //!   client accepts), no gzip, no OpenAPI, no custom resources, no `fieldValidation` and no warnings.
 //! * Bodies may be 127 levels deep and objects 125, so that lists of them can be read as well; upstream reads 10,000.
+//! * Leases keep a `strategy` and a `preferredHolder`, which upstream drops without coordinated leader election.
+//! * A write whose answer would have no form that the client accepts is refused; upstream makes it, and then says 406.
 //! * Owner references that are there twice stay, and of whether an owner exists nobody asks.
 //! * There is no garbage collector. A deletion in the foreground or as an orphan marks the object with upstream's finalizer and
 //!   takes that away in the same request: two events, as where nothing depends on the object. Dependents stay.

@@ -97,25 +97,12 @@ pub(crate) async fn list(
     query: &Query,
     form: Form,
 ) -> Result<ListBody, Failure> {
+    query.check_numbers()?;
     let row = kind(target.kind);
     let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
     let plan = plan(target, query, &selector)?;
-    let (read, limit) = &plan;
-    match read {
-        Read::Exactly(_) | Read::Rest { .. } => {}
-        // Without a cache, a page is read from storage.
-        Read::Present if *limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => {}
-        Read::Any => shared.check_ready(replica)?,
-        Read::Present => {
-            shared.check_ready(replica)?;
-            // A cache that stays behind is passed over.
-            _ = shared.catch_up(replica).await;
-        }
-        Read::AtLeast(version) => {
-            shared.check_ready(replica)?;
-            shared.reach(replica, *version).await?;
-        }
-    }
+    await_state((shared, replica), &plan, &selector).await?;
+    let read = &plan.0;
     let prefix = target.prefix();
     let now = shared.clock.now();
     let mut state = shared.state.lock();
@@ -126,6 +113,30 @@ pub(crate) async fn list(
     let page = page(&state.store, target.kind, &prefix, &selector, &plan, shown)?;
     drop(state);
     Ok(ListBody::new(target.kind, page, form))
+}
+
+/// Waits until a replica can answer, if it ever can.
+pub(crate) async fn await_state(
+    (shared, replica): (&Shared, usize),
+    (read, limit): &Plan,
+    selector: &Selector,
+) -> Result<(), Failure> {
+    match read {
+        Read::Exactly(_) | Read::Rest { .. } => Ok(()),
+        // Without a cache, a page is read from storage.
+        Read::Present if *limit > 0 && selector.is_everything() && shared.check_ready(replica).is_err() => Ok(()),
+        Read::Any => shared.check_ready(replica),
+        Read::Present => {
+            shared.check_ready(replica)?;
+            // A cache that stays behind is passed over.
+            _ = shared.catch_up(replica).await;
+            Ok(())
+        }
+        Read::AtLeast(version) => {
+            shared.check_ready(replica)?;
+            shared.reach(replica, *version).await
+        }
+    }
 }
 
 /// The decision table of `resourceVersion`, `resourceVersionMatch`, `limit` and `continue`.
@@ -139,20 +150,21 @@ pub(crate) fn plan(target: &Target, query: &Query, selector: &Selector) -> Resul
     let one = selector.names_one() && (!kind(target.kind).namespaced || !target.namespace.is_empty());
     let limit = if one { 0 } else { usize::try_from(limit).unwrap_or(usize::MAX) };
     if !token.is_empty() {
+        let rest = decode_token(token)?;
         if !matches!(asked, "" | "0") {
             let message = "specifying resource version is not allowed when using continue";
             return Err(Failure::bad_request(message));
         }
         // "Any age" ignores the limit, here too.
-        return Ok((decode_token(token)?, if asked == "0" { 0 } else { limit }));
+        return Ok((rest, if asked == "0" { 0 } else { limit }));
     }
     let version = query.version();
     let version =
         version.map_err(|failure| Failure::bad_request(format!("invalid resource version: {}", failure.message)))?;
     Ok(match (version, matching) {
         (None, _) => (Read::Present, limit),
-        // "Any age" ignores the limit: upstream's cache answers it whole.
-        (Some(0), _) => (Read::Any, 0),
+        // "Any age" ignores the limit: upstream's cache answers it whole. It knows it by its text.
+        (Some(0), _) => (Read::Any, if asked == "0" { 0 } else { limit }),
         (Some(version), "Exact") => (Read::Exactly(version), limit),
         (Some(version), "") if limit > 0 => (Read::Exactly(version), limit),
         (Some(version), _) => (Read::AtLeast(version), limit),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::kinds::Kind;
 use crate::object::{Stored, at, text};
 use crate::route::Query;
-use crate::status::{Cause, Failure};
+use crate::status::{Cause, Failure, unregistered};
 
 /// The options of a deletion. A grace period is read and checked, and everything goes at once nevertheless.
 #[derive(Clone, Debug, Default)]
@@ -55,9 +55,8 @@ impl DeleteOptions {
             (None, None) => None,
         };
         let dry_run = options.get("dryRun").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for value in dry_run.iter().filter(|value| *value != "All") {
-            causes.push(Cause::not_supported("dryRun", value.as_str().unwrap_or_default(), &["All"]));
-        }
+        let values: Vec<&str> = dry_run.iter().map(|value| value.as_str().unwrap_or_default()).collect();
+        causes.extend(Cause::no_dry_run(&values));
         if !causes.is_empty() {
             return Err(Failure::invalid_of(("meta.k8s.io", "DeleteOptions"), "", causes));
         }
@@ -93,13 +92,13 @@ impl DeleteOptions {
 }
 
 fn from_body(body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    let mut options: Map<String, Value> =
+    let options: Option<Map<String, Value>> =
         serde_json::from_slice(body).map_err(|error| Failure::unrecognized("DeleteOptions", body, &error))?;
+    let mut options = options.unwrap_or_default();
     let kind = text(&options, &["kind"]).unwrap_or_default();
     if !matches!(kind, "" | "DeleteOptions") {
-        return Err(Failure::bad_request(format!(
-            "decoded object cannot be converted to DeleteOptions: it is a {kind}"
-        )));
+        let version = text(&options, &["apiVersion"]).unwrap_or("v1");
+        return Err(Failure::bad_request(unregistered(kind, version)));
     }
     options.retain(|_, value| !value.is_null());
     let wrong = |path: &str, what: &str| {
@@ -126,23 +125,19 @@ fn from_body(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     Ok(options)
 }
 
+/// With a uid and a version as preconditions.
 fn from_query(query: &Query) -> Result<Map<String, Value>, Failure> {
     let mut options = Map::new();
-    let grace = query.text("gracePeriodSeconds");
-    if !grace.is_empty() && grace.parse::<i64>().is_err() {
-        return Err(Failure::bad_request(format!(
-            "invalid value {grace:?} of gracePeriodSeconds: must be a whole number"
-        )));
-    }
+    query.number("gracePeriodSeconds")?;
     if let Some(orphan) = query.flag("orphanDependents") {
         options.insert("orphanDependents".to_owned(), orphan.into());
     }
-    if query.dry_run("DeleteOptions")? {
-        options.insert("dryRun".to_owned(), serde_json::json!(["All"]));
-    }
-    let policy = query.text("propagationPolicy");
-    if !policy.is_empty() {
+    options.insert("dryRun".to_owned(), query.dry_run().into());
+    if let Some(policy) = query.raw("propagationPolicy") {
         options.insert("propagationPolicy".to_owned(), policy.into());
     }
+    let sent =
+        ["uid", "resourceVersion"].into_iter().filter_map(|name| Some((name.to_owned(), query.raw(name)?.into())));
+    options.insert("preconditions".to_owned(), Value::Object(sent.collect()));
     Ok(options)
 }

@@ -46,6 +46,15 @@ impl Patch {
                     failure.message = message;
                     return Err(failure);
                 }
+                let is_text = |value: Option<&Value>| value.is_none_or(|value| value.is_string() || value.is_null());
+                let fits = |operation: &Value| match operation {
+                    Value::Object(members) => ["op", "path", "from"].iter().all(|name| is_text(members.get(*name))),
+                    operation => operation.is_null(),
+                };
+                if !operations.iter().all(fits) {
+                    let what = "an operation is an object, and op, path and from are texts";
+                    return Err(Failure::bad_request(format!("error decoding patch: {what}")));
+                }
                 Ok(Self::Operations(operations))
             }
             _ => Err(Failure::unsupported_patch()),
@@ -104,55 +113,92 @@ fn size(value: &Value) -> usize {
 }
 
 fn apply_operation(object: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Failure> {
-    let member = |name: &str| operation.get(name).and_then(Value::as_str);
-    let missing = |what: &str| Failure::bad_request(format!("error decoding patch: an operation without {what}"));
-    let path = member("path").ok_or_else(|| missing("path"))?;
-    let value = || operation.get("value").cloned().ok_or_else(|| missing("value"));
-    let from = || member("from").ok_or_else(|| missing("from"));
-    match member("op").ok_or_else(|| missing("op"))? {
-        "add" => add(object, path, value()?),
+    let member = |name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (path, from) = (member("path"), member("from"));
+    // One that isn't there is null.
+    let value = || operation.get("value").cloned().unwrap_or_default();
+    match member("op") {
+        "add" => add(object, path, value()),
         "remove" => remove(object, path).map(drop),
-        "replace" => {
-            let value = value()?;
-            check_depth(path, &value)?;
-            replace(object, path, value)
-        }
+        "replace" => replace(object, path, value()),
         "move" => {
-            let moved = remove(object, from()?)?;
+            let moved = remove(object, from)?;
             add(object, path, moved)
         }
         "copy" => {
-            let from = from()?;
-            let source = object.pointer(from).ok_or_else(Failure::unprocessable)?;
-            *copied = copied.saturating_add(size(source));
+            let (parent, key) = find(object, from)?;
+            let source = get(parent, &key)?.cloned().unwrap_or_default();
+            *copied = copied.saturating_add(size(&source));
             if *copied > COPY_LIMIT {
                 return Err(Failure::unprocessable());
             }
-            let source = source.clone();
             add(object, path, source)
         }
-        "test" if object.pointer(path).unwrap_or(&Value::Null) == operation.get("value").unwrap_or(&Value::Null) => {
-            Ok(())
+        "test" => {
+            let found = match path {
+                "" => Some(&*object),
+                path => {
+                    let (parent, key) = find(object, path)?;
+                    get(parent, &key)?
+                }
+            };
+            let equal = found.unwrap_or(&Value::Null) == operation.get("value").unwrap_or(&Value::Null);
+            if equal { Ok(()) } else { Err(Failure::unprocessable()) }
         }
-        "test" => Err(Failure::unprocessable()),
-        other => Err(Failure::bad_request(format!("error decoding patch: unexpected kind of operation: {other}"))),
+        _ => Err(Failure::unprocessable()),
+    }
+}
+
+/// Where a path ends: what holds the last of its members, and that member's name. What stands before the first slash is
+/// passed over, as upstream's library does.
+fn find<'a>(object: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), Failure> {
+    let mut names = path.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
+    let mut place = object;
+    let mut last = names.next().ok_or_else(Failure::unprocessable)?;
+    for name in names {
+        place = match place {
+            Value::Object(members) => members.get_mut(&last),
+            Value::Array(items) => index(&last, items.len()).and_then(|index| items.get_mut(index)),
+            _ => None,
+        }
+        .ok_or_else(Failure::unprocessable)?;
+        last = name;
+    }
+    Ok((place, last))
+}
+
+/// A place in a list of this length, read as Go reads numbers; one below zero counts from the end.
+fn index(name: &str, length: usize) -> Option<usize> {
+    let number: i64 = name.parse().ok()?;
+    match usize::try_from(number) {
+        Ok(number) => Some(number),
+        Err(_) => length.checked_sub(usize::try_from(number.unsigned_abs()).ok()?),
+    }
+}
+
+/// A member. `None`: an object hasn't got it; of a list that is an error.
+fn get<'a>(parent: &'a Value, name: &str) -> Result<Option<&'a Value>, Failure> {
+    match parent {
+        Value::Object(members) => Ok(members.get(name)),
+        Value::Array(items) => {
+            let item = index(name, items.len()).and_then(|index| items.get(index));
+            item.map(Some).ok_or_else(Failure::unprocessable)
+        }
+        _ => Err(Failure::unprocessable()),
     }
 }
 
 fn add(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
     check_depth(path, &value)?;
-    let Some((parent, name)) = split(path) else {
-        *object = value;
-        return Ok(());
-    };
-    match object.pointer_mut(parent) {
-        Some(Value::Object(members)) => {
+    match find(object, path)? {
+        (Value::Object(members), name) => {
             members.insert(name, value);
         }
-        Some(Value::Array(items)) => {
-            let index = if name == "-" { Some(items.len()) } else { name.parse().ok() };
-            let index = index.filter(|index| *index <= items.len()).ok_or_else(Failure::unprocessable)?;
-            items.insert(index, value);
+        (Value::Array(items), name) => {
+            // There is one place more to put something than there are items.
+            let place = if name == "-" { Some(items.len()) } else { index(&name, items.len() + 1) };
+            let place = place.filter(|place| *place <= items.len()).ok_or_else(Failure::unprocessable)?;
+            items.insert(place, value);
         }
         _ => return Err(Failure::unprocessable()),
     }
@@ -161,35 +207,29 @@ fn add(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
 
 /// Upstream's library puts a member that isn't there, though the RFC forbids it.
 fn replace(object: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
-    if object.pointer(path).is_none() {
-        let parent = split(path).and_then(|(parent, _)| object.pointer(parent));
-        return if parent.is_some_and(Value::is_object) {
-            add(object, path, value)
-        } else {
-            Err(Failure::unprocessable())
-        };
+    check_depth(path, &value)?;
+    match find(object, path)? {
+        (Value::Object(members), name) => {
+            members.insert(name, value);
+        }
+        (Value::Array(items), name) => {
+            let item = index(&name, items.len()).and_then(|index| items.get_mut(index));
+            *item.ok_or_else(Failure::unprocessable)? = value;
+        }
+        _ => return Err(Failure::unprocessable()),
     }
-    let slot = object.pointer_mut(path).ok_or_else(Failure::unprocessable)?;
-    *slot = value;
     Ok(())
 }
 
 fn remove(object: &mut Value, path: &str) -> Result<Value, Failure> {
-    let (parent, name) = split(path).ok_or_else(Failure::unprocessable)?;
-    let removed = match object.pointer_mut(parent) {
-        Some(Value::Object(members)) => members.remove(&name),
-        Some(Value::Array(items)) => {
-            name.parse().ok().filter(|index: &usize| *index < items.len()).map(|index| items.remove(index))
+    let removed = match find(object, path)? {
+        (Value::Object(members), name) => members.remove(&name),
+        (Value::Array(items), name) => {
+            index(&name, items.len()).filter(|index| *index < items.len()).map(|index| items.remove(index))
         }
         _ => None,
     };
     removed.ok_or_else(Failure::unprocessable)
-}
-
-/// The pointer to the parent and the unescaped last token; `None` for the whole document.
-fn split(path: &str) -> Option<(&str, String)> {
-    let (parent, name) = path.rsplit_once('/')?;
-    Some((parent, name.replace("~1", "/").replace("~0", "~")))
 }
 
 #[cfg(test)]
@@ -233,6 +273,15 @@ mod tests {
             (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), json!({"b": 1})),
             (json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1})),
             (json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 1}]), json!({"a": 1})),
+            // Where upstream's library goes beyond the RFC.
+            (json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/-1"}]), json!({"a": [1]})),
+            (json!({"a": [1, 2]}), json!([{"op": "add", "path": "/a/-1", "value": 3}]), json!({"a": [1, 2, 3]})),
+            (json!({"a": [1, 2]}), json!([{"op": "add", "path": "/a/-3", "value": 3}]), json!({"a": [3, 1, 2]})),
+            (json!({"a": [1, 2]}), json!([{"op": "replace", "path": "/a/+01", "value": 3}]), json!({"a": [1, 3]})),
+            (json!({"a": [1, 2]}), json!([{"op": "test", "path": "/a/-2", "value": 1}]), json!({"a": [1, 2]})),
+            (json!({"a": 1}), json!([{"op": "copy", "from": "/x", "path": "/b"}]), json!({"a": 1, "b": null})),
+            (json!({"a": 1}), json!([{"op": "add", "path": "x/b"}]), json!({"a": 1, "b": null})),
+            (json!({"a": 1}), json!([{"op": "test", "path": "/x"}]), json!({"a": 1})),
         ];
         for (object, operations, expected) in rows {
             assert_eq!(apply(object, operations), Ok(expected));
@@ -241,7 +290,15 @@ mod tests {
             (json!([{"op": "test", "path": "/a", "value": 2}]), 422),
             (json!([{"op": "remove", "path": "/x"}]), 422),
             (json!([{"op": "replace", "path": "/x/y", "value": 1}]), 422),
-            (json!([{"op": "fly", "path": "/a"}]), 400),
+            (json!([{"op": "fly", "path": "/a"}]), 422),
+            (json!([{"op": "move", "path": "/b"}]), 422),
+            (json!([{"op": "add", "path": "", "value": {}}]), 422),
+            (json!([{"op": "add", "path": "a", "value": {}}]), 422),
+            (json!([{"op": "test", "path": "/x/y"}]), 422),
+            (json!([{}]), 422),
+            (json!([null]), 422),
+            (json!([1]), 400),
+            (json!([{"op": "add", "path": 1}]), 400),
             (json!({"op": "test"}), 400),
         ];
         for (operations, code) in failing {

@@ -65,13 +65,13 @@ fn go_durations_are_read_as_go_does() {
         ("99999999999999999999h", None),
     ];
     for (text, millis) in rows {
-        assert_eq!(go_duration(text), millis.map(Duration::from_millis), "{text:?}");
+        assert_eq!(go_duration(text).ok(), millis.map(Duration::from_millis), "{text:?}");
     }
 }
 
 #[test]
 fn flags_are_true_unless_they_say_no() {
-    let query = Query::parse(Some("a=true&b=1&c=0&d=False&e=&f=x%20y+z")).expect("decodes");
+    let query = Query::parse(Some("a=true&b=1&c=0&d=False&e=&f=x%20y+z"));
     let flags: Vec<Option<bool>> = ["a", "b", "c", "d", "e", "g"].iter().map(|name| query.flag(name)).collect();
     assert_eq!(flags, [Some(true), Some(true), Some(false), Some(false), Some(true), None]);
     assert_eq!(query.text("f"), "x y z");

@@ -125,9 +125,8 @@ impl<'a> LabelParser<'a> {
                 return Err(format!("found '{}', expected: ',' or 'end of string'", self.shown()));
             }
             self.skip_space();
-            // Upstream allows one comma at the end.
-            if self.rest.is_empty() {
-                return Ok(all);
+            if self.rest.is_empty() || self.rest.starts_with(|c| ",()=<>".contains(c)) || self.rest.starts_with("!=") {
+                return Err(format!("found '{}', expected: identifier after ','", self.shown()));
             }
         }
     }
@@ -143,20 +142,22 @@ impl<'a> LabelParser<'a> {
             return Ok(Requirement::Exists(key));
         }
         if self.take("!=") {
-            return Ok(Requirement::NotIn(key, vec![self.value()?]));
+            return Ok(Requirement::NotIn(key.clone(), checked(&key, vec![self.value()?])?));
         }
         if self.take("==") || self.take("=") {
-            return Ok(Requirement::In(key, vec![self.value()?]));
+            return Ok(Requirement::In(key.clone(), checked(&key, vec![self.value()?])?));
         }
         if self.take(">") {
-            return Ok(Requirement::Greater(key, self.integer()?));
+            let bound = self.integer(&key)?;
+            return Ok(Requirement::Greater(key, bound));
         }
         if self.take("<") {
-            return Ok(Requirement::Less(key, self.integer()?));
+            let bound = self.integer(&key)?;
+            return Ok(Requirement::Less(key, bound));
         }
         match self.word() {
-            "in" => Ok(Requirement::In(key, self.set()?)),
-            "notin" => Ok(Requirement::NotIn(key, self.set()?)),
+            "in" => Ok(Requirement::In(key.clone(), checked(&key, self.set()?)?)),
+            "notin" => Ok(Requirement::NotIn(key.clone(), checked(&key, self.set()?)?)),
             other => {
                 let expected = "in, notin, =, ==, !=, gt, lt";
                 Err(format!("found '{}', expected: {expected}", if other.is_empty() { self.shown() } else { other }))
@@ -171,8 +172,13 @@ impl<'a> LabelParser<'a> {
             return Err(format!("found '{}' expected: '('", if word.is_empty() { self.shown() } else { word }));
         }
         let mut values = Vec::new();
+        let mut expected = "',', ')' or identifier";
         loop {
-            values.push(self.value()?);
+            self.skip_space();
+            if self.rest.is_empty() || self.rest.starts_with(|c| "=!<>(".contains(c)) {
+                return Err(format!("found '{}', expected: {expected}", self.shown()));
+            }
+            values.push(self.word().to_owned());
             self.skip_space();
             if self.take(")") {
                 return Ok(values);
@@ -180,6 +186,7 @@ impl<'a> LabelParser<'a> {
             if !self.take(",") {
                 return Err(format!("found '{}', expected: ',' or ')'", self.shown()));
             }
+            expected = "',', or identifier";
         }
     }
 
@@ -189,28 +196,26 @@ impl<'a> LabelParser<'a> {
         if key.is_empty() {
             return Err(format!("found '{}', expected: identifier", self.shown()));
         }
-        match validate::label_key_problem(key) {
-            Some(problem) => Err(format!("key: Invalid value: {key:?}: {problem}")),
-            None => Ok(key.to_owned()),
+        match validate::label_key_problems(key).join("; ") {
+            problems if problems.is_empty() => Ok(key.to_owned()),
+            problems => Err(format!("<nil>: Invalid value: {key:?}: {problems}")),
         }
     }
 
     fn value(&mut self) -> Result<String, String> {
         self.skip_space();
-        if self.rest.starts_with(|c| "=!<>(".contains(c)) {
+        if self.rest.starts_with(|c| "=!<>()".contains(c)) {
             return Err(format!("found '{}', expected: identifier", self.shown()));
         }
-        let value = self.word();
-        match validate::label_value_problem(value) {
-            Some(problem) => Err(format!("values: Invalid value: {value:?}: {problem}")),
-            None => Ok(value.to_owned()),
-        }
+        Ok(self.word().to_owned())
     }
 
-    fn integer(&mut self) -> Result<i64, String> {
+    fn integer(&mut self, key: &str) -> Result<i64, String> {
         let value = self.value()?;
         let problem = "for 'Gt', 'Lt' operators, the value must be an integer";
-        value.parse().map_err(|_| format!("values[0]: Invalid value: {value:?}: {problem}"))
+        let number = value.parse().map_err(|_| format!("values[0]: Invalid value: {value:?}: {problem}"));
+        // Upstream finds what is no number before what is no value of a label.
+        number.and_then(|number| checked(key, vec![value]).map(|_| number))
     }
 
     fn word(&mut self) -> &'a str {
@@ -240,6 +245,19 @@ impl<'a> LabelParser<'a> {
     }
 }
 
+/// The values of a label in their order, if they can be values of one.
+fn checked(key: &str, mut values: Vec<String>) -> Result<Vec<String>, String> {
+    values.sort();
+    values.dedup();
+    for (place, value) in values.iter().enumerate() {
+        let problems = validate::label_value_problems(value).join("; ");
+        if !problems.is_empty() {
+            return Err(format!("values[{place}][{key}]: Invalid value: {value:?}: {problems}"));
+        }
+    }
+    Ok(values)
+}
+
 fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldTerm>, Failure> {
     let mut terms = Vec::new();
     for term in split_unescaped(text) {
@@ -248,9 +266,7 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldTerm>, Failure> {
         }
         let invalid = || Failure::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'"));
         let (label, value, equal) = split_term(term).ok_or_else(invalid)?;
-        let value = unescape(value).ok_or_else(|| {
-            Failure::bad_request(format!("invalid field selector: invalid escape sequence in {value:?}"))
-        })?;
+        let value = unescape(value).map_err(|why| Failure::bad_request(format!("invalid field selector: {why}")))?;
         let field = find_field(kind, label).ok_or_else(|| unknown_field(kind, label))?;
         terms.push(FieldTerm { field, value, equal });
     }
@@ -293,17 +309,24 @@ fn split_term(term: &str) -> Option<(&str, &str, bool)> {
     Some((&term[..at], value.strip_prefix('=').unwrap_or(value), true))
 }
 
-fn unescape(value: &str) -> Option<String> {
+fn unescape(value: &str) -> Result<String, String> {
     let mut plain = String::with_capacity(value.len());
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
         match character {
-            '\\' => plain.push(characters.next().filter(|next| matches!(next, '\\' | ',' | '='))?),
-            '=' => return None,
+            '\\' => match characters.next() {
+                Some(next @ ('\\' | ',' | '=')) => plain.push(next),
+                next => {
+                    let next = next.map(String::from).unwrap_or_default();
+                    return Err(format!("invalid escape sequence: \\{next}"));
+                }
+            },
+            // Commas separate terms, so what is left unescaped is this one; upstream shows its number.
+            '=' => return Err(format!("unescaped character in value: {}", u32::from('='))),
             other => plain.push(other),
         }
     }
-    Some(plain)
+    Ok(plain)
 }
 
 #[cfg(test)]

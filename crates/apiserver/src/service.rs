@@ -89,25 +89,26 @@ impl Service {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let query = Query::parse(parts.uri.query())?;
-        let timeout = query.timeout()?;
+        let query = Query::parse(parts.uri.query());
         let replica = self.replica.unwrap_or(0);
         let asked = asked(&parts.method, target, &query);
         let form = Form::negotiate(&parts.headers, kinds::kind(target.kind), asked)?;
         match (&parts.method, &target.name) {
-            (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => {
+            (&Method::GET, None) if query.flag("watch").unwrap_or(false) => {
                 let at = (self.shared.clone(), replica);
                 let watcher = watch::start(at, target, (&query, form), self.stop.clone()).await?;
                 Ok(json(200, watch_body(watcher, self.pace(parts))))
             }
-            (&Method::GET | &Method::HEAD, None) => {
+            (&Method::GET, None) => {
+                query.timeout()?;
                 Ok(json(200, list_body(list::list((&self.shared, replica), target, &query, form).await?)))
             }
-            (&Method::GET | &Method::HEAD, Some(name)) if target.is_readable() => {
+            (&Method::GET, Some(name)) if target.is_readable() => {
+                query.timeout()?;
                 Ok(json(200, full(list::get((&self.shared, replica), (target, name), &query, form).await?)))
             }
             (&Method::POST | &Method::PUT | &Method::PATCH | &Method::DELETE, _) => {
-                let limit = timeout.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
+                let limit = query.timeout()?.unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
                 let mutation = Mutation {
                     identity: &self.identity,
                     replica,
@@ -196,8 +197,8 @@ impl http_body::Body for Body {
 /// Whether the answer to this request is a list.
 fn asked(method: &Method, target: &Target, query: &Query) -> Asked {
     match (method, &target.name) {
-        (&Method::GET | &Method::HEAD, None) if query.flag("watch").unwrap_or(false) => Asked::Object,
-        (&Method::GET | &Method::HEAD | &Method::DELETE, None) => Asked::List,
+        (&Method::GET, None) if query.flag("watch").unwrap_or(false) => Asked::Object,
+        (&Method::GET | &Method::DELETE, None) => Asked::List,
         _ => Asked::Object,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::kinds::Kind;
 
@@ -71,6 +72,21 @@ impl Cause {
         Self { reason: "FieldValueForbidden", message: format!("Forbidden: {detail}"), field: field.to_owned() }
     }
 
+    pub(crate) fn too_long(field: &str, limit: usize) -> Self {
+        let message = format!("Too long: may not be more than {limit} bytes");
+        Self { reason: "FieldValueTooLong", message, field: field.to_owned() }
+    }
+
+    /// `dryRun` is a list, of nothing but `All`.
+    pub(crate) fn no_dry_run(values: &[&str]) -> Option<Self> {
+        let shown = serde_json::to_string(values).unwrap_or_default();
+        values.iter().any(|value| *value != "All").then(|| Self {
+            reason: "FieldValueNotSupported",
+            message: format!("Unsupported value: {shown}: supported values: \"All\""),
+            field: "dryRun".to_owned(),
+        })
+    }
+
     pub(crate) fn not_supported(field: &str, value: &str, supported: &[&str]) -> Self {
         let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
         Self {
@@ -79,6 +95,11 @@ impl Cause {
             field: field.to_owned(),
         }
     }
+}
+
+/// A kind nobody knows, in the words of upstream's scheme.
+pub(crate) fn unregistered(kind: &str, version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
 impl Failure {
@@ -146,6 +167,11 @@ impl Failure {
         Self::new(406, "NotAcceptable", message).with_empty_details()
     }
 
+    /// JSON, but in no form this server has.
+    pub(crate) fn no_such_form() -> Self {
+        Self::new(406, "NotAcceptable", "only the following media types are accepted: application/json")
+    }
+
     /// A form of answer that doesn't fit what was asked for.
     pub(crate) fn not_acceptable_as(form: &str, why: &str) -> Self {
         Self::new(406, "NotAcceptable", format!("you requested {form}, but the requested object {why}"))
@@ -159,10 +185,7 @@ impl Failure {
     }
 
     /// A resourceVersion that isn't a number: a bad request of a list, an internal error of a get or watch.
-    pub(crate) fn no_version(text: &str) -> Self {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let problem = if digits { "value out of range" } else { "invalid syntax" };
-        let why = format!("strconv.ParseUint: parsing {text:?}: {problem}");
+    pub(crate) fn no_version(text: &str, why: &str) -> Self {
         Self::unknown(format!("resourceVersion: Invalid value: {text:?}: {why}"))
     }
 
@@ -265,6 +288,12 @@ impl Failure {
     /// 422 of a patch that could not be applied. Upstream doesn't say why.
     pub(crate) fn unprocessable() -> Self {
         Self::new(422, "Invalid", "the server rejected our request due to an error in our request").with_empty_details()
+    }
+
+    /// 422 of a patch whose result is no object of the kind any more. It names nothing, upstream too.
+    pub(crate) fn unlike(patched: &Map<String, Value>, why: &Self) -> Self {
+        let shown = serde_json::to_string(patched).unwrap_or_default();
+        Self::invalid_of(("", ""), "", vec![Cause::invalid("patch", shown, &why.message)])
     }
 
     /// 422 of an object whose resource is named instead of its kind.

@@ -15,6 +15,7 @@ use crate::audit::EPOCH_ANNOTATION;
 use crate::kinds::{self, Generation, Kind, KindId, kind};
 use crate::namespace;
 use crate::object::{EventType, Stored, at, encode_plain, metadata_mut, text};
+use crate::route::go_uint;
 use crate::server::State;
 use crate::status::{Cause, Failure};
 use crate::store::Store;
@@ -87,7 +88,9 @@ impl<'a> Transaction<'a> {
         mut object: Map<String, Value>,
     ) -> Result<Outcome, Failure> {
         let row = kind(id);
-        if !text(&object, &["metadata", "resourceVersion"]).unwrap_or_default().trim_start_matches('0').is_empty() {
+        // What is no number is none.
+        let sent = text(&object, &["metadata", "resourceVersion"]).unwrap_or_default();
+        if go_uint(sent).is_ok_and(|version| version > 0) {
             return Err(Failure::unknown("resourceVersion should not be set on objects to be created"));
         }
         if row.namespaced {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::kinds::{Generation, Kind, KindId, NAMESPACES, Subresource, kind};
 use crate::namespace;
 use crate::object::{Stored, at, encode_plain, metadata_mut, text};
+use crate::route::go_uint;
 use crate::status::{Cause, Failure};
 use crate::transaction::{Outcome, Transaction, drop_empty, epoch, finalizers, has_finalizers, is_terminating};
 use crate::validate;
@@ -24,6 +25,7 @@ impl Transaction<'_> {
         let row = kind(id);
         let before = old.value();
         check_version(row, old, &object)?;
+        check_deletion(row, old.name(), &before, &object)?;
         restore(id, &before, &mut object, part);
         check_finalizers(row, old.name(), &before, &object)?;
         count_generation(row, &before, &mut object, part);
@@ -55,9 +57,11 @@ impl Transaction<'_> {
 
 /// The resourceVersion a client sent is a precondition; some kinds demand one.
 fn check_version(row: &Kind, old: &Stored, object: &Map<String, Value>) -> Result<(), Failure> {
-    match text(object, &["metadata", "resourceVersion"]).unwrap_or_default() {
-        "" | "0" if row.unconditional_update => Ok(()),
-        "" | "0" => {
+    let sent = text(object, &["metadata", "resourceVersion"]).unwrap_or_default();
+    let sent = if sent.is_empty() { Ok(0) } else { go_uint(sent) };
+    match sent.map_err(Failure::unknown)? {
+        0 if row.unconditional_update => Ok(()),
+        0 => {
             let cause = Cause {
                 reason: "FieldValueInvalid",
                 message: "Invalid value: 0: must be specified for an update".to_owned(),
@@ -65,15 +69,33 @@ fn check_version(row: &Kind, old: &Stored, object: &Map<String, Value>) -> Resul
             };
             Err(Failure::invalid_resource(row, old.name(), vec![cause]))
         }
-        sent => match sent.parse::<u64>() {
-            Ok(sent) if sent == old.version => Ok(()),
-            Ok(_) => Err(Failure::modified(row, old.name())),
-            Err(_) => {
-                let cause = Cause::invalid("metadata.resourceVersion", sent, "must be a number");
-                Err(Failure::invalid(row, old.name(), vec![cause]))
-            }
-        },
+        sent if sent == old.version => Ok(()),
+        _ => Err(Failure::modified(row, old.name())),
     }
+}
+
+/// Only a deletion says when it was, and how much time is left.
+fn check_deletion(
+    row: &Kind,
+    name: &str,
+    before: &Map<String, Value>,
+    object: &Map<String, Value>,
+) -> Result<(), Failure> {
+    let sent = |member: &str| at(object, &["metadata", member]).filter(|value| !value.is_null());
+    let had = |member: &str| at(before, &["metadata", member]);
+    let mut causes = Vec::new();
+    if let (None, Some(time)) = (had("deletionTimestamp"), sent("deletionTimestamp")) {
+        causes.push(Cause::invalid("metadata.deletionTimestamp", time, "field is immutable"));
+    }
+    let grace = "deletionGracePeriodSeconds";
+    if let Some(seconds) = sent(grace).filter(|seconds| had(grace) != Some(*seconds)) {
+        causes.push(Cause::invalid("metadata.deletionGracePeriodSeconds", seconds, "field is immutable"));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    // Found by the metadata's rules and by the kind's.
+    Err(Failure::invalid(row, name, [causes.clone(), causes].concat()))
 }
 
 /// Puts back what an update may not change. The main path leaves the status alone, the status path the spec.
@@ -91,6 +113,7 @@ fn restore(id: KindId, before: &Map<String, Value>, object: &mut Map<String, Val
     ];
     drop_empty(object);
     let metadata = metadata_mut(object);
+    metadata.remove("selfLink");
     for member in restored {
         match at(before, &["metadata", member]) {
             Some(value) => metadata.insert(member.to_owned(), value.clone()),

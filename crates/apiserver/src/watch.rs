@@ -92,6 +92,7 @@ pub(crate) async fn start(
     (query, form): (&Query, Form),
     stop: CancellationToken,
 ) -> Result<Watcher, Failure> {
+    query.check_numbers()?;
     let selector = Selector::parse(kind(target.kind), query.text("labelSelector"), query.text("fieldSelector"))?;
     let begin = begin(query, shared.limits.streaming_lists)?;
     let timeout = match query.number("timeoutSeconds")?.unwrap_or(0) {

@@ -21,7 +21,7 @@ use crate::route::{Query, Target, content_type};
 use crate::select::Selector;
 use crate::server::Shared;
 use crate::service::BoxError;
-use crate::status::Failure;
+use crate::status::{Failure, unregistered};
 use crate::transaction::{Outcome, Transaction};
 use crate::validate;
 
@@ -56,7 +56,8 @@ impl Mutation<'_> {
         B::Error: Into<BoxError>,
     {
         // The options of a deletion say themselves whether it is one.
-        let asked = if *self.method == Method::DELETE { Ok(false) } else { self.query.dry_run(self.options_kind()) };
+        let asked =
+            if *self.method == Method::DELETE { Ok(false) } else { self.query.write_options(self.options_kind()) };
         let prepared = match asked {
             Ok(dry_run) => self.prepare(shared, body).await.map(|action| (dry_run || action.is_dry_run(), action)),
             Err(failure) => Err(failure),
@@ -144,14 +145,16 @@ impl Mutation<'_> {
                 Ok(Action::Patch(name, patch))
             }
             (&Method::DELETE, Some(name)) => {
-                let options = DeleteOptions::parse(&self.json(shared, body).await?, self.query)?;
+                let options = DeleteOptions::parse(&self.options(shared, body).await?, self.query)?;
                 Ok(Action::Delete(name, options))
             }
             (&Method::DELETE, None) if placed && row.delete_collection => {
                 let query = self.query;
+                query.check_numbers()?;
                 let selector = Selector::parse(row, query.text("labelSelector"), query.text("fieldSelector"))?;
                 let plan = list::plan(self.target, query, &selector)?;
-                let options = DeleteOptions::parse(&self.json(shared, body).await?, query)?;
+                let options = DeleteOptions::parse(&self.options(shared, body).await?, query)?;
+                list::await_state((shared, self.replica), &plan, &selector).await?;
                 Ok(Action::DeleteCollection(Box::new((plan, selector)), options))
             }
             _ => Err(Failure::method_not_allowed()),
@@ -167,6 +170,19 @@ impl Mutation<'_> {
             return Err(Failure::unsupported_media_type("application/json"));
         }
         self.collect(shared, body).await
+    }
+
+    /// The body of a deletion: without one, nobody asks for its type.
+    async fn options<B>(&self, shared: &Shared, body: B) -> Result<Bytes, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let body = self.collect(shared, body).await?;
+        if !body.is_empty() && content_type(self.headers) != "application/json" {
+            return Err(Failure::unsupported_media_type("application/json"));
+        }
+        Ok(body)
     }
 
     /// The whole body, up to the limit and the deadline.
@@ -194,13 +210,19 @@ impl Mutation<'_> {
         let mut object: Map<String, Value> =
             serde_json::from_slice(body).map_err(|error| Failure::unrecognized(row.kind, body, &error))?;
         self.check_type(&object)?;
-        let sent = text(&object, &["metadata", "namespace"]).unwrap_or_default();
-        if row.namespaced && !sent.is_empty() && sent != self.target.namespace {
+        self.check_namespace(&object)?;
+        validate::check_depth(&object)?;
+        validate::decode(row, &mut object)?;
+        Ok(object)
+    }
+
+    fn check_namespace(&self, object: &Map<String, Value>) -> Result<(), Failure> {
+        let sent = text(object, &["metadata", "namespace"]).unwrap_or_default();
+        if kind(self.target.kind).namespaced && !sent.is_empty() && sent != self.target.namespace {
             let message = "the namespace of the provided object does not match the namespace sent on the request";
             return Err(Failure::bad_request(message));
         }
-        validate::decode(row, &mut object)?;
-        Ok(object)
+        Ok(())
     }
 
     fn check_type(&self, object: &Map<String, Value>) -> Result<(), Failure> {
@@ -223,7 +245,7 @@ impl Mutation<'_> {
             let short = version.rsplit('/').next().unwrap_or(version);
             format!("converting ({short}.{name}) to ({place}): unknown conversion")
         } else {
-            format!("no kind {name:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+            unregistered(name, version)
         };
         let kind = row.kind;
         Err(Failure::bad_request(format!("{name} in version {version:?} cannot be handled as a {kind}: {why}")))
@@ -296,16 +318,20 @@ impl Mutation<'_> {
     fn patched(&self, old: &Stored, patch: Patch) -> Result<Map<String, Value>, Failure> {
         let row = kind(self.target.kind);
         let mut patched = patch.apply(old.value())?;
-        self.check_type(&patched)?;
+        validate::check_depth(&patched)?;
+        self.check_type(&patched).map_err(|failure| Failure::unlike(&patched, &failure))?;
         self.check_name(old.name(), &patched)?;
+        self.check_namespace(&patched)?;
         let uid = text(&patched, &["metadata", "uid"]).unwrap_or_default();
         if !uid.is_empty() && *uid != *old.uid {
             let cause = crate::status::Cause::invalid("metadata.uid", uid, "field is immutable");
             // Found by the metadata's rules and by the kind's.
             return Err(Failure::invalid(row, old.name(), vec![cause.clone(), cause]));
         }
-        validate::decode(row, &mut patched)?;
-        Ok(patched)
+        match validate::decode(row, &mut patched) {
+            Ok(()) => Ok(patched),
+            Err(failure) => Err(Failure::unlike(&patched, &failure)),
+        }
     }
 }
 

@@ -154,6 +154,10 @@ async fn parameters_and_paths_that_mean_nothing_are_refused() {
         "resourceVersion=x",
         "resourceVersion=-1",
         "limit=x",
+        "limit=",
+        "limit=99999999999999999999",
+        "timeoutSeconds=x",
+        "resourceVersion=%2B1",
         "continue=x",
         "continue=e30",
         "continue=%25",
@@ -193,13 +197,14 @@ async fn parameters_and_paths_that_mean_nothing_are_refused() {
             }
         }
     }
-    for method in ["BREW", "OPTIONS", "TRACE", "PROPFIND"] {
+    for method in ["BREW", "HEAD", "OPTIONS", "TRACE", "PROPFIND"] {
         for uri in [LEASES, ALL_LEASES, &format!("{LEASES}/a")] {
             let (code, status) = send(&server, method, uri, Value::Null).await;
             assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{method} {uri}");
         }
     }
-    assert_eq!(send(&server, "PUT", &format!("{LEASES}/x%2Fy"), json!({ "metadata": { "name": "x/y" } })).await.0, 422);
+    // A name has no slash in it, so nothing is there.
+    assert_eq!(send(&server, "PUT", &format!("{LEASES}/x%2Fy"), json!({ "metadata": { "name": "x/y" } })).await.0, 404);
     assert_eq!(server.version(), before);
 }
 
@@ -286,7 +291,8 @@ async fn metadata_is_checked_with_upstreams_texts() {
         assert!(status["message"].as_str().expect("text").contains(text), "{text}: {status}");
     }
     let names = [
-        ("/api/v1/namespaces", "a.b", "a lowercase RFC 1123 label must consist"),
+        ("/api/v1/namespaces", "a.b", "must not contain dots"),
+        ("/api/v1/namespaces", "a_b", "a lowercase RFC 1123 label must consist"),
         ("/api/v1/namespaces/default/services", "a.b", "a DNS-1035 label must consist"),
         ("/api/v1/namespaces/default/services", "1a", "a DNS-1035 label must consist"),
         (MAPS, "A", "a lowercase RFC 1123 subdomain must consist"),

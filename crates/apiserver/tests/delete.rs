@@ -90,12 +90,12 @@ async fn options_of_a_deletion_are_checked() {
     let rows = [
         (both, 422, "propagationPolicy: Invalid value: \"Background\": orphanDependents and deletionPropagation"),
         (json!({ "propagationPolicy": "Sideways" }), 422, "Unsupported value: \"Sideways\""),
-        (json!({ "dryRun": ["Some"] }), 422, "dryRun: Unsupported value: \"Some\": supported values: \"All\""),
+        (json!({ "dryRun": ["Some"] }), 422, "dryRun: Unsupported value: [\"Some\"]: supported values: \"All\""),
         (json!({ "gracePeriodSeconds": "long" }), 400, "gracePeriodSeconds"),
         (json!({ "orphanDependents": "no" }), 400, "orphanDependents"),
         (json!({ "preconditions": [] }), 400, "preconditions"),
         (json!({ "preconditions": { "uid": 7 } }), 400, "preconditions.uid"),
-        (json!({ "kind": "Lease" }), 400, "cannot be converted to DeleteOptions"),
+        (json!({ "kind": "Lease" }), 400, "no kind \"Lease\" is registered for version \"v1\""),
         (json!([]), 400, "json parse error"),
     ];
     for (options, code, text) in rows {

@@ -118,17 +118,17 @@ async fn writes_answer_in_the_same_form() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_form_that_is_served_decides() {
+async fn the_form_that_is_liked_best_decides() {
     let server = server();
     create(&server, "a", Value::Null).await;
     let one = format!("{LEASES}/a");
     let watch = format!("{LEASES}?watch=1&timeoutSeconds=1");
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
-    let rows: [(&str, &'static str, u16, &str); 15] = [
+    let rows: [(&str, &'static str, u16, &str); 20] = [
         (LEASES, OBJECT, 406, "you requested PartialObjectMetadata, but the requested object is a list"),
         (&one, LIST, 406, "you requested PartialObjectMetadataList, but the requested object is not a list"),
         (&watch, LIST, 406, "is not a list"),
-        (&one, table, 406, "Available representations"),
+        (&one, table, 406, "only the following media types are accepted"),
         (LEASES, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", 200, "LeaseList"),
         (
             LEASES,
@@ -136,7 +136,17 @@ async fn the_first_form_that_is_served_decides() {
             200,
             "PartialObjectMetadataList",
         ),
-        (&one, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v2", 406, "Available representations"),
+        (&one, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v2", 406, "only the following media types"),
+        (
+            &one,
+            "application/json;q=0.1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            200,
+            "PartialObjectMetadata",
+        ),
+        (&one, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1;q=0.1,application/json", 200, "Lease"),
+        (&one, "*/*,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", 200, "PartialObjectMetadata"),
+        (&one, "application/*", 406, "Available representations"),
+        (&one, "APPLICATION/JSON", 406, "Available representations"),
         (&one, "application/json;as=PartialObjectMetadata;g=other.k8s.io;v=v1,*/*", 200, "Lease"),
         (
             &one,

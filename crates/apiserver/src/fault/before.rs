@@ -87,7 +87,7 @@ impl Course {
                 Next::Go
             }
             Action::DelayBeforeCommit { .. } => {
-                let query = Query::parse(self.parts.uri.query()).unwrap_or_default();
+                let query = Query::parse(self.parts.uri.query());
                 let limit = query.timeout().ok().flatten().unwrap_or(MUTATION_LIMIT).min(MUTATION_LIMIT);
                 sleep_until((shared.clock.now() + chosen.pause).min(self.received + limit)).await;
                 Next::Go

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 use crate::route::go_duration;
 
 fn parse<E: Error>(text: &str) -> Result<Duration, E> {
-    go_duration(text).ok_or_else(|| {
+    go_duration(text).map_err(|_| {
         E::custom(format!("{text:?} is not a duration: write a number and h, m, s, ms, us or ns, such as \"1500ms\""))
     })
 }

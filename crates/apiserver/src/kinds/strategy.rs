@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::namespace::OWN_FINALIZER;
 use crate::object::metadata_mut;
+use crate::validate::nulls_are_empty;
 
 /// For kinds that need no such thing.
 pub(super) fn nothing(_: &mut Map<String, Value>) {}
@@ -25,12 +26,25 @@ pub(super) fn namespace(object: &mut Map<String, Value>) {
     }
     object.insert("spec".to_owned(), json!({ "finalizers": finalizers }));
     object.insert("status".to_owned(), json!({ "phase": "Active" }));
+    name_label(object);
+}
+
+/// A namespace always carries its name as a label.
+pub(super) fn name_label(object: &mut Map<String, Value>) {
     let metadata = metadata_mut(object);
     let name = metadata.get("name").cloned().unwrap_or_default();
-    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    let labels = metadata.entry("labels").or_insert(Value::Null);
+    if labels.is_null() {
+        *labels = json!({});
+    }
     if let Some(labels) = labels.as_object_mut() {
         labels.insert("kubernetes.io/metadata.name".to_owned(), name);
     }
+}
+
+/// What upstream reads into a map of texts is a text: a null is an empty one.
+pub(super) fn config_map(object: &mut Map<String, Value>) {
+    nulls_are_empty(object.get_mut("data"));
 }
 
 /// A new pod has run nowhere yet, whatever its creator says.

@@ -76,9 +76,17 @@ pub(crate) static KINDS: [Kind; 19] = [
         own_field_conversion: true,
         names: NameRule::Label,
         prepare: strategy::namespace,
+        convert: strategy::name_label,
         ..BASE
     },
-    Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..BASE },
+    Kind {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        singular: "configmap",
+        short_names: &["cm"],
+        convert: strategy::config_map,
+        ..BASE
+    },
     Kind {
         kind: "Endpoints",
         plural: "endpoints",
@@ -150,6 +158,8 @@ pub(crate) static KINDS: [Kind; 19] = [
             field("spec.hostNetwork", &["spec", "hostNetwork"], "false"),
             field("status.phase", &["status", "phase"], ""),
             field("status.podIP", &["status", "podIP"], ""),
+            // Upstream knows the name, and no object has the field.
+            field("status.podIPs", &[], ""),
             field("status.nominatedNodeName", &["status", "nominatedNodeName"], ""),
         ],
         own_field_conversion: true,

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::names::{QUALIFIED_TEXT, label_key_problem};
+use super::names::label_key_problems;
 use crate::object::{at, text};
 use crate::status::Cause;
 
@@ -78,8 +78,9 @@ fn strategy(path: &str, strategy: &str, causes: &mut Vec<Cause>) {
         if strategy != OLDEST {
             causes.push(Cause::not_supported(&path, strategy, &[OLDEST]));
         }
-    } else if let Some(problem) = label_key_problem(strategy) {
-        causes.push(Cause::invalid(&path, strategy, problem));
+    } else {
+        let problems = label_key_problems(strategy).into_iter();
+        causes.extend(problems.map(|problem| Cause::invalid(&path, strategy, problem)));
     }
 }
 
@@ -195,8 +196,7 @@ fn plain_event(event: &Map<String, Value>, [object, reporter, note]: [&str; 3]) 
     if controller.is_empty() {
         causes.push(Cause::required(reporter, ""));
     }
-    let empty = controller.is_empty().then_some(QUALIFIED_TEXT);
-    for problem in label_key_problem(controller).into_iter().chain(empty) {
+    for problem in label_key_problems(controller) {
         causes.push(Cause::invalid(reporter, controller, problem));
     }
     for field in ["reportingInstance", "action", "reason"] {

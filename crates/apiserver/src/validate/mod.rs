@@ -10,11 +10,12 @@ mod owners;
 use serde_json::{Map, Value};
 
 use crate::kinds::Kind;
-use crate::object::at;
+use crate::object::{at, text};
 use crate::status::{Cause, Failure};
 
 pub(crate) use kinds::{core_event, event, lease, lease_candidate};
-pub(crate) use names::{NameRule, label_key_problem, label_value_problem, name_problem};
+pub(crate) use names::{NameRule, label_key_problems, label_value_problems};
+use names::{base_problems, name_problems};
 
 /// Annotations of an object, keys and values together, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -36,9 +37,13 @@ pub(crate) fn object(
     before: Option<&Map<String, Value>>,
 ) -> Result<(), Failure> {
     let mut causes = Vec::new();
-    if let Some(problem) = name_problem(kind.names, name) {
-        causes.push(Cause::invalid("metadata.name", name, problem));
+    let all = |field: &str, text: &str, problems: Vec<&str>| -> Vec<Cause> {
+        problems.into_iter().map(|problem| Cause::invalid(field, text, problem)).collect()
+    };
+    if let Some(base) = text(object, &["metadata", "generateName"]).filter(|base| !base.is_empty()) {
+        causes.extend(all("metadata.generateName", base, base_problems(kind.names, base)));
     }
+    causes.extend(all("metadata.name", name, name_problems(kind.names, name)));
     metadata(object, &mut causes);
     owners::owner_references(object, &mut causes);
     owners::finalizers(object, &mut causes);
@@ -47,12 +52,16 @@ pub(crate) fn object(
 }
 
 fn metadata(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
+    let generation = at(object, &["metadata", "generation"]).and_then(Value::as_i64);
+    if let Some(generation) = generation.filter(|generation| *generation < 0) {
+        causes.push(Cause::invalid("metadata.generation", generation, "must be greater than or equal to 0"));
+    }
     let labels = at(object, &["metadata", "labels"]).and_then(Value::as_object);
     for (key, value) in labels.into_iter().flatten() {
-        if let Some(problem) = label_key_problem(key) {
+        for problem in label_key_problems(key) {
             causes.push(Cause::invalid("metadata.labels", key, problem));
         }
-        if let Some(problem) = value.as_str().and_then(label_value_problem) {
+        for problem in value.as_str().map(label_value_problems).unwrap_or_default() {
             causes.push(Cause::invalid("metadata.labels", value, problem));
         }
     }
@@ -60,14 +69,21 @@ fn metadata(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
     let mut size = 0;
     for (key, value) in annotations.into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);
-        if let Some(problem) = label_key_problem(&key.to_lowercase()) {
+        for problem in label_key_problems(&key.to_lowercase()) {
             causes.push(Cause::invalid("metadata.annotations", key, problem));
         }
     }
     if size > ANNOTATIONS_LIMIT {
-        let message = format!("Too long: may not be more than {ANNOTATIONS_LIMIT} bytes");
-        causes.push(Cause { reason: "FieldValueTooLong", message, field: "metadata.annotations".to_owned() });
+        causes.push(Cause::too_long("metadata.annotations", ANNOTATIONS_LIMIT));
     }
+}
+
+/// Whether the object could be read again.
+pub(crate) fn check_depth(object: &Map<String, Value>) -> Result<(), Failure> {
+    if object.values().any(|value| depth(value) >= DEPTH_LIMIT) {
+        return Err(Failure::bad_request(format!("the object is more than {DEPTH_LIMIT} levels deep")));
+    }
+    Ok(())
 }
 
 /// Types that upstream's decoder would refuse, and MicroTime brought into its one form.
@@ -77,8 +93,10 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
         let path = path.join(".");
         Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {path}: {what}"))
     };
-    if object.values().any(|value| depth(value) >= DEPTH_LIMIT) {
-        return Err(Failure::bad_request(format!("the object is more than {DEPTH_LIMIT} levels deep")));
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        ["labels", "annotations", "finalizers"]
+            .into_iter()
+            .for_each(|member| nulls_are_empty(metadata.get_mut(member)));
     }
     string_map(object, &["metadata", "labels"]).map_err(|what| refuse(&["metadata", "labels"], what))?;
     string_map(object, &["metadata", "annotations"]).map_err(|what| refuse(&["metadata", "annotations"], what))?;
@@ -88,6 +106,17 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
     for member in ["name", "generateName", "namespace", "uid", "resourceVersion"] {
         if at(object, &["metadata", member]).is_some_and(|value| !value.is_string() && !value.is_null()) {
             return Err(refuse(&["metadata", member], "must be a text"));
+        }
+    }
+    for member in ["generation", "deletionGracePeriodSeconds"] {
+        if at(object, &["metadata", member]).is_some_and(|value| !value.is_i64() && !value.is_null()) {
+            return Err(refuse(&["metadata", member], "must be a 64 bit integer"));
+        }
+    }
+    for member in ["creationTimestamp", "deletionTimestamp"] {
+        let fits = |value: &Value| value.as_str().is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok());
+        if at(object, &["metadata", member]).is_some_and(|value| !value.is_null() && !fits(value)) {
+            return Err(refuse(&["metadata", member], "must be a time"));
         }
     }
     list_of(object, "finalizers", Value::is_string)
@@ -116,6 +145,20 @@ pub(crate) fn decode(kind: &Kind, object: &mut Map<String, Value>) -> Result<(),
     }
     (kind.convert)(object);
     Ok(())
+}
+
+/// A null where Go reads a text is an empty one.
+pub(crate) fn nulls_are_empty(texts: Option<&mut Value>) {
+    let read = |value: &mut Value| {
+        if value.is_null() {
+            *value = Value::String(String::new());
+        }
+    };
+    match texts {
+        Some(Value::Object(members)) => members.values_mut().for_each(read),
+        Some(Value::Array(items)) => items.iter_mut().for_each(read),
+        _ => {}
+    }
 }
 
 /// Levels of objects and lists.

@@ -1,6 +1,6 @@
 //! Names, label keys and label values.
 //!
-//! Comes in: a text. Goes out: what is wrong with it, in upstream's words, if anything is.
+//! Comes in: a text. Goes out: all that is wrong with it, in upstream's words.
 
 /// Which names a kind allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,11 @@ pub(crate) enum NameRule {
     /// What may name an entry of a ConfigMap: letters, digits and `-_.`.
     MapKey,
 }
+
+/// Longest name or value of a label, and longest DNS label.
+const LABEL_LIMIT: usize = 63;
+/// Longest DNS subdomain.
+const SUBDOMAIN_LIMIT: usize = 253;
 
 const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
 start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
@@ -29,55 +34,87 @@ or '.', and must start and end with an alphanumeric character (e.g. 'example.com
 const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
 '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
 '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-pub(super) const QUALIFIED_TEXT: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
+const KEY_TEXT: &str = "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
+with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+const QUALIFIED_TEXT: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
 with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
 '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
 and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
 validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/// What is wrong with a name, if anything.
-pub(crate) fn name_problem(rule: NameRule, name: &str) -> Option<&'static str> {
+/// What is wrong with a name.
+pub(crate) fn name_problems(rule: NameRule, name: &str) -> Vec<&'static str> {
     match rule {
-        NameRule::Label | NameRule::ServiceLabel if name.len() > 63 => Some("must be no more than 63 characters"),
+        NameRule::Subdomain => {
+            let form = (!is_subdomain(name)).then_some(SUBDOMAIN_TEXT);
+            too_long(name, SUBDOMAIN_LIMIT, "must be no more than 253 characters").into_iter().chain(form).collect()
+        }
+        NameRule::Label => {
+            let form = match name {
+                _ if is_dns_label(name) => None,
+                _ if is_subdomain(name) => Some("must not contain dots"),
+                _ => Some(LABEL_TEXT),
+            };
+            too_long(name, LABEL_LIMIT, "must be no more than 63 characters").into_iter().chain(form).collect()
+        }
         NameRule::ServiceLabel => {
             let lettered = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
-            (!lettered || !is_dns_label(name)).then_some(SERVICE_TEXT)
+            let form = (!lettered || !is_dns_label(name)).then_some(SERVICE_TEXT);
+            too_long(name, LABEL_LIMIT, "must be no more than 63 characters").into_iter().chain(form).collect()
         }
-        NameRule::MapKey if name.len() > 253 => Some("must be no more than 253 characters"),
-        NameRule::MapKey => map_key_problem(name),
-        NameRule::Label => (!is_dns_label(name)).then_some(LABEL_TEXT),
-        NameRule::Subdomain if name.len() > 253 => Some("must be no more than 253 characters"),
-        NameRule::Subdomain => (!is_subdomain(name)).then_some(SUBDOMAIN_TEXT),
+        NameRule::MapKey => too_long(name, SUBDOMAIN_LIMIT, "must be no more than 253 characters")
+            .into_iter()
+            .chain(map_key_problem(name))
+            .collect(),
     }
 }
 
-/// What is wrong with the key of a label, if anything: `name` or `prefix/name`.
-pub(crate) fn label_key_problem(key: &str) -> Option<&'static str> {
+/// What is wrong with the beginning of a generated name: its last dash needn't be an end, for more comes after it.
+pub(crate) fn base_problems(rule: NameRule, base: &str) -> Vec<&'static str> {
+    let masked = base.strip_suffix('-').filter(|rest| !rest.is_empty()).and_then(|rest| {
+        // As upstream: the letter before the dash goes with it.
+        let (last, _) = rest.char_indices().next_back()?;
+        Some(format!("{}a", &rest[..last]))
+    });
+    name_problems(rule, masked.as_deref().unwrap_or(base))
+}
+
+/// What is wrong with the key of a label: `name` or `prefix/name`.
+pub(crate) fn label_key_problems(key: &str) -> Vec<&'static str> {
+    let mut problems = Vec::new();
     let name = match key.split_once('/') {
-        Some(("", _)) => return Some("prefix part must be non-empty"),
-        Some((prefix, _)) if prefix.len() > 253 || !is_subdomain(prefix) => {
-            return Some(PREFIX_TEXT);
-        }
-        Some((_, name)) => name,
         None => key,
+        Some((_, rest)) if rest.contains('/') => return vec![KEY_TEXT],
+        Some((prefix, name)) => {
+            match prefix {
+                "" => problems.push("prefix part must be non-empty"),
+                prefix => {
+                    let long = "prefix part must be no more than 253 characters";
+                    problems.extend(too_long(prefix, SUBDOMAIN_LIMIT, long));
+                    problems.extend((!is_subdomain(prefix)).then_some(PREFIX_TEXT));
+                }
+            }
+            name
+        }
     };
     if name.is_empty() {
-        Some("name part must be non-empty")
-    } else if name.len() > 63 {
-        Some("name part must be no more than 63 characters")
-    } else {
-        (!is_qualified(name)).then_some(QUALIFIED_TEXT)
+        problems.push("name part must be non-empty");
     }
+    problems.extend(too_long(name, LABEL_LIMIT, "name part must be no more than 63 bytes"));
+    problems.extend((!is_qualified(name)).then_some(QUALIFIED_TEXT));
+    problems
 }
 
-/// What is wrong with the value of a label, if anything.
-pub(crate) fn label_value_problem(value: &str) -> Option<&'static str> {
-    if value.len() > 63 {
-        Some("must be no more than 63 characters")
-    } else {
-        (!value.is_empty() && !is_qualified(value)).then_some(VALUE_TEXT)
-    }
+/// What is wrong with the value of a label.
+pub(crate) fn label_value_problems(value: &str) -> Vec<&'static str> {
+    let form = (!value.is_empty() && !is_qualified(value)).then_some(VALUE_TEXT);
+    too_long(value, LABEL_LIMIT, "must be no more than 63 bytes").into_iter().chain(form).collect()
+}
+
+fn too_long(text: &str, limit: usize, problem: &'static str) -> Option<&'static str> {
+    (text.len() > limit).then_some(problem)
 }
 
 fn is_subdomain(name: &str) -> bool {

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::names::label_key_problem;
+use super::names::label_key_problems;
 use crate::object::at;
 use crate::status::Cause;
 
@@ -50,7 +50,7 @@ pub(super) fn owner_references(object: &Map<String, Value>, causes: &mut Vec<Cau
 pub(super) fn finalizers(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
     let Some(Value::Array(finalizers)) = at(object, &["metadata", "finalizers"]) else { return };
     for finalizer in finalizers {
-        if let Some(problem) = finalizer.as_str().and_then(label_key_problem) {
+        for problem in finalizer.as_str().map(label_key_problems).unwrap_or_default() {
             causes.push(Cause::invalid(FINALIZERS, finalizer, problem));
         }
     }

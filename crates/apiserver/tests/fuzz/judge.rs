@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 /// Errors that upstream has no better code for.
-const UPSTREAMS_500: &[&str] =
-    &["resourceVersion should not be set on objects to be created", "resourceVersion: Invalid value: "];
+const UPSTREAMS_500: &[&str] = &[
+    "resourceVersion should not be set on objects to be created",
+    "resourceVersion: Invalid value: ",
+    "strconv.ParseUint: parsing ",
+];
 
 /// A judgement: what is wrong, in words.
 pub(crate) type Checked<T = ()> = Result<T, String>;

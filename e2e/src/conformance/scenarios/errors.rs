@@ -30,6 +30,7 @@ pub(super) fn all() -> Vec<Scenario> {
         path("post-of-an-object", "POST", "/api/v1/namespaces/{ns}/configmaps/a"),
         path("patch-of-a-collection", "PATCH", MAPS),
         path("post-of-all-namespaces", "POST", "/api/v1/configmaps"),
+        path("slash-in-a-name", "GET", "/api/v1/namespaces/{ns}/configmaps/a%2Fb"),
         path("healthz", "GET", "/healthz"),
         path("readyz", "GET", "/readyz"),
         three("accept-nothing-known").raw("GET", MAPS, &[("accept", "text/html")], ""),

@@ -23,6 +23,21 @@ pub(super) fn all() -> Vec<Scenario> {
             &[("accept", "application/json;as=Nonsense;g=meta.k8s.io;v=v1,application/json")],
             "",
         ),
+        read(
+            "metadata-liked-better",
+            MAPS.into(),
+            &[("accept", "application/json;q=0.1, application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")],
+        ),
+        read(
+            "metadata-liked-less",
+            MAPS.into(),
+            &[("accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1;q=0.1, application/json")],
+        ),
+        read(
+            "metadata-after-a-wildcard",
+            MAPS.into(),
+            &[("accept", "*/*, application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")],
+        ),
         three("metadata-watch")
             .watch_as("w", format!("{MAPS}?watch=1&resourceVersion={{vb}}"), OBJECT)
             .ask("PATCH", format!("{MAPS}/a"), json!({ "data": { "k": "z" } }))

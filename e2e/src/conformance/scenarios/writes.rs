@@ -30,6 +30,12 @@ fn creates() -> Vec<Scenario> {
             object
         }),
         odd("create-with-nulls", with("creationTimestamp", Value::Null)),
+        odd("create-with-null-label", with("labels", json!({ "a": null }))),
+        odd("create-with-version-no-number", with("resourceVersion", json!("abc"))),
+        odd("create-negative-generation", with("generation", json!(-1))),
+        odd("create-empty-finalizer", with("finalizers", json!([""]))),
+        odd("create-label-key-of-three", with("labels", json!({ "a/b/c": "x", "": "y" }))),
+        odd("create-bad-base-of-a-name", with("generateName", json!("BAD_"))),
         odd("create-in-other-namespace", with("namespace", json!("elsewhere"))),
         odd("create-of-other-kind", json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" } })),
         odd("create-of-other-version", json!({ "apiVersion": "v2", "kind": "ConfigMap", "metadata": { "name": "a" } })),
@@ -48,6 +54,27 @@ fn creates() -> Vec<Scenario> {
             .ask("POST", format!("{MAPS}?dryRun=All"), map("a", json!({}), json!({})))
             .get(format!("{MAPS}/a")),
         Scenario::new("create-dry-run-some").ask("POST", format!("{MAPS}?dryRun=Some"), map("a", json!({}), json!({}))),
+        Scenario::new("create-dry-run-of-nothing").ask(
+            "POST",
+            format!("{MAPS}?dryRun="),
+            map("a", json!({}), json!({})),
+        ),
+        Scenario::new("create-dry-run-twice").ask(
+            "POST",
+            format!("{MAPS}?dryRun=All&dryRun=Bad"),
+            map("a", json!({}), json!({})),
+        ),
+        Scenario::new("create-long-manager").ask(
+            "POST",
+            format!("{MAPS}?fieldManager={}", "m".repeat(129)),
+            map("a", json!({}), json!({})),
+        ),
+        Scenario::new("create-field-validation").ask(
+            "POST",
+            format!("{MAPS}?fieldValidation=Bad"),
+            map("a", json!({}), json!({})),
+        ),
+        three("patch-with-force").ask("PATCH", format!("{MAPS}/a?force=true"), json!({ "data": { "k": "z" } })),
         Scenario::new("create-in-no-namespace").ask(
             "POST",
             "/api/v1/namespaces/there-is-none/configmaps",
@@ -67,6 +94,13 @@ fn updates() -> Vec<Scenario> {
         put("put-at-version", |object| object["metadata"]["resourceVersion"] = json!("{va}")),
         put("put-stale", |object| object["metadata"]["resourceVersion"] = json!("1")),
         put("put-version-0", |object| object["metadata"]["resourceVersion"] = json!("0")),
+        put("put-version-no-number", |object| object["metadata"]["resourceVersion"] = json!("abc")),
+        put("put-version-00", |object| object["metadata"]["resourceVersion"] = json!("00")),
+        put("put-self-link", |object| object["metadata"]["selfLink"] = json!("x")),
+        put("put-deletion", |object| {
+            object["metadata"]["deletionTimestamp"] = json!("2001-01-01T00:00:00Z");
+            object["metadata"]["deletionGracePeriodSeconds"] = json!(3);
+        }),
         put("put-wrong-uid", |object| object["metadata"]["uid"] = json!("11111111-1111-1111-1111-111111111111")),
         put("put-other-name", |object| object["metadata"]["name"] = json!("b")),
         put("put-no-name", |object| object["metadata"] = json!({})),
@@ -86,6 +120,12 @@ fn updates() -> Vec<Scenario> {
 fn patches() -> Vec<Scenario> {
     let json_patch =
         |name: &str, patch: Value| three(name).raw("PATCH", format!("{MAPS}/a"), JSON_PATCH, patch.to_string());
+    let held = |name: &str, patch: Value| {
+        let mut object = map("held", json!({}), json!({ "k": "v" }));
+        object["metadata"]["finalizers"] = json!(["x.io/a", "x.io/b", "x.io/c"]);
+        let scenario = Scenario::new(name).ask("POST", MAPS, object);
+        scenario.raw("PATCH", format!("{MAPS}/held"), JSON_PATCH, patch.to_string())
+    };
     let merge = |name: &str, patch: Value| three(name).ask("PATCH", format!("{MAPS}/a"), patch);
     vec![
         merge("merge-patch", json!({ "data": { "k": "merged", "new": "one" } })),
@@ -101,6 +141,42 @@ fn patches() -> Vec<Scenario> {
         json_patch("json-patch-replaces-nothing", json!([{ "op": "replace", "path": "/data/new", "value": "z" }])),
         json_patch("json-patch-replaces-in-nothing", json!([{ "op": "replace", "path": "/no/k", "value": "z" }])),
         json_patch("json-patch-no-path", json!([{ "op": "remove", "path": "/data/nothing" }])),
+        held("json-patch-last-item", json!([{ "op": "remove", "path": "/metadata/finalizers/-1" }])),
+        held(
+            "json-patch-add-at-the-end",
+            json!([{ "op": "add", "path": "/metadata/finalizers/-1", "value": "x.io/z" }]),
+        ),
+        held("json-patch-add-too-far", json!([{ "op": "add", "path": "/metadata/finalizers/4", "value": "x.io/z" }])),
+        held("json-patch-add-in-front", json!([{ "op": "add", "path": "/metadata/finalizers/-4", "value": "x.io/z" }])),
+        held(
+            "json-patch-odd-index",
+            json!([{ "op": "replace", "path": "/metadata/finalizers/+01", "value": "x.io/z" }]),
+        ),
+        held(
+            "json-patch-test-from-the-end",
+            json!([{ "op": "test", "path": "/metadata/finalizers/-1", "value": "x.io/c" }]),
+        ),
+        held("json-patch-test-no-item", json!([{ "op": "test", "path": "/metadata/finalizers/9", "value": null }])),
+        held(
+            "json-patch-copies-item",
+            json!([{ "op": "copy", "from": "/metadata/finalizers/-1", "path": "/metadata/finalizers/-" }]),
+        ),
+        json_patch("json-patch-test-nothing", json!([{ "op": "test", "path": "/data/no", "value": null }])),
+        json_patch("json-patch-test-in-nothing", json!([{ "op": "test", "path": "/no/no/no", "value": null }])),
+        json_patch("json-patch-adds-no-value", json!([{ "op": "add", "path": "/data/n" }])),
+        json_patch("json-patch-adds-null", json!([{ "op": "add", "path": "/data/n", "value": null }])),
+        json_patch("json-patch-copies-nothing", json!([{ "op": "copy", "from": "/data/no", "path": "/data/n" }])),
+        json_patch("json-patch-moves-without-from", json!([{ "op": "move", "path": "/data/n" }])),
+        json_patch("json-patch-unknown-operation", json!([{ "op": "fly", "path": "/data/n" }])),
+        json_patch("json-patch-no-operation", json!([{}, null])),
+        json_patch(
+            "json-patch-adds-the-whole",
+            json!([{ "op": "add", "path": "", "value": { "metadata": { "name": "a" } } }]),
+        ),
+        json_patch("json-patch-no-slash", json!([{ "op": "remove", "path": "data" }])),
+        merge("merge-patch-other-namespace", json!({ "metadata": { "namespace": "other" } })),
+        merge("merge-patch-deletion-time", json!({ "metadata": { "deletionTimestamp": "2001-01-01T00:00:00Z" } })),
+        merge("merge-patch-version-no-number", json!({ "metadata": { "resourceVersion": "abc" } })),
         json_patch("json-patch-no-array", json!({ "op": "remove" })),
         three("patch-missing").ask("PATCH", format!("{MAPS}/nobody"), json!({})),
         three("patch-unknown-type").raw("PATCH", format!("{MAPS}/a"), &[("content-type", "text/plain")], "{}"),
