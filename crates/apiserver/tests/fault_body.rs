@@ -88,6 +88,11 @@ async fn bytes_come_alone_and_pieces_together() {
         "three events in one piece"
     );
     assert_eq!(server.faults().fired().action("merge"), 1);
+    // A body that has ended is waited for no longer.
+    add(&server, on(&[Verb::List], Action::Merge { within: Duration::from_secs(60) }));
+    let start = tokio::time::Instant::now();
+    let (list, error) = seen(&server, LEASES).await;
+    assert_eq!((list.len(), error.is_none(), start.elapsed()), (1, true, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

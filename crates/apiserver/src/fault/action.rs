@@ -49,7 +49,8 @@ pub enum Action {
     },
     /// Each byte of the body arrives alone: TCP may do that.
     SplitBytes,
-    /// What comes within `within` of a body's piece arrives with it as one: TCP, proxies that collect.
+    /// What comes within `within` of a body's piece, and before the body's end, arrives with it as one: TCP, proxies that
+    /// collect.
     Merge {
         /// How long pieces are collected.
         #[serde(with = "super::duration")]
@@ -126,8 +127,8 @@ pub enum Action {
     },
     /// No bookmarks but the end mark of initial events: a server that doesn't send them.
     DropBookmarks,
-    /// The end mark of initial events comes so much later, and what follows it too; without `by` never: a cache that waits
-    /// for its storage.
+    /// The end mark of initial events comes so much later, and what follows it too: a cache that waits for its storage.
+    /// Without `by` it never comes, and what follows does.
     HoldInitialEnd {
         /// How much later; left out: never.
         #[serde(default, with = "super::duration::optional")]

@@ -141,6 +141,8 @@ impl Faulted {
             };
             match more {
                 Some(Ok(more)) if merged.len() + more.len() <= MERGE_LIMIT => merged.extend_from_slice(&more),
+                // Nothing can come any more: who collects hands on what there is.
+                None => break,
                 other => {
                     // What came before it has its time all the same.
                     self.held = other;

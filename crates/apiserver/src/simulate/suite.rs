@@ -233,7 +233,7 @@ impl Suite {
                 }
             }
         }
-        let never = self.must_fire.iter().filter(|kind| !report.fired.contains_key(*kind));
+        let never = self.must_fire.iter().filter(|kind| report.fired.get(*kind).is_none_or(|count| *count == 0));
         report.never_fired = never.cloned().collect();
         report
     }
@@ -263,7 +263,11 @@ impl Suite {
             return outcome;
         }
         let again = play(scenario, seed, faults);
-        match first_difference(&outcome.trace, &again.trace) {
+        let difference = first_difference(&outcome.trace, &again.trace).or_else(|| {
+            // The same trace, and judged otherwise.
+            again.verdict.err().map(|violation| format!("the verdict: fine, then {violation}"))
+        });
+        match difference {
             None => outcome,
             Some(what) => Outcome { verdict: Err(Violation::new("determinism", what)), ..outcome },
         }

@@ -16,7 +16,7 @@ impl Scenario for Planted {
 
     async fn run(&self, _seed: u64, faults: &[u32]) -> Outcome {
         tokio::time::sleep(Duration::from_secs(3600)).await;
-        let fired = faults.iter().map(|fault| (format!("fault {fault}"), 1)).collect();
+        let fired = faults.iter().map(|fault| (format!("fault {fault}"), u64::from(*fault != 0))).collect();
         let verdict =
             if faults.contains(&2) && faults.contains(&5) { Err(Violation::new("I2", "planted")) } else { Ok(()) };
         let trace = (0..33).map(|line| format!("line {line}\n")).collect();
@@ -43,6 +43,9 @@ fn a_failing_seed_is_minimised_and_can_be_replayed() {
     std::fs::remove_dir_all(&folder).expect("it is there");
     assert_eq!((stored.len(), stored[0].kept.as_slice()), (1, [2, 5].as_slice()));
     assert_eq!(suite.replay(&Planted, &stored[0]).expect_err("still broken").promise, "I2");
+    // With the seed of another list of faults it would pass for the wrong reason.
+    let stale = Regression { seed: 0, ..stored[0].clone() };
+    assert_eq!(suite.replay(&Planted, &stale).expect_err("no fault 5").promise, "regression");
 }
 
 /// Goal: a regression that no longer plays what it was stored for is not green.
@@ -65,10 +68,10 @@ fn a_regression_that_says_nothing_any_more_is_refused() {
 
 #[test]
 fn a_kind_that_never_fires_fails_the_suite() {
-    let must_fire = vec!["fault 1".to_owned(), "fault 99".to_owned()];
+    let must_fire = ["fault 0", "fault 1", "fault 99"].map(str::to_owned).to_vec();
     let report = Suite { seeds: 0..2, must_fire, ..Suite::new("planted") }.run(&Planted);
     assert!(report.failures.is_empty() && !report.is_green());
-    assert_eq!((report.never_fired.as_slice(), report.fired["fault 1"]), (["fault 99".to_owned()].as_slice(), 2));
+    assert_eq!((report.never_fired.join(", ").as_str(), report.fired["fault 1"]), ("fault 0, fault 99", 2));
 }
 
 /// Says something else each time, or panics.
@@ -83,6 +86,11 @@ impl Scenario for Fickle {
 
     async fn run(&self, seed: u64, _faults: &[()]) -> Outcome {
         assert_ne!(seed, 7, "planted");
+        if seed == 8 {
+            let broken = self.0.fetch_add(1, Ordering::Relaxed) > 0;
+            let verdict = if broken { Err(Violation::new("I1", "planted")) } else { Ok(()) };
+            return Outcome { verdict, ..Outcome::default() };
+        }
         let trace = format!("the same\n{}\n", self.0.fetch_add(1, Ordering::Relaxed));
         Outcome { trace, ..Outcome::default() }
     }
@@ -94,6 +102,8 @@ fn what_differs_between_two_runs_is_named_and_a_panic_is_a_failure() {
     let report = suite.run(&Fickle(AtomicU64::new(0)));
     let violation = report.failures[0].violation.to_string();
     assert_eq!(violation, r#"determinism: line 2 of the trace: Some("0"), then Some("1")"#);
+    let report = Suite { seeds: 8..9, ..suite.clone() }.run(&Fickle(AtomicU64::new(0)));
+    assert_eq!(report.failures[0].violation.to_string(), "determinism: the verdict: fine, then I1: planted");
     let report = Suite { seeds: 7..8, ..suite }.run(&Fickle(AtomicU64::new(0)));
     assert!(report.failures[0].violation.to_string().starts_with("panic: "), "{report}");
 }
