@@ -10,6 +10,7 @@ mod events;
 mod leases;
 mod lists;
 mod metadata;
+mod namespaces;
 mod selectors;
 mod watches;
 mod writes;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Scenario> {
         events::all(),
         metadata::all(),
         leases::all(),
+        namespaces::all(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -38,7 +40,8 @@ fn map(name: &str, labels: Value, data: Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "labels": labels }, "data": data })
 }
 
-/// Three maps, a, b and c, whose versions are saved as `va`, `vb` and `vc`.
+/// Three maps, a, b and c, whose versions are saved as `va`, `vb` and `vc`. The list at the end is consistent: after it, a
+/// real server's cache has seen them too.
 fn three(name: impl Into<String>) -> Scenario {
     let version = "/metadata/resourceVersion";
     let labels = |app: &str, tier: &str| json!({ "app": app, "tier": tier });
@@ -49,4 +52,5 @@ fn three(name: impl Into<String>) -> Scenario {
         .save("vb", version)
         .ask("POST", MAPS, map("c", json!({}), json!({ "k": "c" })))
         .save("vc", version)
+        .ask("GET", MAPS, Value::Null)
 }

@@ -75,6 +75,7 @@ pub(crate) static KINDS: [Kind; 19] = [
         fields: &[field("status.phase", &["status", "phase"], "")],
         own_field_conversion: true,
         names: NameRule::Label,
+        validate: validate::namespace,
         prepare: strategy::namespace,
         convert: strategy::name_label,
         ..BASE

@@ -1,10 +1,11 @@
-//! What upstream checks of Leases, candidates for them, and Events.
+//! What upstream checks of Namespaces, Leases, candidates for them, and Events.
 //!
 //! Comes in: an object about to be written. Goes out: the causes of a 422.
 
 use serde_json::{Map, Value};
 
 use super::names::label_key_problems;
+use super::owners::qualified;
 use crate::object::{at, text};
 use crate::status::Cause;
 
@@ -13,6 +14,29 @@ const TEXT_LIMIT: usize = 128;
 /// The note of an Event.
 const NOTE_LIMIT: usize = 1024;
 const OLDEST: &str = "OldestEmulationVersion";
+
+/// Namespace: what holds it has a proper name, and its phase is what its deletion makes it.
+pub(crate) fn namespace(object: &Map<String, Value>, before: Option<&Map<String, Value>>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let finalizers = at(object, &["spec", "finalizers"]).and_then(Value::as_array);
+    for (place, finalizer) in finalizers.into_iter().flatten().enumerate() {
+        let field = format!("spec.finalizers[{place}]");
+        for problem in finalizer.as_str().map(label_key_problems).unwrap_or_default() {
+            causes.push(Cause::invalid(&field, finalizer, problem));
+        }
+        qualified(&field, finalizer, &mut causes);
+    }
+    let phase = text(object, &["status", "phase"]).unwrap_or_default();
+    let (expected, problem) = if at(object, &["metadata", "deletionTimestamp"]).is_some_and(|time| !time.is_null()) {
+        ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty")
+    } else {
+        ("Active", "may only be 'Active' if `deletionTimestamp` is empty")
+    };
+    if before.is_some() && phase != expected {
+        causes.push(Cause::invalid("status.Phase", phase, problem));
+    }
+    causes
+}
 
 /// Lease: a duration is positive, transitions don't go below zero. An empty holder is allowed, that is how a release looks.
 pub(crate) fn lease(object: &Map<String, Value>, _: Option<&Map<String, Value>>) -> Vec<Cause> {

@@ -13,7 +13,7 @@ use crate::kinds::Kind;
 use crate::object::{at, text};
 use crate::status::{Cause, Failure};
 
-pub(crate) use kinds::{core_event, event, lease, lease_candidate};
+pub(crate) use kinds::{core_event, event, lease, lease_candidate, namespace};
 pub(crate) use names::{NameRule, label_key_problems, label_value_problems};
 use names::{base_problems, name_problems};
 

@@ -55,15 +55,19 @@ pub(super) fn finalizers(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
         }
     }
     for (place, finalizer) in finalizers.iter().enumerate() {
-        let plain = finalizer.as_str().is_some_and(|name| !name.contains('/') && !STANDARD.contains(&name));
-        if plain {
-            let problem = "name is neither a standard finalizer name nor is it fully qualified";
-            causes.push(Cause::invalid(&format!("{FINALIZERS}[{place}]"), finalizer, problem));
-        }
+        qualified(&format!("{FINALIZERS}[{place}]"), finalizer, causes);
     }
     let has = |name: &str| finalizers.iter().any(|finalizer| finalizer == name);
     if has("orphan") && has("foregroundDeletion") {
         let problem = "finalizer orphan and foregroundDeletion cannot be both set";
         causes.push(Cause::invalid(FINALIZERS, finalizers, problem));
+    }
+}
+
+/// A finalizer has a domain, unless it is one of the standard ones.
+pub(super) fn qualified(field: &str, finalizer: &Value, causes: &mut Vec<Cause>) {
+    if finalizer.as_str().is_some_and(|name| !name.contains('/') && !STANDARD.contains(&name)) {
+        let problem = "name is neither a standard finalizer name nor is it fully qualified";
+        causes.push(Cause::invalid(field, finalizer, problem));
     }
 }
