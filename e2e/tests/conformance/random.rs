@@ -42,8 +42,8 @@ async fn compared(real: &Client, other: &Client, scenario: &Scenario) -> Option<
     if unplayable { None } else { difference(&scenario.name, &expected, &seen) }
 }
 
-#[cfg(feature = "e2e")]
 /// The shortest script that still shows a difference, as text with the difference.
+#[cfg(feature = "e2e")]
 async fn report(scenario: Scenario, differs: impl AsyncFn(&Scenario) -> Option<String>) -> String {
     let small = shrink(scenario, async |smaller| differs(smaller).await.is_some()).await;
     let what = differs(&small).await.unwrap_or_else(|| "no difference when played once more".to_owned());

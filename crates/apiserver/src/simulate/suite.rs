@@ -372,9 +372,9 @@ impl Regression {
 }
 
 impl Report {
-    /// Nothing failed, and every kind of fault has fired that should.
+    /// Something was played, nothing failed, and every kind of fault has fired that should.
     pub fn is_green(&self) -> bool {
-        self.failures.is_empty() && self.never_fired.is_empty()
+        self.runs > 0 && self.failures.is_empty() && self.never_fired.is_empty()
     }
 }
 

@@ -71,6 +71,7 @@ fn a_kind_that_never_fires_fails_the_suite() {
     let must_fire = ["fault 0", "fault 1", "fault 99"].map(str::to_owned).to_vec();
     let report = Suite { seeds: 0..2, must_fire, ..Suite::new("planted") }.run(&Planted);
     assert!(report.failures.is_empty() && !report.is_green());
+    assert!(!Suite { seeds: 0..0, ..Suite::new("nothing played") }.run(&Planted).is_green());
     assert_eq!((report.never_fired.join(", ").as_str(), report.fired["fault 1"]), ("fault 0, fault 99", 2));
 }
 
