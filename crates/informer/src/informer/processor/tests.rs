@@ -215,6 +215,10 @@ async fn a_stuck_handler_harms_nobody() {
     let (free, _) = harness.listen();
     harness.replace(&[("a", 1), ("b", 1)], 1);
     free.synced().await;
+    // Stuck for certain, and not only slow to begin.
+    while heard.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
     for version in 2..500 {
         harness.write("a", version);
         harness.write(&format!("short-lived-{version}"), version);
