@@ -48,11 +48,17 @@ pub struct SharedInformer<K> {
 }
 
 impl<K: Cached + DeserializeOwned> SharedInformer<K> {
-    /// An informer over one kind and scope. Nothing happens before [`SharedInformer::run`].
+    /// An informer over one kind and scope that keeps whole objects. Nothing happens before [`SharedInformer::run`].
     pub fn new(list_watch: Arc<dyn ListWatch>, config: InformerConfig) -> Self {
+        Self::with_decoder(list_watch, Decoder::new(config.decoder), config)
+    }
+}
+
+impl<K: Cached> SharedInformer<K> {
+    /// An informer that keeps what this decoder makes of objects; `config.decoder` has no say. See [`crate::shape`].
+    pub fn with_decoder(list_watch: Arc<dyn ListWatch>, decoder: Decoder<K>, config: InformerConfig) -> Self {
         let (fifo, writer, registry) = (DeltaFifo::new(), StoreWriter::default(), Arc::new(Registry::new()));
         let store = writer.store();
-        let decoder = Decoder::new(config.decoder);
         let known = Arc::new(store.clone());
         let (reflector, reflector_handle) =
             Reflector::new(Arc::clone(&list_watch), decoder, known, fifo.clone(), config.reflector);

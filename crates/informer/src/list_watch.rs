@@ -92,6 +92,24 @@ pub struct KubeListWatch {
     client: kube_client::Client,
     scope: Scope,
     deadlines: Deadlines,
+    metadata_only: bool,
+}
+
+/// What a body is made of.
+#[derive(Clone, Copy)]
+enum Form {
+    List,
+    Events,
+}
+
+impl Form {
+    /// What to accept where metadata alone is wanted.
+    fn metadata(self) -> &'static str {
+        match self {
+            Self::List => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+            Self::Events => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+        }
+    }
 }
 
 impl std::fmt::Debug for KubeListWatch {
@@ -103,13 +121,25 @@ impl std::fmt::Debug for KubeListWatch {
 impl KubeListWatch {
     /// A source for `scope`; nothing is sent yet.
     pub fn new(client: kube_client::Client, scope: Scope, deadlines: Deadlines) -> Self {
-        Self { client, scope, deadlines }
+        Self { client, scope, deadlines, metadata_only: false }
+    }
+
+    /// Asks for PartialObjectMetadata: the server then sends nothing but metadata. One that doesn't know how sends whole
+    /// objects, of which a decoder for metadata takes what it needs.
+    #[must_use]
+    pub fn metadata_only(self) -> Self {
+        Self { metadata_only: true, ..self }
     }
 
     /// Sends a GET and sees to the status: an error unless it is 2xx.
-    async fn get(&self, url: String, answer: Duration, silence: Duration) -> Result<ByteStream, RequestError> {
+    async fn get(
+        &self,
+        url: String,
+        form: Form,
+        (answer, silence): (Duration, Duration),
+    ) -> Result<ByteStream, RequestError> {
         let request = http::Request::get(url)
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, if self.metadata_only { form.metadata() } else { "application/json" })
             // Servers from 1.37 on compress watches in a way that few decoders read (one gzip member an event).
             .header(ACCEPT_ENCODING, "identity")
             .body(Body::empty())
@@ -137,7 +167,8 @@ impl ListWatch for KubeListWatch {
             parameters.push(("resourceVersion", version.as_str()));
             parameters.push(("resourceVersionMatch", "NotOlderThan"));
         }
-        self.get(self.scope.url(&parameters), self.deadlines.list_answer, self.deadlines.list_silence).await
+        let deadlines = (self.deadlines.list_answer, self.deadlines.list_silence);
+        self.get(self.scope.url(&parameters), Form::List, deadlines).await
     }
 
     async fn watch(&self, request: &WatchRequest) -> Result<ByteStream, RequestError> {
@@ -154,7 +185,7 @@ impl ListWatch for KubeListWatch {
         }
         let timeout = Duration::from_secs(request.timeout_seconds.into());
         let silence = self.deadlines.watch_silence.min(timeout.saturating_add(self.deadlines.watch_margin));
-        self.get(self.scope.url(&parameters), self.deadlines.watch_answer, silence).await
+        self.get(self.scope.url(&parameters), Form::Events, (self.deadlines.watch_answer, silence)).await
     }
 }
 

@@ -96,8 +96,6 @@ struct Run<K> {
     malformed_before: bool,
     last_list: Option<Instant>,
     last_watch: Option<Instant>,
-    /// For the decoder.
-    scratch: Vec<u8>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "run modules read tokio's clock, which tests pause")]
@@ -121,7 +119,6 @@ impl<K: Cached> Run<K> {
             malformed_before: false,
             last_list: None,
             last_watch: None,
-            scratch: Vec::new(),
         }
     }
 
@@ -233,12 +230,12 @@ impl<K: Cached> Run<K> {
         let Ok(identity) = identity(item) else {
             return self.unversioned(item);
         };
-        let Identity { namespace, name, uid, version } = &identity;
+        let Identity { namespace, name, uid, version, .. } = &identity;
         if ask_known && self.given.known.is_current(namespace, name, uid, version) {
             self.given.shared.status.lock().counts.unchanged += 1;
             return Some(Relisted::Unchanged(identity.key()));
         }
-        match self.given.decoder.object(item, &mut self.scratch) {
+        match self.given.decoder.object(item, &identity) {
             Ok(object) => Some(Relisted::New(object)),
             Err(fault) => {
                 let held = self.given.known.holds(namespace, name, uid);

@@ -61,9 +61,9 @@ impl ValueScan {
         match self.kind {
             Kind::Nested => self.nested(bytes),
             Kind::Text => Ok(self.text(bytes, at)),
-            Kind::Unknown | Kind::Scalar => Ok(bytes.iter().position(|byte| {
-                matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
-            })),
+            Kind::Unknown | Kind::Scalar => {
+                Ok(bytes.iter().position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')))
+            }
         }
     }
 
@@ -86,10 +86,9 @@ impl ValueScan {
     fn nested(&mut self, bytes: &[u8]) -> Result<Option<usize>, ScanError> {
         let mut at = 0;
         while at < bytes.len() {
-            let (marks, length) = Marks::of(&bytes[at..]);
-            let escaped = self.escaped(marks.backslashes, length);
-            let inside = self.inside(marks.quotes & !escaped);
-            let (opens, closes) = (marks.opens & !inside, marks.closes & !inside);
+            let (block, length) = Block::of(&bytes[at..]);
+            let outside = self.outside(&block, length);
+            let (opens, closes) = (block.opens() & outside, block.closes() & outside);
             let (up, down) = (opens.count_ones(), closes.count_ones());
             if down < self.depth && self.depth + up <= MAX_DEPTH {
                 self.depth = self.depth + up - down;
@@ -99,6 +98,12 @@ impl ValueScan {
             at += length;
         }
         Ok(None)
+    }
+
+    /// Which bytes of a block are in no string.
+    fn outside(&mut self, block: &Block, length: usize) -> u64 {
+        let escaped = self.escaped(block.backslashes(), length);
+        !self.inside(block.quotes() & !escaped)
     }
 
     /// Which bytes of a block are escaped: those behind a backslash that isn't escaped itself.
@@ -149,37 +154,77 @@ impl ValueScan {
     }
 }
 
-/// What is where in 64 bytes: a bit a byte, the first is the lowest.
-struct Marks {
-    quotes: u64,
-    backslashes: u64,
-    opens: u64,
-    closes: u64,
-}
+/// 64 bytes. What is where in them is said in a bit a byte, the first is the lowest.
+struct Block(u8x64);
 
-impl Marks {
-    /// Of the next 64 bytes, or as many as there are.
+impl Block {
+    /// The next 64 bytes, or as many as there are and spaces.
     fn of(bytes: &[u8]) -> (Self, usize) {
         if let Some(block) = bytes.first_chunk::<64>() {
-            return (Self::of_block(*block), 64);
+            return (Self(u8x64::from(*block)), 64);
         }
         let mut block = [b' '; 64];
         block[..bytes.len()].copy_from_slice(bytes);
-        (Self::of_block(block), bytes.len())
+        (Self(u8x64::from(block)), bytes.len())
     }
 
-    fn of_block(block: [u8; 64]) -> Self {
-        let bytes = u8x64::from(block);
-        let places = |of: u8x64, byte| of.simd_eq(u8x64::splat(byte)).to_bitmask();
-        // Braces and brackets differ in this bit alone, and nothing else is like them but for it.
-        let folded = bytes | u8x64::splat(b'{' ^ b'[');
-        Self {
-            quotes: places(bytes, b'"'),
-            backslashes: places(bytes, b'\\'),
-            opens: places(folded, b'{'),
-            closes: places(folded, b'}'),
-        }
+    fn quotes(&self) -> u64 {
+        places(self.0, b'"')
     }
+
+    fn backslashes(&self) -> u64 {
+        places(self.0, b'\\')
+    }
+
+    fn commas(&self) -> u64 {
+        places(self.0, b',')
+    }
+
+    fn opens(&self) -> u64 {
+        places(self.folded(), b'{')
+    }
+
+    fn closes(&self) -> u64 {
+        places(self.folded(), b'}')
+    }
+
+    /// Braces and brackets differ in this bit alone, and nothing else is like them but for it.
+    fn folded(&self) -> u8x64 {
+        self.0 | u8x64::splat(b'{' ^ b'[')
+    }
+}
+
+fn places(bytes: u8x64, byte: u8) -> u64 {
+    bytes.simd_eq(u8x64::splat(byte)).to_bitmask()
+}
+
+/// How many elements the array has that `bytes` begin with; of what isn't well formed, about so many.
+pub(crate) fn elements(bytes: &[u8]) -> usize {
+    if bytes.get(skip_whitespace(bytes, 1)) == Some(&b']') {
+        return 0;
+    }
+    let (mut scan, mut at, mut depth, mut count) = (ValueScan::default(), 0, 0_u32, 1);
+    while at < bytes.len() {
+        let (block, length) = Block::of(&bytes[at..]);
+        let outside = scan.outside(&block, length);
+        let (opens, commas) = (block.opens() & outside, block.commas() & outside);
+        let mut left = opens | commas | (block.closes() & outside);
+        while left != 0 {
+            let place = left & left.wrapping_neg();
+            left ^= place;
+            if opens & place != 0 {
+                depth += 1;
+            } else if commas & place != 0 {
+                count += usize::from(depth == 1);
+            } else if depth <= 1 {
+                return count;
+            } else {
+                depth -= 1;
+            }
+        }
+        at += length;
+    }
+    count
 }
 
 /// One `"key": value` of an object.
@@ -201,9 +246,19 @@ pub(crate) struct Members<'a> {
 
 /// Iterates over the members of the object that `bytes` holds.
 pub(crate) fn members(bytes: &[u8]) -> Members<'_> {
-    let start = skip_whitespace(bytes, 0);
-    let at = if bytes.get(start) == Some(&b'{') { start + 1 } else { bytes.len() };
-    Members { bytes, at }
+    members_at(bytes, 0)
+}
+
+/// Iterates over the members of the object that is the value of the member `key`, without a look at what is behind it.
+pub(crate) fn members_of<'a>(bytes: &'a [u8], key: &str) -> Option<Members<'a>> {
+    let mut outer = members(bytes);
+    loop {
+        let (found, value) = outer.head()?;
+        if bytes[found.start + 1..found.end - 1] == *key.as_bytes() {
+            return Some(members_at(bytes, value));
+        }
+        outer.at = value_end(bytes, value)?;
+    }
 }
 
 /// The value of the member `key`, if the object has it.
@@ -211,10 +266,15 @@ pub(crate) fn member<'a>(bytes: &'a [u8], key: &str) -> Option<&'a [u8]> {
     members(bytes).find(|member| member.key == key.as_bytes()).map(|member| &bytes[member.value])
 }
 
-impl<'a> Iterator for Members<'a> {
-    type Item = Member<'a>;
+fn members_at(bytes: &[u8], at: usize) -> Members<'_> {
+    let start = skip_whitespace(bytes, at);
+    let at = if bytes.get(start) == Some(&b'{') { start + 1 } else { bytes.len() };
+    Members { bytes, at }
+}
 
-    fn next(&mut self) -> Option<Member<'a>> {
+impl Members<'_> {
+    /// The next key, with its quotes, and where its value begins.
+    fn head(&mut self) -> Option<(Range<usize>, usize)> {
         let bytes = self.bytes;
         let mut start = skip_whitespace(bytes, self.at);
         if bytes.get(start) == Some(&b',') {
@@ -224,21 +284,30 @@ impl<'a> Iterator for Members<'a> {
         if bytes.get(start) != Some(&b'"') {
             return None;
         }
-        let key_end = value_end(bytes, start)?;
-        let colon = skip_whitespace(bytes, key_end);
-        if bytes.get(colon) != Some(&b':') {
-            return None;
-        }
-        let value = skip_whitespace(bytes, colon + 1);
-        let end = value_end(bytes, value)?;
-        self.at = end;
-        Some(Member { key: &bytes[start + 1..key_end - 1], start, value: value..end })
+        let end = value_end(bytes, start)?;
+        let colon = skip_whitespace(bytes, end);
+        (bytes.get(colon) == Some(&b':')).then(|| (start..end, skip_whitespace(bytes, colon + 1)))
     }
 }
 
-fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let end = ValueScan::default().advance(bytes.get(start..)?).ok()??;
-    Some(start + end)
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        let (key, value) = self.head()?;
+        self.at = value_end(self.bytes, value)?;
+        Some(Member { key: &self.bytes[key.start + 1..key.end - 1], start: key.start, value: value..self.at })
+    }
+}
+
+/// Where the value ends that begins at `start` and is complete.
+pub(crate) fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut scan = ValueScan::default();
+    match scan.advance(bytes.get(start..)?).ok()? {
+        Some(end) => Some(start + end),
+        // Nothing tells that a number is over but what follows it.
+        None => (scan.kind == Kind::Scalar).then_some(bytes.len()),
+    }
 }
 
 /// The first position at or after `at` that isn't whitespace.

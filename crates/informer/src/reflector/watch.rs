@@ -208,7 +208,7 @@ impl<K: Cached> Run<K> {
             return Ok(());
         }
         let version = ResourceVersion::new(&identity.version);
-        match self.given.decoder.object(object, &mut self.scratch) {
+        match self.given.decoder.object(object, &identity) {
             Ok(object) => {
                 let delta = if is_deletion { Delta::Deleted(object) } else { Delta::Applied(object) };
                 self.given.fifo.push(delta, version.clone());

@@ -1,0 +1,210 @@
+//! JSON to any type that serde knows, from one complete value in memory.
+//!
+//! In: bytes. Out: a value, or the class of what is wrong, never a word of the content. Why not serde_json: this reader
+//! passes over what the type doesn't want at the speed of [`crate::scan`], `metadata.managedFields` first of all; it tells
+//! vectors how long they will be, so that they hold no room to grow; and it passes over any depth, while it builds no more
+//! than [`MAX_BUILT_DEPTH`] levels, so that neither it nor whoever drops the value runs out of stack.
+//!
+//! Where a value is passed over, only its brackets and strings are looked at. Map keys are texts; serde_json's numbers as
+//! keys are refused. Otherwise both agree on what is JSON and what it says, which a test holds them to.
+
+mod access;
+mod number;
+mod text;
+
+use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
+
+use crate::decode::DecodeFault;
+use crate::scan::{elements, skip_whitespace, value_end};
+use access::{Elements, Members};
+use number::Number;
+
+/// Levels of arrays and objects that are built.
+pub(crate) const MAX_BUILT_DEPTH: u32 = 128;
+
+/// One value, and nothing but whitespace around it.
+pub(crate) fn read<K: DeserializeOwned>(bytes: &[u8], managed_fields: bool) -> Result<K, DecodeFault> {
+    // Checked once: from here on, texts are slices.
+    let text = std::str::from_utf8(bytes).map_err(|_| DecodeFault::Syntax)?;
+    let mut reader = Reader { text, at: 0, depth: 0, scratch: String::new(), metadata_next: false, managed_fields };
+    let value = K::deserialize(&mut reader)?;
+    if skip_whitespace(bytes, reader.at) == bytes.len() { Ok(value) } else { Err(DecodeFault::Syntax) }
+}
+
+/// Where reading stands.
+struct Reader<'de> {
+    text: &'de str,
+    at: usize,
+    depth: u32,
+    /// For texts with escapes.
+    scratch: String,
+    /// The next value is that of `metadata` in the outermost object.
+    metadata_next: bool,
+    /// Whether managed fields are wanted.
+    managed_fields: bool,
+}
+
+/// A text, as it stands or with its escapes resolved.
+enum Text<'de, 'a> {
+    Plain(&'de str),
+    Resolved(&'a str),
+}
+
+impl<'de> Reader<'de> {
+    fn bytes(&self) -> &'de [u8] {
+        self.text.as_bytes()
+    }
+
+    /// The next byte that isn't whitespace, which stays.
+    fn peek(&mut self) -> Result<u8, DecodeFault> {
+        self.at = skip_whitespace(self.bytes(), self.at);
+        self.bytes().get(self.at).copied().ok_or(DecodeFault::Syntax)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), DecodeFault> {
+        if self.peek()? != byte {
+            return Err(DecodeFault::Syntax);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn literal(&mut self, word: &str) -> Result<(), DecodeFault> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(DecodeFault::Syntax);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// The text whose opening quote is next.
+    fn text(&mut self) -> Result<Text<'de, '_>, DecodeFault> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let stop = text::stop(self.bytes(), start)?;
+        if self.bytes()[stop] == b'"' {
+            self.at = stop + 1;
+            return Ok(Text::Plain(&self.text[start..stop]));
+        }
+        self.at = text::resolve(self.text, start, &mut self.scratch)?;
+        Ok(Text::Resolved(&self.scratch))
+    }
+
+    fn number(&mut self) -> Result<Number, DecodeFault> {
+        let (number, end) = number::read(self.text, self.at)?;
+        self.at = end;
+        Ok(number)
+    }
+
+    /// Passes over a value, however deep.
+    fn skip(&mut self) -> Result<(), DecodeFault> {
+        self.peek()?;
+        self.at = value_end(self.bytes(), self.at).ok_or(DecodeFault::Syntax)?;
+        Ok(())
+    }
+
+    /// Into an array or object, whose opening bracket is next.
+    fn enter(&mut self) -> Result<(), DecodeFault> {
+        if self.depth == MAX_BUILT_DEPTH {
+            return Err(DecodeFault::TooDeep);
+        }
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Out of it again.
+    fn leave(&mut self, closing: u8) -> Result<(), DecodeFault> {
+        self.depth -= 1;
+        self.expect(closing)
+    }
+}
+
+impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
+    type Error = DecodeFault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
+        let in_metadata = std::mem::take(&mut self.metadata_next);
+        match self.peek()? {
+            b'"' => match self.text()? {
+                Text::Plain(text) => visitor.visit_borrowed_str(text),
+                Text::Resolved(text) => visitor.visit_str(text),
+            },
+            b'{' => {
+                let members = Members::enter(self, in_metadata)?;
+                members.visit(visitor)
+            }
+            b'[' => {
+                let count = elements(&self.bytes()[self.at..]);
+                self.enter()?;
+                let value = visitor.visit_seq(Elements::new(self, count))?;
+                self.leave(b']')?;
+                Ok(value)
+            }
+            b't' => self.literal("true").and_then(|()| visitor.visit_bool(true)),
+            b'f' => self.literal("false").and_then(|()| visitor.visit_bool(false)),
+            b'n' => self.literal("null").and_then(|()| visitor.visit_unit()),
+            _ => match self.number()? {
+                Number::Natural(number) => visitor.visit_u64(number),
+                Number::Negative(number) => visitor.visit_i64(number),
+                Number::Real(number) => visitor.visit_f64(number),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
+        if self.peek()? == b'n' {
+            self.literal("null")?;
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeFault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// A unit variant is a text, any other an object with the variant as its one member.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeFault> {
+        match self.peek()? {
+            b'"' => match self.text()? {
+                Text::Plain(text) => visitor.visit_enum(text.into_deserializer()),
+                Text::Resolved(text) => visitor.visit_enum(text.into_deserializer()),
+            },
+            b'{' => {
+                self.enter()?;
+                let value = visitor.visit_enum(access::Variant(self))?;
+                self.leave(b'}')?;
+                Ok(value)
+            }
+            _ => Err(DecodeFault::Shape),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
+        self.metadata_next = false;
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier
+    }
+}
+
+/// serde's words on what doesn't fit may quote the content: only the class is kept.
+impl de::Error for DecodeFault {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
+        Self::Shape
+    }
+}
+
+#[cfg(test)]
+#[path = "json/tests.rs"]
+mod tests;
