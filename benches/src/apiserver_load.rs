@@ -27,8 +27,8 @@ use watchkeeper_apiserver::{ApiServer, Body, Config};
 
 use self::report::{Figures, Reading, Stream};
 use self::watcher::Seen;
-use crate::ALLOCATOR;
 use crate::histogram::Histogram;
+use crate::live_bytes;
 use crate::queue::cpu::Cpu;
 
 const COLLECTION: &str = "/api/v1/namespaces/default/configmaps";
@@ -184,10 +184,4 @@ impl Bench {
         let request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
         Ok(self.server.service("load").call(request.body(Full::new(body))?).await?)
     }
-}
-
-/// What is allocated now.
-fn live_bytes() -> u64 {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) as u64
 }

@@ -8,13 +8,17 @@
 //! cargo run --release -p watchkeeper-benches -- queue-counts --check benches/baselines
 //! cargo run --release -p watchkeeper-benches -- lease-storm
 //! cargo run --release -p watchkeeper-benches -- apiserver-load
+//! cargo run --release -p watchkeeper-benches -- ingest
+//! cargo run --release -p watchkeeper-benches -- relist
 //! ```
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
 
 mod apiserver_load;
 mod histogram;
+mod ingest;
 mod lease_storm;
+mod pods;
 mod queue;
 mod queue_counts;
 
@@ -43,6 +47,13 @@ enum Program {
     LeaseStorm(lease_storm::Storm),
     /// Many objects, updates and watchers on the embedded API server.
     ApiserverLoad(apiserver_load::Load),
+    /// Many Pods, listed until they are cached, in each shape.
+    Ingest(ingest::Options),
+    /// The same Pods listed again, where nothing has changed.
+    Relist(ingest::Options),
+    /// One informer that ingests, with the allocator that counts, for ingest to run.
+    #[command(hide = true)]
+    IngestClient(ingest::client::Options),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +73,18 @@ fn run(program: Program) -> Result<(), BoxError> {
         Program::QueueOperation(one) => queue_counts::run_one(&one),
         Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
         Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),
+        Program::Ingest(options) => tokio::runtime::Runtime::new()?.block_on(ingest::ingest(options)),
+        Program::Relist(options) => tokio::runtime::Runtime::new()?.block_on(ingest::relist(options)),
+        Program::IngestClient(options) => {
+            tokio::runtime::Runtime::new()?.block_on(ingest::client::run(options, || Some(live_bytes())))
+        }
     }
+}
+
+/// Bytes on the heap.
+fn live_bytes() -> u64 {
+    let stats = ALLOCATOR.stats();
+    (stats.bytes_allocated as u64).saturating_sub(stats.bytes_deallocated as u64)
 }
 
 /// Reads a size from the command line.

@@ -13,8 +13,15 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Pod {
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// The object without `kind` and `apiVersion`, as an item of a list has it.
+    /// The object without `kind` and `apiVersion`, as an item of a list has it; its metadata come first.
     pub(crate) item: String,
+    /// Where the metadata end in it.
+    pub(crate) metadata_end: usize,
+    /// What [`crate::ingest::checksum`] is taken of.
+    pub(crate) uid: String,
+    pub(crate) version: u64,
+    pub(crate) node: String,
+    pub(crate) ip: String,
 }
 
 /// So many Pods; their versions are `first_version` and those after it.
@@ -40,7 +47,13 @@ fn pod(random: &mut Rng, number: usize, version: u64) -> Pod {
     let uid = uid(random);
     let node = format!("ip-10-{}-{}-{}.eu-central-1.compute.internal", random.u8(..4), random.u8(..), random.u8(..));
     let ip = format!("10.244.{}.{}", random.u8(..), random.u8(1..));
-    let began = format!("2026-11-{:02}T{:02}:{:02}:{:02}Z", random.u8(1..28), random.u8(..24), random.u8(..60), random.u8(..60));
+    let began = format!(
+        "2026-11-{:02}T{:02}:{:02}:{:02}Z",
+        random.u8(1..28),
+        random.u8(..24),
+        random.u8(..60),
+        random.u8(..60)
+    );
     // Most have one container, some two, a few three.
     let count = match random.u8(..10) {
         0..6 => 1,
@@ -70,6 +83,7 @@ fn pod(random: &mut Rng, number: usize, version: u64) -> Pod {
         r#"{{"metadata":{{"name":"{name}","generateName":"{replica_set}-","namespace":"{namespace}","uid":"{uid}","resourceVersion":"{version}","generation":1,"creationTimestamp":"{began}","labels":{labels},"annotations":{annotations},"ownerReferences":[{{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"{replica_set}","uid":"{owner}","controller":true,"blockOwnerDeletion":true}}],"managedFields":{managed}}},"#,
         owner = self::uid(random),
     );
+    let metadata_end = item.len() - 1;
     let joined: Vec<&str> = containers.iter().map(|part| part.json.as_str()).collect();
     _ = write!(
         item,
@@ -91,11 +105,12 @@ fn pod(random: &mut Rng, number: usize, version: u64) -> Pod {
         b = random.u8(1..),
         statuses = statuses.join(","),
     );
-    Pod { namespace, name, item }
+    Pod { namespace, name, item, metadata_end, uid, version, node, ip }
 }
 
 fn container(random: &mut Rng, name: &str) -> Part {
-    let variables: Vec<String> = (0..random.usize(8..16)).map(|_| format!("{}_{}", word(random, 6), word(random, 5)).to_uppercase()).collect();
+    let variables: Vec<String> =
+        (0..random.usize(8..16)).map(|_| format!("{}_{}", word(random, 6), word(random, 5)).to_uppercase()).collect();
     let env: Vec<Value> = variables
         .iter()
         .enumerate()
@@ -125,17 +140,15 @@ fn container(random: &mut Rng, name: &str) -> Part {
         "securityContext": {"capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false},
     });
     let mut owned = owned(&json);
-    let by_name = |names: Vec<String>| {
-        let mut fields = Map::from_iter([(".".to_owned(), json!({}))]);
-        for name in names {
-            fields.insert(format!(r#"k:{{"name":"{name}"}}"#), json!({".": {}, "f:name": {}, "f:value": {}}));
-        }
-        Value::Object(fields)
-    };
-    owned["f:env"] = by_name(variables);
+    let mut by_name = Map::from_iter([(".".to_owned(), json!({}))]);
+    for name in variables {
+        by_name.insert(format!(r#"k:{{"name":"{name}"}}"#), json!({".": {}, "f:name": {}, "f:value": {}}));
+    }
+    owned["f:env"] = Value::Object(by_name);
     owned["f:ports"] = json!({".": {}, r#"k:{"containerPort":8080,"protocol":"TCP"}"#: {".": {}, "f:containerPort": {}, "f:name": {}, "f:protocol": {}},
         r#"k:{"containerPort":9102,"protocol":"TCP"}"#: {".": {}, "f:containerPort": {}, "f:name": {}, "f:protocol": {}}});
-    owned["f:volumeMounts"] = json!({".": {}, r#"k:{"mountPath":"/etc/app"}"#: {".": {}, "f:mountPath": {}, "f:name": {}, "f:readOnly": {}}});
+    owned["f:volumeMounts"] =
+        json!({".": {}, r#"k:{"mountPath":"/etc/app"}"#: {".": {}, "f:mountPath": {}, "f:name": {}, "f:readOnly": {}}});
     Part { json: json.to_string(), owned }
 }
 
