@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::json;
+use crate::json::{self, ManagedFields};
 use crate::key::ObjectKey;
 use crate::object::Cached;
 use crate::version::ResourceVersion;
@@ -48,10 +48,17 @@ pub struct DecoderConfig {
     pub managed_fields: bool,
 }
 
+impl DecoderConfig {
+    /// What becomes of an item's managed fields.
+    pub(crate) fn of(self, identity: &Identity<'_>) -> ManagedFields {
+        if self.managed_fields { ManagedFields::Kept } else { ManagedFields::LeftOut(identity.managed_fields.clone()) }
+    }
+}
+
 impl<K: DeserializeOwned> Decoder<K> {
     /// Decodes JSON with serde.
     pub fn new(config: DecoderConfig) -> Self {
-        Self::from_fn(move |item, _| json::read(item, config.managed_fields))
+        Self::from_fn(move |item, identity| json::read(item, config.of(identity)))
     }
 }
 

@@ -80,8 +80,14 @@ struct Collector {
     used: bool,
 }
 
-/// A finished value and how many bytes of the chunk it took.
-type Collected<'a> = Option<(&'a [u8], usize)>;
+/// A finished value.
+struct Collected<'a> {
+    bytes: &'a [u8],
+    /// How many bytes of the chunk it took.
+    used: usize,
+    /// See [`ValueScan::only_inner_end`].
+    only_inner_end: Option<usize>,
+}
 
 impl Collector {
     /// `limit`: `Some((what, bytes))` keeps the value, `None` only skips it.
@@ -90,7 +96,7 @@ impl Collector {
         bytes: &'a [u8],
         limit: Option<(&'static str, usize)>,
         offset: u64,
-    ) -> Result<Collected<'a>, FrameError> {
+    ) -> Result<Option<Collected<'a>>, FrameError> {
         if std::mem::take(&mut self.used) {
             self.reset();
         }
@@ -107,9 +113,10 @@ impl Collector {
                 self.scratch.extend_from_slice(taken);
             }
         }
-        let Some(end) = end else { return Ok(None) };
+        let Some(used) = end else { return Ok(None) };
         self.used = true;
-        Ok(Some((if self.scratch.is_empty() { taken } else { &self.scratch }, end)))
+        let bytes = if self.scratch.is_empty() { taken } else { &self.scratch };
+        Ok(Some(Collected { bytes, used, only_inner_end: self.scan.only_inner_end() }))
     }
 
     fn reset(&mut self) {
@@ -191,8 +198,9 @@ impl ListSplitter {
             let used = match self.at {
                 At::InItem => {
                     let limit = Some(("a list item", self.limits.item));
-                    let Some((bytes, used)) = self.collector.feed(rest, limit, self.offset)? else { break };
-                    item(bytes)?;
+                    let Some(collected) = self.collector.feed(rest, limit, self.offset)? else { break };
+                    let used = collected.used;
+                    item(collected.bytes)?;
                     self.items += 1;
                     self.at = At::AfterItem;
                     used
@@ -237,7 +245,9 @@ impl ListSplitter {
             At::InValue(Field::Items) => Some(("the list's items", 8)),
             _ => None,
         };
-        let Some((bytes, used)) = self.collector.feed(rest, limit, self.offset)? else { return Ok(None) };
+        let Some(Collected { bytes, used, .. }) = self.collector.feed(rest, limit, self.offset)? else {
+            return Ok(None);
+        };
         self.at = match self.at {
             At::InKey => At::Colon(match bytes {
                 b"\"metadata\"" => Field::Metadata,
@@ -297,6 +307,32 @@ fn expected(at: At) -> &'static str {
     }
 }
 
+/// The bytes of one watch event. Where its object ends is known from the cutting, as a rule, so that nobody has to look for
+/// that again.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    bytes: &'a [u8],
+    only_inner_end: Option<usize>,
+}
+
+impl<'a> Frame<'a> {
+    /// All of it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Where the one object or array in it ends, if there is exactly one and it is known.
+    pub(crate) fn only_inner_end(&self) -> Option<usize> {
+        self.only_inner_end
+    }
+}
+
+impl<'a> From<&'a [u8]> for Frame<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { bytes, only_inner_end: None }
+    }
+}
+
 /// Cuts one watch body into events. Newlines between them are the custom, not needed: a pretty-printed status that
 /// some proxy sends is one frame too.
 #[derive(Debug)]
@@ -317,7 +353,7 @@ impl WatchSplitter {
     pub fn push<E: From<FrameError>>(
         &mut self,
         chunk: &[u8],
-        mut event: impl FnMut(&[u8]) -> Result<(), E>,
+        mut event: impl FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut rest = chunk;
         while let Some(&byte) = rest.first() {
@@ -325,10 +361,10 @@ impl WatchSplitter {
             if self.in_event || byte == b'{' {
                 self.in_event = true;
                 let limit = Some(("a watch event", self.limits.item));
-                let Some((bytes, end)) = self.collector.feed(rest, limit, self.offset)? else { break };
+                let Some(collected) = self.collector.feed(rest, limit, self.offset)? else { break };
+                used = collected.used;
                 self.in_event = false;
-                event(bytes)?;
-                used = end;
+                event(Frame { bytes: collected.bytes, only_inner_end: collected.only_inner_end })?;
             } else if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
                 let (expected, offset) = ("a watch event", self.offset);
                 return Err(FrameError::Unexpected { expected, offset }.into());

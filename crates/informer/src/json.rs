@@ -12,6 +12,8 @@ mod access;
 mod number;
 mod text;
 
+use std::ops::Range;
+
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
 
 use crate::decode::DecodeFault;
@@ -22,8 +24,15 @@ use number::Number;
 /// Levels of arrays and objects that are built.
 pub(crate) const MAX_BUILT_DEPTH: u32 = 128;
 
+/// What becomes of `metadata.managedFields`.
+pub(crate) enum ManagedFields {
+    Kept,
+    /// They are left out. Where they are, if that is known, needn't be looked for again.
+    LeftOut(Range<usize>),
+}
+
 /// One value, and nothing but whitespace around it.
-pub(crate) fn read<K: DeserializeOwned>(bytes: &[u8], managed_fields: bool) -> Result<K, DecodeFault> {
+pub(crate) fn read<K: DeserializeOwned>(bytes: &[u8], managed_fields: ManagedFields) -> Result<K, DecodeFault> {
     // Checked once: from here on, texts are slices.
     let text = std::str::from_utf8(bytes).map_err(|_| DecodeFault::Syntax)?;
     let mut reader = Reader { text, at: 0, depth: 0, scratch: String::new(), metadata_next: false, managed_fields };
@@ -40,8 +49,7 @@ struct Reader<'de> {
     scratch: String,
     /// The next value is that of `metadata` in the outermost object.
     metadata_next: bool,
-    /// Whether managed fields are wanted.
-    managed_fields: bool,
+    managed_fields: ManagedFields,
 }
 
 /// A text, as it stands or with its escapes resolved.
@@ -101,6 +109,18 @@ impl<'de> Reader<'de> {
         self.peek()?;
         self.at = value_end(self.bytes(), self.at).ok_or(DecodeFault::Syntax)?;
         Ok(())
+    }
+
+    /// Passes over managed fields, whose key begins at `start`.
+    fn skip_managed_fields(&mut self, start: usize) -> Result<(), DecodeFault> {
+        self.expect(b':')?;
+        match &self.managed_fields {
+            ManagedFields::LeftOut(known) if known.start == start && known.end > self.at => {
+                self.at = known.end;
+                Ok(())
+            }
+            _ => self.skip(),
+        }
     }
 
     /// Into an array or object, whose opening bracket is next.

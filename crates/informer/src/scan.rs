@@ -29,6 +29,10 @@ pub(crate) struct ValueScan {
     in_string: bool,
     /// The next byte is escaped.
     escaped: bool,
+    /// Bytes of the pieces before this one.
+    before: usize,
+    /// Arrays and objects directly in the value, and where the last of them ended.
+    inner: (usize, usize),
 }
 
 /// What the value's first byte says that it is.
@@ -67,6 +71,12 @@ impl ValueScan {
         }
     }
 
+    /// Where the one array or object directly in this value ends, if it has exactly one. To be asked at the value's end.
+    pub(crate) fn only_inner_end(&self) -> Option<usize> {
+        let (count, end) = self.inner;
+        (count == 1).then_some(end)
+    }
+
     /// From inside a string to behind its closing quote.
     fn text(&mut self, bytes: &[u8], mut at: usize) -> Option<usize> {
         at += usize::from(std::mem::take(&mut self.escaped));
@@ -81,8 +91,8 @@ impl ValueScan {
         None
     }
 
-    /// To behind the bracket that closes the first one. Most blocks close fewer brackets than are open: they can only be
-    /// counted.
+    /// To behind the bracket that closes the first one. Most blocks close so much less than is open that their brackets need
+    /// only be counted.
     fn nested(&mut self, bytes: &[u8]) -> Result<Option<usize>, ScanError> {
         let mut at = 0;
         while at < bytes.len() {
@@ -90,13 +100,14 @@ impl ValueScan {
             let outside = self.outside(&block, length);
             let (opens, closes) = (block.opens() & outside, block.closes() & outside);
             let (up, down) = (opens.count_ones(), closes.count_ones());
-            if down < self.depth && self.depth + up <= MAX_DEPTH {
+            if down + 1 < self.depth && self.depth + up <= MAX_DEPTH {
                 self.depth = self.depth + up - down;
-            } else if let Some(end) = self.bracket_by_bracket(opens, closes)? {
-                return Ok(Some(at + end));
+            } else if let Some(end) = self.bracket_by_bracket(opens, closes, at)? {
+                return Ok(Some(end));
             }
             at += length;
         }
+        self.before += bytes.len();
         Ok(None)
     }
 
@@ -133,21 +144,25 @@ impl ValueScan {
         inside
     }
 
-    fn bracket_by_bracket(&mut self, opens: u64, closes: u64) -> Result<Option<usize>, ScanError> {
+    /// The same for a block that begins at `start`; returns where the value ends in the piece.
+    fn bracket_by_bracket(&mut self, opens: u64, closes: u64, start: usize) -> Result<Option<usize>, ScanError> {
         let mut left = opens | closes;
         while left != 0 {
-            let at = left.trailing_zeros();
+            let place = left.trailing_zeros();
+            let end = start + place as usize + 1;
             left &= left - 1;
-            if opens >> at & 1 == 1 {
+            if opens >> place & 1 == 1 {
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
                     return Err(ScanError::TooDeep);
                 }
-            } else {
-                self.depth -= 1;
-                if self.depth == 0 {
-                    return Ok(Some(at as usize + 1));
-                }
+                continue;
+            }
+            self.depth -= 1;
+            match self.depth {
+                0 => return Ok(Some(end)),
+                1 => self.inner = (self.inner.0 + 1, self.before + end),
+                _ => {}
             }
         }
         Ok(None)
@@ -273,8 +288,8 @@ fn members_at(bytes: &[u8], at: usize) -> Members<'_> {
 }
 
 impl Members<'_> {
-    /// The next key, with its quotes, and where its value begins.
-    fn head(&mut self) -> Option<(Range<usize>, usize)> {
+    /// The next key, with its quotes, and where its value begins. Whoever asks says with [`Members::go_on_at`] where it ends.
+    pub(crate) fn head(&mut self) -> Option<(Range<usize>, usize)> {
         let bytes = self.bytes;
         let mut start = skip_whitespace(bytes, self.at);
         if bytes.get(start) == Some(&b',') {
@@ -286,7 +301,12 @@ impl Members<'_> {
         }
         let end = value_end(bytes, start)?;
         let colon = skip_whitespace(bytes, end);
-        (bytes.get(colon) == Some(&b':')).then(|| (start..end, skip_whitespace(bytes, colon + 1)))
+        let value = skip_whitespace(bytes, colon + 1);
+        (bytes.get(colon) == Some(&b':') && value < bytes.len()).then_some((start..end, value))
+    }
+
+    pub(crate) fn go_on_at(&mut self, end: usize) {
+        self.at = end;
     }
 }
 
@@ -330,7 +350,7 @@ mod tests {
         assert_eq!(scan.advance(text), Ok(Some(text.len() - 5)));
     }
 
-    /// Goal: the end is the same wherever the pieces are cut, escapes included.
+    /// Goal: the end is the same wherever the pieces are cut, escapes included, and so is that of the one inner value.
     #[test]
     fn any_cut() {
         let text = br#"{"a":"\\\"}","b":[1,{"c":"\u0022"}]},"#;
@@ -339,7 +359,23 @@ mod tests {
             let first = scan.advance(&text[..cut]).unwrap();
             let end = first.or_else(|| scan.advance(&text[cut..]).unwrap().map(|n| n + cut));
             assert_eq!(end, Some(text.len() - 1), "cut at {cut}");
+            assert_eq!(scan.only_inner_end(), Some(text.len() - 2), "cut at {cut}");
         }
+    }
+
+    /// Goal: where there are none or several inner values, none is the only one.
+    #[test]
+    fn only_one_is_the_only_one() {
+        for (text, end) in [("{}", None), ("[1,{}]", Some(5)), ("[{},{}]", None), (r#"{"a":[[]]  ,"b":"]"}"#, Some(9))]
+        {
+            let mut scan = ValueScan::default();
+            scan.advance(text.as_bytes()).unwrap();
+            assert_eq!(scan.only_inner_end(), end, "{text}");
+        }
+        let many = format!("[{}]", "[1],".repeat(100) + "[2]");
+        let mut scan = ValueScan::default();
+        scan.advance(many.as_bytes()).unwrap();
+        assert_eq!(scan.inner.0, 101);
     }
 
     /// Goal: what is no value is refused, and so is endless nesting.

@@ -37,16 +37,16 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use kube_client::core::{ObjectMeta, PartialObjectMeta};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::decode::{DecodeFault, Decoder, DecoderConfig, Identity};
-use crate::json;
+use crate::json::{self, ManagedFields};
 use crate::object::Cached;
-use crate::scan::member;
+use crate::scan::{member, skip_whitespace};
 
 /// Who an object is, in one allocation.
 struct Who {
@@ -128,7 +128,10 @@ impl<T: fmt::Debug> fmt::Debug for Projected<T> {
 impl<T: DeserializeOwned> Decoder<Projected<T>> {
     /// Decodes just the fields that `T` names. What `T` doesn't name is passed over, not decoded.
     pub fn projected() -> Self {
-        Self::from_fn(|item, identity| Ok(Projected { who: Who::new(identity), fields: json::read(item, false)? }))
+        Self::from_fn(|item, identity| {
+            let left_out = ManagedFields::LeftOut(identity.managed_fields.clone());
+            Ok(Projected { who: Who::new(identity), fields: json::read(item, left_out)? })
+        })
     }
 }
 
@@ -139,8 +142,8 @@ impl<T> Decoder<PartialObjectMeta<T>> {
         struct Only {
             metadata: ObjectMeta,
         }
-        Self::from_fn(move |item, _| {
-            let Only { metadata } = json::read(item, config.managed_fields)?;
+        Self::from_fn(move |item, identity| {
+            let Only { metadata } = json::read(item, config.of(identity))?;
             Ok(PartialObjectMeta { types: None, metadata, _phantom: PhantomData })
         })
     }
@@ -178,7 +181,7 @@ impl<T> Lazy<T> {
     /// ```
     pub fn field<F: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<F>, DecodeFault> {
         let value = path.iter().try_fold(self.json(), |value, name| member(value, name));
-        value.map_or(Ok(None), |value| json::read(value, true))
+        value.map_or(Ok(None), |value| json::read(value, ManagedFields::Kept))
     }
 }
 
@@ -188,7 +191,7 @@ impl<T: DeserializeOwned> Lazy<T> {
     /// # Errors
     /// It can't be decoded; the cache holds it all the same.
     pub fn get(&self) -> Result<T, DecodeFault> {
-        json::read(&self.json, false)
+        json::read(&self.json, ManagedFields::Kept)
     }
 }
 
@@ -202,11 +205,24 @@ impl<T> Decoder<Lazy<T>> {
     /// Decodes nothing but who the object is.
     pub fn lazy() -> Self {
         Self::from_fn(|item, identity| {
-            let cut = identity.managed_fields.clone();
+            let cut = with_comma(item, identity.managed_fields.clone());
             let mut json = Vec::with_capacity(item.len() - cut.len());
             json.extend_from_slice(&item[..cut.start]);
             json.extend_from_slice(&item[cut.end..]);
             Ok(Lazy { who: Who::new(identity), json: json.into(), of: PhantomData })
         })
     }
+}
+
+/// A member and the comma that goes with it when it is cut out: the one behind it, or the one before it if it is the last.
+fn with_comma(item: &[u8], member: Range<usize>) -> Range<usize> {
+    if member.is_empty() {
+        return member;
+    }
+    let end = skip_whitespace(item, member.end);
+    if item.get(end) == Some(&b',') {
+        return member.start..end + 1;
+    }
+    let before = item[..member.start].iter().rposition(|byte| !byte.is_ascii_whitespace()).unwrap_or_default();
+    if item[before] == b',' { before..end } else { member.start..end }
 }

@@ -78,10 +78,10 @@ fn faults_have_no_content() {
 #[test]
 fn events() {
     for frame in [r#"{"type":"DELETED","object":{"a":1}}"#, r#"{ "object" : {"a":1} , "type" : "DELETED" }"#] {
-        let found = watch_frame(frame.as_bytes()).unwrap();
+        let found = watch_frame(frame.as_bytes().into()).unwrap();
         assert_eq!((found.event_type, found.object), (EventType::Deleted, &b"{\"a\":1}"[..]));
     }
-    let refused = |frame: &str| watch_frame(frame.as_bytes()).unwrap_err().to_string();
+    let refused = |frame: &str| watch_frame(frame.as_bytes().into()).unwrap_err().to_string();
     assert_eq!(refused(r#"{"kind":"Status","code":500}"#), "not a watch event: it has no type");
     assert_eq!(refused(r#"{"type":"RENAMED","object":{}}"#), "not a watch event: its type is unknown");
     assert_eq!(refused(r#"{"type":"ADDED"}"#), "not a watch event: it has no object");

@@ -22,7 +22,7 @@ fn split_watch(body: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, FrameError> 
     let mut events = Vec::new();
     for chunk in pieces(body, cuts) {
         splitter.push(chunk, |event| {
-            events.push(event.to_vec());
+            events.push(event.bytes().to_vec());
             Ok::<(), FrameError>(())
         })?;
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::frame::FrameError;
-use crate::scan::{member, members};
+use crate::frame::{Frame, FrameError};
+use crate::scan::{member, members, value_end};
 use crate::version::ResourceVersion;
 
 /// The annotation on the bookmark that ends the initial events of a streaming list.
@@ -41,14 +41,19 @@ pub struct WatchFrame<'a> {
 ///
 /// # Errors
 /// One of them is missing, or the type is none of the five.
-pub fn watch_frame(frame: &[u8]) -> Result<WatchFrame<'_>, FrameError> {
+pub fn watch_frame<'a>(frame: Frame<'a>) -> Result<WatchFrame<'a>, FrameError> {
     let (mut event_type, mut object) = (None, None);
-    for member in members(frame) {
-        match member.key {
-            b"type" => event_type = Some(&frame[member.value]),
-            b"object" => object = Some(&frame[member.value]),
+    let bytes = frame.bytes();
+    let mut members = members(bytes);
+    while let Some((key, value)) = members.head() {
+        let known = frame.only_inner_end().filter(|_| matches!(bytes[value], b'{' | b'['));
+        let Some(end) = known.or_else(|| value_end(bytes, value)) else { break };
+        match &bytes[key.start + 1..key.end - 1] {
+            b"type" => event_type = Some(&bytes[value..end]),
+            b"object" => object = Some(&bytes[value..end]),
             _ => {}
         }
+        members.go_on_at(end);
     }
     let event_type = match event_type.ok_or(FrameError::NotAnEvent("it has no type"))? {
         b"\"ADDED\"" => EventType::Added,

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::DecodeFault;
 use crate::key::ObjectKey;
-use crate::scan::{members_of, skip_whitespace};
+use crate::scan::members_of;
 
 /// Who an item is. Missing fields are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Identity<'a> {
     pub uid: Cow<'a, str>,
     /// `metadata.resourceVersion`.
     pub version: Cow<'a, str>,
-    /// Where `metadata.managedFields` stand in the item, with one comma; nowhere: an empty range.
+    /// Where `metadata.managedFields` stand in the item, from the key to the value's end; nowhere: an empty range.
     pub(crate) managed_fields: Range<usize>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn who(item: &[u8]) -> Result<Identity<'_>, DecodeFault> {
             b"uid" => &mut found.uid,
             b"resourceVersion" => &mut found.version,
             b"managedFields" => {
-                found.managed_fields = with_comma(item, member.start..member.value.end);
+                found.managed_fields = member.start..member.value.end;
                 continue;
             }
             _ => continue,
@@ -68,16 +68,6 @@ pub(crate) fn who(item: &[u8]) -> Result<Identity<'_>, DecodeFault> {
         *field = text(&item[member.value])?;
     }
     if found.name.is_empty() { Err(DecodeFault::Identity) } else { Ok(found) }
-}
-
-/// A member and the comma that goes with it when it is cut out: the one behind it, or the one before it if it is the last.
-fn with_comma(item: &[u8], member: Range<usize>) -> Range<usize> {
-    let end = skip_whitespace(item, member.end);
-    if item.get(end) == Some(&b',') {
-        return member.start..end + 1;
-    }
-    let before = item[..member.start].iter().rposition(|byte| !byte.is_ascii_whitespace()).unwrap_or_default();
-    if item[before] == b',' { before..end } else { member.start..end }
 }
 
 /// A JSON string, borrowed unless it holds escapes; null counts as missing.

@@ -6,7 +6,7 @@
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Visitor};
 
-use super::{Reader, Text};
+use super::{ManagedFields, Reader, Text};
 use crate::decode::DecodeFault;
 
 pub(super) struct Elements<'a, 'de> {
@@ -59,7 +59,7 @@ enum Place {
 impl<'a, 'de> Members<'a, 'de> {
     pub(super) fn enter(reader: &'a mut Reader<'de>, in_metadata: bool) -> Result<Self, DecodeFault> {
         let place = match reader.depth {
-            _ if reader.managed_fields => Place::Inside,
+            _ if matches!(reader.managed_fields, ManagedFields::Kept) => Place::Inside,
             0 => Place::Outermost,
             _ if in_metadata => Place::Metadata,
             _ => Place::Inside,
@@ -91,11 +91,12 @@ impl<'de> de::MapAccess<'de> for &mut Members<'_, 'de> {
 
     fn next_key_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeFault> {
         while self.advance()? {
+            self.reader.peek()?;
+            let start = self.reader.at;
             match self.reader.text()? {
                 Text::Resolved(key) => return seed.deserialize(StrDeserializer::new(key)).map(Some),
                 Text::Plain("managedFields") if self.place == Place::Metadata => {
-                    self.reader.expect(b':')?;
-                    self.reader.skip()?;
+                    self.reader.skip_managed_fields(start)?;
                 }
                 Text::Plain(key) => {
                     self.reader.metadata_next = self.place == Place::Outermost && key == "metadata";

@@ -10,6 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
+/// Reads with or without managed fields, wherever they are.
+fn read<K: DeserializeOwned>(bytes: &[u8], kept: bool) -> Result<K, DecodeFault> {
+    super::read(bytes, if kept { ManagedFields::Kept } else { ManagedFields::LeftOut(0..0) })
+}
+
 fn value(bytes: &[u8]) -> Result<Value, DecodeFault> {
     read(bytes, true)
 }

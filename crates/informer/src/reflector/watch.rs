@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Activity, Ended, Run, now, pace};
 use crate::decode::{Bookmark, EventType, Undecodable, WatchFrame, bookmark, identity, watch_frame};
 use crate::delta_fifo::{Delta, Relisted};
-use crate::frame::WatchSplitter;
+use crate::frame::{Frame, WatchSplitter};
 use crate::key::ObjectKey;
 use crate::list_watch::{ByteStream, WatchRequest, WatchStart};
 use crate::object::Cached;
@@ -137,7 +137,7 @@ impl<K: Cached> Run<K> {
         }
     }
 
-    fn event(&mut self, session: &mut Session<K>, frame: &[u8]) -> Result<(), Trouble> {
+    fn event(&mut self, session: &mut Session<K>, frame: Frame<'_>) -> Result<(), Trouble> {
         let WatchFrame { event_type, object } = watch_frame(frame)?;
         match (event_type, &mut session.initial) {
             (EventType::Error, _) => Err(Trouble::Failed(RequestError::Refused(Refusal::from_status(object)))),
