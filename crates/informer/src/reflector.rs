@@ -19,6 +19,7 @@
 //! Upstream counterpart: `Reflector` of client-go, without resync.
 
 mod list;
+mod quarantine;
 mod status;
 mod watch;
 
@@ -38,6 +39,7 @@ use crate::recovery::{Next, Phase, Step, Trouble, Wait, misses_bookmark, next_st
 use crate::request_error::RequestError;
 use crate::version::ResourceVersion;
 
+pub use quarantine::QUARANTINE_LIMIT;
 use status::Shared;
 pub use status::{Activity, Counts, Failing, ReflectorHandle, ReflectorStatus};
 
@@ -221,6 +223,7 @@ impl<K: Cached> Run<K> {
     async fn begin_list(&mut self) -> bool {
         pace(&mut self.last_list, self.given.config.pace).await;
         self.given.shared.take_relist();
+        self.given.shared.quarantine.lock().list_begins();
         self.given.shared.status.lock().activity = Activity::Listing;
         tokio::time::timeout(self.given.config.catch_up, self.given.fifo.consumed()).await.is_ok()
     }
@@ -233,10 +236,14 @@ impl<K: Cached> Run<K> {
         let Identity { namespace, name, uid, version, .. } = &identity;
         if ask_known && self.given.known.is_current(namespace, name, uid, version) {
             self.given.shared.status.lock().counts.unchanged += 1;
+            self.release(&identity);
             return Some(Relisted::Unchanged(identity.key()));
         }
         match self.given.decoder.object(item, &identity) {
-            Ok(object) => Some(Relisted::New(object)),
+            Ok(object) => {
+                self.release(&identity);
+                Some(Relisted::New(object))
+            }
             Err(fault) => {
                 let held = self.given.known.holds(namespace, name, uid);
                 self.note_undecodable(Undecodable::known(&identity, fault));
@@ -259,12 +266,14 @@ impl<K: Cached> Run<K> {
 
     fn replace(&mut self, items: Vec<Relisted<K>>, version: ResourceVersion) {
         tracing::debug!(reflector = self.given.config.name, items = items.len(), %version, "listed");
+        let gone = self.given.shared.quarantine.lock().list_ends();
         self.given.fifo.replace(Replacement { items, version: version.clone() });
         self.missed_bookmark = false;
         self.malformed_before = false;
         {
             let mut status = self.given.shared.status.lock();
             status.counts.replacements += 1;
+            status.counts.healed += gone as u64;
             status.version = Some(version.clone());
         }
         self.version = Some(version);
@@ -279,7 +288,17 @@ impl<K: Cached> Run<K> {
             fault = %undecodable.fault,
             "an object can't be decoded; the others go on"
         );
-        self.given.shared.status.lock().note_undecodable(undecodable);
+        self.given.shared.status.lock().counts.undecodable += 1;
+        self.given.shared.quarantine.lock().note(undecodable);
+    }
+
+    /// It could be decoded, or is gone: if it was in quarantine, it isn't any more.
+    fn release(&self, identity: &Identity<'_>) {
+        let healed = self.given.shared.quarantine.lock().release(|| identity.key());
+        if healed {
+            tracing::info!(reflector = self.given.config.name, key = %identity.key(), "decoded again, or gone");
+            self.given.shared.status.lock().counts.healed += 1;
+        }
     }
 }
 

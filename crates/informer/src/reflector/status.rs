@@ -1,9 +1,8 @@
 //! What a reflector says of itself: its handle, its state, its counts.
 //!
-//! In: notes from the run loop. Out: a copy for whoever asks. It never waits and holds nothing of an object but the
-//! names of the last few that couldn't be decoded.
+//! In: notes from the run loop. Out: a copy for whoever asks. It never waits and holds nothing of an object but the names of
+//! those that can't be decoded.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,11 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::quarantine::Quarantine;
 use crate::decode::Undecodable;
 use crate::version::ResourceVersion;
-
-/// How many undecodable objects are remembered by name.
-const UNDECODABLE_KEPT: usize = 16;
 
 /// What a reflector is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +60,8 @@ pub struct Counts {
     pub events: u64,
     /// Items and events that couldn't be decoded.
     pub undecodable: u64,
+    /// Objects that could be decoded again after that, or were gone.
+    pub healed: u64,
     /// Events and bookmarks not newer than what had been delivered.
     pub stale_dropped: u64,
     /// Waits after failures.
@@ -82,20 +81,9 @@ pub struct ReflectorStatus {
     pub paged_because: Option<String>,
     /// Counts since the start.
     pub counts: Counts,
-    /// The last few objects that couldn't be decoded, oldest first.
-    pub undecodable: VecDeque<Undecodable>,
 }
 
 impl ReflectorStatus {
-    /// Remembers an object that couldn't be decoded.
-    pub(super) fn note_undecodable(&mut self, undecodable: Undecodable) {
-        self.counts.undecodable += 1;
-        if self.undecodable.len() == UNDECODABLE_KEPT {
-            self.undecodable.pop_front();
-        }
-        self.undecodable.push_back(undecodable);
-    }
-
     /// Remembers a failure; `true`: it is the first of its class in this row.
     pub(super) fn note_failure(&mut self, class: &'static str, message: String, now: Instant) -> bool {
         let before = self.failing.take();
@@ -110,6 +98,7 @@ impl ReflectorStatus {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) status: Mutex<ReflectorStatus>,
+    pub(super) quarantine: Mutex<Quarantine>,
     relist_asked: AtomicBool,
     asked: Notify,
 }
@@ -143,6 +132,12 @@ impl ReflectorHandle {
     /// while watching (but not sooner than the configured pace), else when the present list or backoff is over.
     pub fn relist(&self) {
         self.0.ask_relist();
+    }
+
+    /// The objects that can't be decoded at the moment, in the order of their keys; at most
+    /// [`QUARANTINE_LIMIT`](super::QUARANTINE_LIMIT). Of what is cached of them, the last state that could be decoded stays.
+    pub fn quarantine(&self) -> Vec<Undecodable> {
+        self.0.quarantine.lock().all()
     }
 
     /// The state at this moment.

@@ -210,6 +210,7 @@ impl<K: Cached> Run<K> {
         let version = ResourceVersion::new(&identity.version);
         match self.given.decoder.object(object, &identity) {
             Ok(object) => {
+                self.release(&identity);
                 let delta = if is_deletion { Delta::Deleted(object) } else { Delta::Applied(object) };
                 self.given.fifo.push(delta, version.clone());
             }

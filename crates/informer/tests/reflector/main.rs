@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::config::ReflectorConfig;
-use watchkeeper_informer::decode::{Decoder, DecoderConfig};
+use watchkeeper_informer::decode::{Decoder, DecoderConfig, Undecodable};
 use watchkeeper_informer::delta_fifo::{Change, DeltaFifo, Known, Relisted, Work};
 use watchkeeper_informer::list_watch::{ListRequest, WatchStart};
 use watchkeeper_informer::object::Cached;

@@ -16,15 +16,14 @@ async fn undecodable_objects() {
     feed.text(event("MODIFIED", &poison("a", 6)) + &event("MODIFIED", &object("p", 7)));
     seconds(1).await;
     assert_eq!((rig.cached(), rig.version()), (vec!["d/a=2".to_owned(), "d/p=7".to_owned()], "7".to_owned()));
-    let names: Vec<_> = rig
-        .status()
-        .undecodable
-        .iter()
-        .map(|found| {
-            found.key.as_ref().map_or("?".to_owned(), |key| format!("{key}@{}", found.version.as_ref().unwrap()))
-        })
-        .collect();
-    assert_eq!(names, ["d/p@1", "?", "d/a@6"]);
+    let quarantined = || {
+        let name = |found: &Undecodable| {
+            let version = found.version.as_ref();
+            found.key.as_ref().map_or("?".to_owned(), |key| format!("{key}@{}", version.expect("known")))
+        };
+        rig.handle.quarantine().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(quarantined(), ["?", "d/a@6"], "`p` is decoded by now");
     // The list shows `a` still undecodable: it stays as it was, and nobody hears of a deletion.
     server.on_list(list(8, &[poison("a", 6), object("p", 7)], ""));
     let (answer, feed) = Answer::live();
@@ -32,11 +31,14 @@ async fn undecodable_objects() {
     rig.handle.relist();
     seconds(2).await;
     assert_eq!(rig.cached(), ["d/a=2", "d/p=7"]);
+    assert_eq!(quarantined(), ["d/a@6"]);
     server.on_list(list(10, &[object("p", 7)], ""));
     feed.text(event("DELETED", &poison("a", 9)));
     seconds(3).await;
     assert_eq!(rig.cached(), ["d/p=7"]);
     assert_eq!(rig.asked().last().unwrap(), "watch 10");
+    let counts = rig.status().counts;
+    assert_eq!((quarantined().len(), counts.undecodable, counts.healed), (0, 5, 3));
 }
 
 /// Goal: a relist of unchanged data decodes nothing. Method: the second list's items can't be decoded at all.
