@@ -17,7 +17,7 @@ pub(crate) struct Pod {
     pub(crate) item: String,
     /// Where the metadata end in it.
     pub(crate) metadata_end: usize,
-    /// What [`crate::ingest::checksum`] is taken of.
+    /// What the checksum of an ingest is taken of, beside namespace and name.
     pub(crate) uid: String,
     pub(crate) version: u64,
     pub(crate) node: String,
