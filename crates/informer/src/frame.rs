@@ -100,6 +100,9 @@ impl Collector {
         if std::mem::take(&mut self.used) {
             self.reset();
         }
+        // Never further than it may be long: what is wrong first is then the same however the bytes were cut.
+        let most = limit.map_or(usize::MAX, |(_, limit)| limit.saturating_sub(self.scratch.len()).saturating_add(1));
+        let bytes = &bytes[..bytes.len().min(most)];
         let end = self.scan.advance(bytes).map_err(|error| match error {
             ScanError::TooDeep => FrameError::TooDeep,
             ScanError::NotJson => FrameError::Unexpected { expected: "a JSON value", offset },

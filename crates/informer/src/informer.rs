@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::InformerConfig;
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Undecodable};
 use crate::delta_fifo::DeltaFifo;
 use crate::event::Event;
 use crate::handler::{Registration, Registry};
@@ -163,6 +163,11 @@ impl<K: Cached> InformerHandle<K> {
     /// Waits for [`InformerHandle::has_synced`]. Never returns if the informer ends before: bound it. Cancel-safe.
     pub async fn synced(&self) {
         self.store.wait_until(|reached| reached.replacements > 0).await;
+    }
+
+    /// The objects that can't be decoded at the moment: of what is cached of them, an older state stays.
+    pub fn quarantine(&self) -> Vec<Undecodable> {
+        self.reflector.quarantine()
     }
 
     /// Who is synced, who isn't, and why.
