@@ -15,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
 
 mod apiserver_load;
+mod client_go;
 mod histogram;
 mod ingest;
 mod lease_storm;
@@ -47,9 +48,9 @@ enum Program {
     LeaseStorm(lease_storm::Storm),
     /// Many objects, updates and watchers on the embedded API server.
     ApiserverLoad(apiserver_load::Load),
-    /// Many Pods, listed until they are cached, in each shape.
+    /// Many Pods, listed until they are cached, in each shape, beside the peers: client-go's need Go.
     Ingest(ingest::Options),
-    /// The same Pods listed again, where nothing has changed.
+    /// The same Pods listed again, where nothing has changed, beside the peers.
     Relist(ingest::Options),
     /// One informer that ingests, with the allocator that counts, for ingest to run.
     #[command(hide = true)]

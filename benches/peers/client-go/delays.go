@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+
+	"watchkeeper.dev/benches/peers/client-go/internal/heap"
 )
 
 const last = "the last key"
@@ -44,19 +46,10 @@ func delayInsert(size size) figure {
 func delayBytes(size size) figure {
 	keys := makeKeys(size.n)
 	queue := workqueue.NewTypedDelayingQueue[string]()
-	before := liveHeap()
+	before := heap.Live()
 	due := insert(queue, keys)
-	after := liveHeap()
+	after := heap.Live()
 	runtime.KeepAlive(keys)
 	runtime.KeepAlive(queue)
 	return figure{Bytes: (float64(after) - float64(before)) / float64(size.n-due)}
-}
-
-// liveHeap is the size of all reachable objects. Collected twice, since the first leaves what it swept lazily.
-func liveHeap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }

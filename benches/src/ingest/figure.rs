@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// How it stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Figure {
@@ -36,20 +38,26 @@ pub(crate) fn of_object(fields: [&str; 6]) -> u64 {
     hash
 }
 
-/// CPU and memory of this process.
-pub(crate) fn stand(heap_bytes: Option<u64>) -> Result<Figure, Box<dyn std::error::Error + Send + Sync>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit_once(')').ok_or("an unreadable /proc/self/stat")?.1;
+/// The CPU time of a process, by its id or `self`: the user's and the system's.
+pub(crate) fn cpu(process: &str) -> Result<(f64, f64), BoxError> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = stat.rsplit_once(')').ok_or("an unreadable stat of a process")?.1;
     let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
     let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).map(|ticks| ticks / 100.0);
+    Ok((ticks(11).ok_or("no user time")?, ticks(12).ok_or("no system time")?))
+}
+
+/// CPU and memory of this process.
+pub(crate) fn stand(heap_bytes: Option<u64>) -> Result<Figure, BoxError> {
+    let (user_cpu_s, system_cpu_s) = cpu("self")?;
     let status = std::fs::read_to_string("/proc/self/status")?;
     let kilobytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim_start_matches(':').split_ascii_whitespace().next()?.parse().ok()
     };
     Ok(Figure {
-        user_cpu_s: ticks(11).ok_or("no user time")?,
-        system_cpu_s: ticks(12).ok_or("no system time")?,
+        user_cpu_s,
+        system_cpu_s,
         rss_kb: kilobytes("VmRSS").ok_or("no VmRSS")?,
         peak_rss_kb: kilobytes("VmHWM").ok_or("no VmHWM")?,
         heap_bytes,

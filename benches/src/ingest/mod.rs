@@ -62,6 +62,15 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// What listing again has cost.
+struct Relisted {
+    first_cpu_s: f64,
+    again_cpu_s: f64,
+    /// That handlers were told of.
+    events: u64,
+    after: Figure,
+}
+
 /// Where the Pods are, and what must come of them.
 struct Bench {
     url: String,
@@ -103,9 +112,10 @@ pub(crate) async fn ingest(options: Options) -> Result<(), BoxError> {
             table.add(Side::Ours(*shape), Figure { heap_bytes: counted.heap_bytes, ..figure });
         }
         for peer in &bench.peers {
-            let (process, figure) = bench.start_client(peer.command(&bench.url, options.paged), Shape::Typed).await?;
+            let side = Side::Peer(peer.which.name());
+            let (process, figure) = bench.start_client(peer.command(&bench.url, options.paged), side).await?;
             process.end().await?;
-            table.add(Side::Peer(peer.name), figure);
+            table.add(side, figure);
         }
     }
     table.print()
@@ -121,13 +131,15 @@ pub(crate) async fn relist(options: Options) -> Result<(), BoxError> {
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
         for shape in &options.shapes {
-            let (first, again) = bench.relist(&options, *shape).await?;
-            if again.events != first.events {
-                return Err(
-                    format!("{} events for a list in which nothing changed", again.events - first.events).into()
-                );
+            let relisted = bench.relist(bench.command(&options, *shape, false)?, Side::Ours(*shape)).await?;
+            if relisted.events != 0 {
+                return Err(format!("{} events for a list in which nothing changed", relisted.events).into());
             }
-            table.add_again(Side::Ours(*shape), &first, again);
+            table.add_again(Side::Ours(*shape), relisted);
+        }
+        for peer in &bench.peers {
+            let side = Side::Peer(peer.which.name());
+            table.add_again(side, bench.relist(peer.command(&bench.url, options.paged), side).await?);
         }
     }
     table.print()
@@ -136,19 +148,20 @@ pub(crate) async fn relist(options: Options) -> Result<(), BoxError> {
 impl Bench {
     async fn start(options: &Options) -> Result<Self, BoxError> {
         let plain = peer::build("watchkeeper-benches", "ingest-client")?;
-        let peers = options.peers.iter().map(|which| Peer::build(*which)).collect::<Result<_, _>>()?;
+        let peers = options.peers.iter().map(|which| Peer::build(*which)).collect::<Result<Vec<_>, _>>()?;
         if let Some(url) = options.server.clone() {
             return Ok(Self { url, source: None, plain, peers });
         }
         eprintln!("making {} Pods", options.n);
         let pods = pods::corpus(options.n, options.seed, FIRST_VERSION);
         let expected = Expected::of(&pods);
-        let source = Source::start(pods).await?;
+        let renderer = peers.iter().find(|peer| peer.which.reads_protobuf()).map(|peer| peer.binary.as_path());
+        let source = Source::start(pods, renderer).await?;
         Ok(Self { url: source.url(), source: Some((source, expected)), plain, peers })
     }
 
     /// One process that ingests everything; `counted`: with the allocator that counts, whose time is of no interest.
-    async fn client(&self, options: &Options, shape: Shape, counted: bool) -> Result<(Process, Figure), BoxError> {
+    fn command(&self, options: &Options, shape: Shape, counted: bool) -> Result<Command, BoxError> {
         let mut command = if counted {
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("ingest-client");
@@ -160,20 +173,20 @@ impl Bench {
         if !options.paged {
             command.arg("--streaming");
         }
-        self.start_client(command, shape).await
+        Ok(command)
     }
 
     /// Starts a client, waits until it is synced, and checks what it has.
-    async fn start_client(&self, command: Command, shape: Shape) -> Result<(Process, Figure), BoxError> {
+    async fn start_client(&self, command: Command, side: Side) -> Result<(Process, Figure), BoxError> {
         let mut process = Process::start(command)?;
         let figure = process.figure(PATIENCE).await?;
         if let Some((_, expected)) = &self.source {
-            let sum = if shape == Shape::Metadata { expected.metadata } else { expected.whole };
+            let sum = if side == Side::Ours(Shape::Metadata) { expected.metadata } else { expected.whole };
             if (figure.objects, figure.checksum) != (expected.n, sum) {
                 let Figure { objects, checksum, .. } = figure;
                 return Err(format!(
                     "{}: {objects} objects with checksum {checksum}, expected {} with {sum}",
-                    shape.name(),
+                    side.name(),
                     expected.n
                 )
                 .into());
@@ -183,25 +196,36 @@ impl Bench {
     }
 
     async fn measure(&self, options: &Options, shape: Shape, counted: bool) -> Result<Figure, BoxError> {
-        let (process, figure) = self.client(options, shape, counted).await?;
+        let command = self.command(options, shape, counted)?;
+        let (process, figure) = self.start_client(command, Side::Ours(shape)).await?;
         process.end().await?;
         Ok(figure)
     }
 
-    async fn relist(&self, options: &Options, shape: Shape) -> Result<(Figure, Figure), BoxError> {
-        let (mut process, _) = self.client(options, shape, false).await?;
+    async fn relist(&self, command: Command, side: Side) -> Result<Relisted, BoxError> {
+        let (mut process, first) = self.start_client(command, side).await?;
         let (source, _) = self.source.as_ref().ok_or("there is no source")?;
-        // What the first figure itself has cost is left out.
-        let first = process.ask(PATIENCE).await?;
+        process.settle(PATIENCE).await?;
+        let settled = process.ask(PATIENCE).await?;
+        let before = process.ask(PATIENCE).await?;
         let listed = source.listed();
         source.expire();
-        while source.listed() == listed {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // The last bytes still have to be read; where nothing is emitted, nothing tells when.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let again = process.ask(PATIENCE).await?;
+        let listing = async {
+            while source.listed() == listed {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listing).await.map_err(|_| format!("{} does not list again", side.name()))?;
+        process.settle(PATIENCE).await?;
+        let after = process.ask(PATIENCE).await?;
         process.end().await?;
-        Ok((first, again))
+        // Between two figures lies also what the first of them has cost: a sum over all objects, in Go a collection.
+        let figure_cpu_s = before.user_cpu_s - settled.user_cpu_s;
+        Ok(Relisted {
+            first_cpu_s: first.user_cpu_s,
+            again_cpu_s: (after.user_cpu_s - before.user_cpu_s - figure_cpu_s).max(0.0),
+            events: after.events - before.events,
+            after,
+        })
     }
 }

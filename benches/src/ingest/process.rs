@@ -9,7 +9,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use watchkeeper::BoxError;
 
-use super::figure::Figure;
+use super::figure::{self, Figure};
+
+/// How long a client is looked at, to see whether it is at rest.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(crate) struct Process {
     child: Child,
@@ -43,6 +46,24 @@ impl Process {
     pub(crate) async fn ask(&mut self, patience: Duration) -> Result<Figure, BoxError> {
         self.ask.write_all(b"\n").await?;
         self.figure(patience).await
+    }
+
+    /// Waits until it has nothing more to do: twice in a row it used hardly any CPU while it was looked at.
+    pub(crate) async fn settle(&self, patience: Duration) -> Result<(), BoxError> {
+        let id = self.child.id().ok_or("the client has ended")?.to_string();
+        let used = || figure::cpu(&id).map(|(user, system)| user + system);
+        let settled = async {
+            let (mut before, mut calm) = (used()?, 0);
+            while calm < 2 {
+                tokio::time::sleep(LOOK).await;
+                let now = used()?;
+                // One tick of the kernel's clock may be that of anybody.
+                calm = if now - before < 0.015 { calm + 1 } else { 0 };
+                before = now;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(patience, settled).await.map_err(|_| "the client does not come to rest")?
     }
 
     pub(crate) async fn end(mut self) -> Result<(), BoxError> {

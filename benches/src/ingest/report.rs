@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use watchkeeper::BoxError;
 
+use super::Relisted;
 use super::client::Shape;
 use super::figure::Figure;
+
+/// CPU time is counted in hundredths of a second; there is no ratio to one of so few.
+const LEAST_CPU_S: f64 = 0.03;
 
 /// Who was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours(shape) => shape.name(),
             Self::Peer(name) => name,
@@ -30,13 +34,16 @@ impl Side {
 #[derive(Clone, Debug)]
 struct Row {
     n: usize,
-    wall_s: f64,
+    /// Of the first list.
+    wall_s: Option<f64>,
     user_cpu_s: f64,
     retained: Option<f64>,
     rss: f64,
     peak_rss_kb: f64,
     /// CPU of the second list in that of the first.
     again: Option<f64>,
+    /// That the second list has caused.
+    events: Option<f64>,
 }
 
 /// Figures so far.
@@ -52,16 +59,19 @@ struct Line {
     side: &'static str,
     shape: &'static str,
     n: usize,
-    wall_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wall_s: Option<f64>,
     user_cpu_s: f64,
     user_us_per_object: f64,
-    /// By the counting allocator; of a peer, by its resident memory.
+    /// By the counting allocator; in Go, by the live heap after a collection.
     #[serde(skip_serializing_if = "Option::is_none")]
     retained_bytes_per_object: Option<f64>,
     rss_bytes_per_object: f64,
     peak_rss_kb: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     again_over_first: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<f64>,
     /// The peer's CPU in ours: higher is better for us.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     ratio: BTreeMap<&'static str, f64>,
@@ -77,21 +87,25 @@ impl Table {
         let each = |bytes: u64| bytes as f64 / figure.objects.max(1) as f64;
         let row = Row {
             n: figure.objects,
-            wall_s: figure.wall_s,
+            wall_s: Some(figure.wall_s),
             user_cpu_s: figure.user_cpu_s,
             retained: figure.heap_bytes.map(each),
             rss: each(figure.rss_kb * 1024),
             peak_rss_kb: figure.peak_rss_kb as f64,
             again: None,
+            events: None,
         };
         self.rows.push((side, row));
     }
 
-    pub(crate) fn add_again(&mut self, side: Side, first: &Figure, again: Figure) {
-        let cost = again.user_cpu_s - first.user_cpu_s;
-        self.add(side, Figure { user_cpu_s: cost, ..again });
+    #[expect(clippy::cast_precision_loss, reason = "figures for people to read")]
+    pub(crate) fn add_again(&mut self, side: Side, relisted: Relisted) {
+        let Relisted { first_cpu_s, again_cpu_s, events, after } = relisted;
+        self.add(side, Figure { user_cpu_s: again_cpu_s, ..after });
         if let Some((_, row)) = self.rows.last_mut() {
-            row.again = Some(cost / first.user_cpu_s);
+            row.wall_s = None;
+            row.again = Some(again_cpu_s / first_cpu_s);
+            row.events = Some(events as f64);
         }
     }
 
@@ -103,9 +117,11 @@ impl Table {
             }
         }
         let peers: Vec<Side> = sides.iter().copied().filter(|side| matches!(side, Side::Peer(_))).collect();
-        let head = ["", "user s", "us each", "wall s", "heap B each", "rss B each", "peak MiB", "again/first"];
         if !self.json {
-            println!("{}", head.map(|word| format!("{word:>13}")).concat());
+            let head =
+                ["user s", "us each", "wall s", "heap B each", "rss B each", "peak MiB", "again/first", "events"];
+            let ratios: String = peers.iter().map(|peer| format!("  x {}", peer.name())).collect();
+            println!("{:>24}{}{ratios}", "", head.map(|word| format!("{word:>12}")).concat());
         }
         for side in sides {
             let line = self.line(side, &peers);
@@ -114,19 +130,22 @@ impl Table {
                 continue;
             }
             let number = |value: Option<f64>, digits: usize| {
-                value.map_or_else(|| format!("{:>13}", ""), |value| format!("{value:>13.digits$}"))
+                value.map_or_else(|| format!("{:>12}", ""), |value| format!("{value:>12.digits$}"))
             };
             let cells = [
-                format!("{:>13}", line.side),
+                format!("{:>24}", line.side),
                 number(Some(line.user_cpu_s), 2),
                 number(Some(line.user_us_per_object), 1),
-                number(Some(line.wall_s), 2),
+                number(line.wall_s, 2),
                 number(line.retained_bytes_per_object, 0),
                 number(Some(line.rss_bytes_per_object), 0),
                 number(Some(line.peak_rss_kb / 1024.0), 0),
                 number(line.again_over_first, 2),
+                number(line.events, 0),
             ];
-            let ratios = line.ratio.iter().map(|(peer, ratio)| format!("  {ratio:.2} x {peer}"));
+            let ratios = (peers.iter())
+                .filter_map(|peer| Some((peer.name().len() + 4, line.ratio.get(peer.name())?)))
+                .map(|(width, ratio)| format!("{ratio:>width$.2}"));
             println!("{}{}", cells.concat(), ratios.collect::<String>());
         }
         Ok(())
@@ -142,7 +161,7 @@ impl Table {
         let cpu = |row: &Row| Some(row.user_cpu_s);
         let own = of(side, cpu).unwrap_or_default();
         let is_ours = matches!(side, Side::Ours(_));
-        let ratio = peers.iter().filter(|_| is_ours).filter_map(|peer| Some((peer.name(), of(*peer, cpu)? / own)));
+        let ratio = peers.iter().filter(|_| is_ours && own >= LEAST_CPU_S).filter_map(|peer| Some((peer.name(), of(*peer, cpu)? / own)));
         let n = self.rows.iter().find(|(other, _)| *other == side).map_or(0, |(_, row)| row.n);
         #[expect(clippy::cast_precision_loss, reason = "figures for people to read")]
         let user_us_per_object = own * 1e6 / n.max(1) as f64;
@@ -151,13 +170,14 @@ impl Table {
             side: side.name(),
             shape: if is_ours { side.name() } else { "typed" },
             n,
-            wall_s: of(side, |row| Some(row.wall_s)).unwrap_or_default(),
+            wall_s: of(side, |row| row.wall_s),
             user_cpu_s: own,
             user_us_per_object,
             retained_bytes_per_object: of(side, |row| row.retained),
             rss_bytes_per_object: of(side, |row| Some(row.rss)).unwrap_or_default(),
             peak_rss_kb: of(side, |row| Some(row.peak_rss_kb)).unwrap_or_default(),
             again_over_first: of(side, |row| row.again),
+            events: of(side, |row| row.events),
             ratio: ratio.collect(),
         }
     }

@@ -1,19 +1,24 @@
 //! A source of Pods that costs next to nothing: bytes made beforehand, served over loopback HTTP.
 //!
-//! In: requests for `/api/v1/pods`. Out: the whole list, pages of it, or a streaming list and the watch behind it. It knows no
-//! more of the API than these clients ask for: no selectors, one version that nothing changes until [`Source::expire`].
+//! In: requests for `/api/v1/pods`. Out: the whole list, pages of it, or a streaming list and the watch behind it, as JSON or
+//! as protobuf. It knows no more of the API than these clients ask for: no selectors, one version that nothing changes until
+//! [`Source::expire`].
+
+mod json;
+mod protobuf;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use watchkeeper::BoxError;
 
+use self::json::Form;
 use crate::pods::Pod;
 
 /// The version of the first object.
@@ -41,10 +47,12 @@ pub(crate) struct Source {
 }
 
 struct Shared {
-    pods: Vec<Pod>,
+    pods: Arc<[Pod]>,
     /// Everything in one body, whole and as metadata alone.
     whole: Bytes,
     metadata: Bytes,
+    /// Where a peer asks for it.
+    protobuf: Option<protobuf::Rendered>,
     /// Lists that were served to their end, pages and streaming ones included.
     listed: AtomicU64,
     /// When it changes, all watches end, each with a 410.
@@ -52,11 +60,12 @@ struct Shared {
 }
 
 impl Source {
-    /// Renders the bytes and serves them until the process ends.
-    pub(crate) async fn start(pods: Vec<Pod>) -> Result<Self, BoxError> {
-        let [whole, metadata] = [Form::Whole, Form::Metadata].map(|form| Bytes::from(list(&pods, form, None)));
+    /// Renders the bytes, those of protobuf by a program if there is one, and serves them until the process ends.
+    pub(crate) async fn start(pods: Vec<Pod>, renderer: Option<&Path>) -> Result<Self, BoxError> {
+        let [whole, metadata] = [Form::Whole, Form::Metadata].map(|form| Bytes::from(json::list(&pods, form, None)));
+        let protobuf = renderer.map(|program| protobuf::Rendered::by(program, &whole)).transpose()?;
         let (listed, expired) = (AtomicU64::new(0), watch::Sender::new(0));
-        let shared = Arc::new(Shared { pods, whole, metadata, listed, expired });
+        let shared = Arc::new(Shared { pods: pods.into(), whole, metadata, protobuf, listed, expired });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let source = Self { shared, address: listener.local_addr()? };
         tokio::spawn(serve(source.shared.clone(), listener));
@@ -94,148 +103,102 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
+/// The parameters of a request.
+struct Query<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Query<'a> {
+    fn of(request: &'a Request<Incoming>) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        Self(query.split('&').filter_map(|parameter| parameter.split_once('=')).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1"))
+    }
+
+    /// Where a page starts, and its length. As with a watch cache there are none of a list at whatever version.
+    fn page(&self) -> Option<(usize, usize)> {
+        let number = |name| self.get(name).and_then(|text| text.parse().ok());
+        let limit = number("limit").filter(|limit| *limit > 0 && self.get("resourceVersion") != Some("0"))?;
+        Some((number("continue").unwrap_or(0), limit))
+    }
+}
+
 fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Response<Body> {
-    let query: Vec<(&str, &str)> = (request.uri().query().unwrap_or_default().split('&'))
-        .filter_map(|parameter| parameter.split_once('='))
-        .collect();
-    let parameter = |name: &str| query.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-    let is = |name: &str| matches!(parameter(name), Some("true" | "1"));
     if request.uri().path() != "/api/v1/pods" {
-        return respond(StatusCode::NOT_FOUND, whole(Bytes::from_static(b"{}")));
+        return respond(StatusCode::NOT_FOUND, "text/plain", Empty::new().boxed_unsync());
     }
-    let form = Form::accepted(request.headers());
-    if is("watch") {
-        let initial = is("sendInitialEvents").then(|| initial(shared.clone(), form));
-        let running = expiry(shared.expired.subscribe());
-        let events = stream::iter(initial).flatten().chain(running);
-        return respond(StatusCode::OK, StreamBody::new(events.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync());
-    }
-    let number = |name| parameter(name).and_then(|text: &str| text.parse::<usize>().ok());
-    let body = match number("limit") {
-        Some(limit) if limit > 0 => {
-            let start = number("continue").unwrap_or(0).min(shared.pods.len());
-            let end = (start + limit).min(shared.pods.len());
-            let next = (end < shared.pods.len()).then_some(end);
-            if next.is_none() {
-                shared.listed.fetch_add(1, Ordering::Relaxed);
-            }
-            Bytes::from(list(&shared.pods[start..end], form, next))
+    let query = Query::of(request);
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let protobuf = shared.protobuf.as_ref().filter(|_| accept.starts_with(protobuf::MEDIA_TYPE));
+    let form = Form::accepted(accept);
+    let streaming = query.is("sendInitialEvents");
+    match protobuf {
+        Some(rendered) if query.is("watch") => {
+            let initial = streaming.then(|| in_pieces(rendered.initial.clone()));
+            respond(StatusCode::OK, protobuf::STREAM_MEDIA_TYPE, events(shared, initial, rendered.expired.clone()))
         }
-        _ => {
+        Some(rendered) => respond(StatusCode::OK, protobuf::MEDIA_TYPE, list(shared, rendered.list.clone())),
+        None if query.is("watch") => {
+            let initial = streaming.then(|| json::initial(shared.pods.clone(), form));
+            let expired = Bytes::from_static(json::EXPIRED);
+            respond(StatusCode::OK, json::MEDIA_TYPE, events(shared, initial, expired))
+        }
+        None => respond(StatusCode::OK, json::MEDIA_TYPE, json_list(shared, form, query.page())),
+    }
+}
+
+/// A streaming list, where one is asked for, and silence until all watches expire.
+fn events(shared: &Arc<Shared>, initial: Option<impl Iterator<Item = Bytes> + Send + 'static>, expired: Bytes) -> Body {
+    let (is_list, shared, mut expiry) = (initial.is_some(), shared.clone(), shared.expired.subscribe());
+    let end = stream::once(async move {
+        if is_list {
             shared.listed.fetch_add(1, Ordering::Relaxed);
+        }
+        _ = expiry.changed().await;
+        expired
+    });
+    in_frames(stream::iter(initial.into_iter().flatten()).chain(end))
+}
+
+/// The last or only body of a list.
+fn list(shared: &Shared, body: Bytes) -> Body {
+    shared.listed.fetch_add(1, Ordering::Relaxed);
+    in_frames(stream::iter(in_pieces(body)))
+}
+
+fn json_list(shared: &Shared, form: Form, page: Option<(usize, usize)>) -> Body {
+    let Some((start, limit)) = page else {
+        return list(
+            shared,
             match form {
                 Form::Whole => shared.whole.clone(),
                 Form::Metadata => shared.metadata.clone(),
-            }
-        }
+            },
+        );
     };
-    respond(StatusCode::OK, in_pieces(body))
+    let start = start.min(shared.pods.len());
+    let end = start.saturating_add(limit).min(shared.pods.len());
+    let next = (end < shared.pods.len()).then_some(end);
+    let body = Bytes::from(json::list(&shared.pods[start..end], form, next));
+    if next.is_none() { list(shared, body) } else { in_frames(stream::iter(in_pieces(body))) }
 }
 
-/// What of each object is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Whole,
-    Metadata,
+fn in_pieces(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
+    (0..body.len()).step_by(PIECE).map(move |at| body.slice(at..body.len().min(at + PIECE)))
 }
 
-impl Form {
-    fn accepted(headers: &HeaderMap) -> Self {
-        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if accept.contains("as=PartialObjectMetadata") { Self::Metadata } else { Self::Whole }
-    }
-
-    fn object_type(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Whole => ("Pod", "v1"),
-            Self::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
-        }
-    }
-
-    /// The members of an object behind its kind and apiVersion, and the closing brace.
-    fn members(self, pod: &Pod) -> [&[u8]; 2] {
-        match self {
-            Self::Whole => [&pod.item.as_bytes()[1..], b""],
-            Self::Metadata => [&pod.item.as_bytes()[1..pod.metadata_end], b"}"],
-        }
-    }
+fn in_frames(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Body {
+    StreamBody::new(pieces.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync()
 }
 
-/// All objects as ADDED events, and the mark behind them.
-fn initial(shared: Arc<Shared>, form: Form) -> impl Stream<Item = Bytes> + Send {
-    let (kind, api_version) = form.object_type();
-    let mut at = 0;
-    let pieces = std::iter::from_fn(move || {
-        let mut piece = Vec::with_capacity(PIECE + 20_000);
-        while piece.len() < PIECE {
-            let Some(pod) = shared.pods.get(at) else { break };
-            at += 1;
-            let head = format!(r#"{{"type":"ADDED","object":{{"kind":"{kind}","apiVersion":"{api_version}","#);
-            piece.extend_from_slice(head.as_bytes());
-            form.members(pod).iter().for_each(|part| piece.extend_from_slice(part));
-            piece.extend_from_slice(b"}\n");
-        }
-        if !piece.is_empty() && at == shared.pods.len() {
-            shared.listed.fetch_add(1, Ordering::Relaxed);
-        }
-        (!piece.is_empty()).then(|| Bytes::from(piece))
-    });
-    let mark = format!(
-        concat!(
-            r#"{{"type":"BOOKMARK","object":{{"kind":"{}","apiVersion":"{}","metadata":{{"resourceVersion":"{}","#,
-            r#""annotations":{{"k8s.io/initial-events-end":"true"}}}}}}}}"#,
-            "\n"
-        ),
-        kind, api_version, VERSION
-    );
-    stream::iter(pieces.chain(std::iter::once(Bytes::from(mark))))
-}
-
-/// Silence, then a 410.
-fn expiry(mut expired: watch::Receiver<u64>) -> impl Stream<Item = Bytes> + Send {
-    const GONE: &[u8] = br#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#;
-    expired.mark_unchanged();
-    stream::once(async move {
-        _ = expired.changed().await;
-        Bytes::from([GONE, b"\n"].concat())
-    })
-}
-
-fn list(pods: &[Pod], form: Form, next: Option<usize>) -> Vec<u8> {
-    let length: usize = pods.iter().map(|pod| pod.item.len() + 100).sum();
-    let mut list = Vec::with_capacity(length + 200);
-    let token = next.map(|next| format!(r#","continue":"{next}""#)).unwrap_or_default();
-    let (kind, api_version) = form.object_type();
-    let head = format!(
-        r#"{{"kind":"{kind}List","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{VERSION}"{token}}},"items":["#
-    );
-    list.extend_from_slice(head.as_bytes());
-    for (index, pod) in pods.iter().enumerate() {
-        let separator = if index > 0 { "," } else { "" };
-        // Of a list's items only those of metadata say what they are.
-        let says = match form {
-            Form::Whole => String::new(),
-            Form::Metadata => format!(r#""kind":"{kind}","apiVersion":"{api_version}","#),
-        };
-        list.extend_from_slice(format!("{separator}{{{says}").as_bytes());
-        form.members(pod).iter().for_each(|part| list.extend_from_slice(part));
-    }
-    list.extend_from_slice(b"]}\n");
-    list
-}
-
-fn in_pieces(body: Bytes) -> Body {
-    let pieces = (0..body.len()).step_by(PIECE).map(move |at| body.slice(at..body.len().min(at + PIECE)));
-    StreamBody::new(stream::iter(pieces.map(|piece| Ok(Frame::data(piece))))).boxed_unsync()
-}
-
-fn whole(bytes: Bytes) -> Body {
-    Full::new(bytes).boxed_unsync()
-}
-
-fn respond(status: StatusCode, body: Body) -> Response<Body> {
+fn respond(status: StatusCode, media_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }

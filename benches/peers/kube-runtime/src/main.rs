@@ -43,8 +43,10 @@ async fn main() -> Result<(), BoxError> {
     let events = Arc::new(AtomicU64::new(0));
     let told = events.clone();
     let watching = watcher(Api::all(client), config).default_backoff().reflect(writer).applied_objects();
-    tokio::spawn(watching.for_each(move |_| {
-        told.fetch_add(1, Ordering::Relaxed);
+    tokio::spawn(watching.for_each(move |event| {
+        if event.is_ok() {
+            told.fetch_add(1, Ordering::Relaxed);
+        }
         std::future::ready(())
     }));
     store.wait_until_ready().await?;
