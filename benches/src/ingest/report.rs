@@ -161,7 +161,10 @@ impl Table {
         let cpu = |row: &Row| Some(row.user_cpu_s);
         let own = of(side, cpu).unwrap_or_default();
         let is_ours = matches!(side, Side::Ours(_));
-        let ratio = peers.iter().filter(|_| is_ours && own >= LEAST_CPU_S).filter_map(|peer| Some((peer.name(), of(*peer, cpu)? / own)));
+        let ratio = peers
+            .iter()
+            .filter(|_| is_ours && own >= LEAST_CPU_S)
+            .filter_map(|peer| Some((peer.name(), of(*peer, cpu)? / own)));
         let n = self.rows.iter().find(|(other, _)| *other == side).map_or(0, |(_, row)| row.n);
         #[expect(clippy::cast_precision_loss, reason = "figures for people to read")]
         let user_us_per_object = own * 1e6 / n.max(1) as f64;
