@@ -1,8 +1,8 @@
 //! The revisioned store: one counter over all kinds, and for each kind its objects and a bounded log of its writes. A kind
 //! that is a view of another has none of its own: what it reads and writes is that one's, converted here and nowhere else.
 //!
-//! Comes in: states under the version of their write, with its time. Goes out: objects, ranges at the present or at an earlier version,
-//! and changes after a version. An earlier state is the present with the log undone, so a snapshot copies no objects.
+//! Comes in: states under the version of their write, with its time. Goes out: objects, ranges at the present or at an
+//! earlier version, and changes after a version. An earlier state is the present with the log undone, so a snapshot copies no objects.
 //! Never does I/O, never reads a clock, never waits; whoever owns it puts a lock around it.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -6,6 +6,7 @@
 //! `WATCHKEEPER_FUZZ_SECONDS` says how long (5), `WATCHKEEPER_SEED` repeats one round.
 #![allow(clippy::disallowed_methods, clippy::panic, reason = "a test reads the clock and fails by panicking")]
 
+mod common;
 mod fuzz;
 
 use std::panic::AssertUnwindSafe;
@@ -41,7 +42,7 @@ fn whatever_is_sent_is_answered_and_harms_nothing() {
     let rounds = rounds(|seed| round(seed, &mut answers));
     println!("{rounds} rounds, answers by hundreds: {answers:?}");
     assert!(answers[2] > 0 && answers[4] > 0, "a fuzz that only fails finds nothing: {answers:?}");
-    if let Some(resident) = resident_kib() {
+    if let Some(resident) = common::socket::resident_kib() {
         assert!(resident < MEMORY_LIMIT_KIB, "{resident} KiB");
     }
 }
@@ -292,9 +293,4 @@ async fn resources(server: &ApiServer) -> Checked<Vec<Resource>> {
     }
     check!(all.len() >= 19, "only {} kinds", all.len());
     Ok(all)
-}
-
-fn resident_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
 }

@@ -241,7 +241,7 @@ async fn clients_that_never_read_hold_a_bounded_amount() {
         client.send(get(&path).as_bytes()).await;
         silent.push(client);
     }
-    let resident = socket::resident_mib();
+    let resident = socket::resident_kib();
     for count in 0..WRITES {
         let object = json!({ "metadata": { "name": format!("w-{count}") }, "data": { "text": text } });
         served.check(&post(MAPS, &object.to_string()), 201).await;
@@ -253,8 +253,8 @@ async fn clients_that_never_read_hold_a_bounded_amount() {
     }
     served.check_healthy().await;
     // 10 MB were written, once. A copy for each of a hundred clients would be a gigabyte.
-    if let (Some(before), Some(after)) = (resident, socket::resident_mib()) {
-        assert!(after < before + 600, "{before} MiB before, {after} MiB after");
+    if let (Some(before), Some(after)) = (resident, socket::resident_kib()) {
+        assert!(after < before + 600 * 1024, "{before} KiB before, {after} KiB after");
     }
     // Who reads at last gets all, whole.
     let mut late = silent.pop().expect("a client");

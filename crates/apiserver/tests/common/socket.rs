@@ -208,10 +208,10 @@ pub(crate) fn post(path: &str, body: &str) -> String {
 }
 
 /// This process's memory, where the system tells.
-pub(crate) fn resident_mib() -> Option<u64> {
+pub(crate) fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Thousands of connections need as many files, at both ends.

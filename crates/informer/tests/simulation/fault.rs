@@ -6,6 +6,7 @@ use fastrand::Rng;
 use watchkeeper_apiserver::ApiServer;
 use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Refusal, Rule};
 use watchkeeper_apiserver::replica::{Lag, Routing};
+use watchkeeper_apiserver::simulate::Later;
 
 pub(crate) const REPLICAS: usize = 3;
 
@@ -194,22 +195,24 @@ enum Undo {
 /// Lets the faults happen, each at its time, and heals everything when the last one is over.
 pub(crate) async fn unleash(server: &ApiServer, faults: &[Fault], heal: bool) {
     let start = tokio::time::Instant::now();
-    let mut due: Vec<(Duration, usize, Undo)> = Vec::new();
-    for (turn, fault) in faults.iter().enumerate() {
-        undo(server, start, &mut due, fault.at).await;
-        tokio::time::sleep_until(start + fault.at).await;
+    let mut later = Later::<Undo>::default();
+    for fault in faults {
+        let now = start + fault.at;
+        while let Some(undo) = later.next(Some(now)).await {
+            undo.apply(server);
+        }
         match fault.what.clone() {
             What::CloseWatches => server.close_watches(),
             What::Compact { keep } => server.compact(server.version().saturating_sub(keep)),
             What::CutOff { replica, until } => {
                 server.replica(replica).pause();
-                due.push((fault.at + until, turn, Undo::Resume(replica)));
+                later.at(now + until, Undo::Resume(replica));
             }
             What::Lag { replica, by } => server.replica(replica).set_lag(by),
             What::Restart { replica } => server.replica(replica).restart(),
             What::Unready { replica, until } => {
                 server.replica(replica).set_ready(false);
-                due.push((fault.at + until, turn, Undo::Ready(replica)));
+                later.at(now + until, Undo::Ready(replica));
             }
             What::Route(routing) => {
                 server.set_routing(routing);
@@ -225,7 +228,9 @@ pub(crate) async fn unleash(server: &ApiServer, faults: &[Fault], heal: bool) {
             }
         }
     }
-    undo(server, start, &mut due, Duration::MAX).await;
+    while let Some(undo) = later.next(None).await {
+        undo.apply(server);
+    }
     server.faults().clear();
     // What a rule has begun to do to a body goes on: a network that is mended has cut its connections.
     server.close_watches();
@@ -241,19 +246,11 @@ pub(crate) async fn unleash(server: &ApiServer, faults: &[Fault], heal: bool) {
     }
 }
 
-async fn undo(
-    server: &ApiServer,
-    start: tokio::time::Instant,
-    due: &mut Vec<(Duration, usize, Undo)>,
-    before: Duration,
-) {
-    due.sort_by_key(|(at, turn, _)| (*at, *turn));
-    let count = due.iter().take_while(|(at, ..)| *at < before).count();
-    for (at, _, undo) in due.drain(..count) {
-        tokio::time::sleep_until(start + at).await;
-        match undo {
-            Undo::Resume(replica) => server.replica(replica).resume(),
-            Undo::Ready(replica) => server.replica(replica).set_ready(true),
+impl Undo {
+    fn apply(self, server: &ApiServer) {
+        match self {
+            Self::Resume(replica) => server.replica(replica).resume(),
+            Self::Ready(replica) => server.replica(replica).set_ready(true),
         }
     }
 }

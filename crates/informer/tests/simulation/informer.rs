@@ -1,6 +1,5 @@
 //! The scenario: a workload, its faults, one informer with one handler, and the judgements.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::simulate::check::{self, Seen, Told};
 use watchkeeper_apiserver::simulate::truth::Truth;
 use watchkeeper_apiserver::simulate::workload::Workload;
-use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation};
+use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, log};
 use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 use watchkeeper_informer::{
     Cached, Deadlines, Event, Finality, InformerConfig, InformerHandle, KubeListWatch, ReflectorConfig, Scope,
@@ -90,7 +89,8 @@ impl Scenario for Informer {
         running.await.expect("the informer doesn't panic");
         let (seen, truth) = (diary.lock().clone(), truth(&server));
         let trace = trace(&seen, &handle, &server);
-        verdict = verdict.and_then(|()| check::request_budget(&requests(&server), MINUTE, MOST_REQUESTS));
+        let sent = log::requests(&server, "").remove("informer").unwrap_or_default();
+        verdict = verdict.and_then(|()| check::request_budget(&sent, MINUTE, MOST_REQUESTS));
         // The client has a task of its own, which ends with the last handle.
         drop(handle);
         sleep(Duration::from_millis(1)).await;
@@ -98,13 +98,7 @@ impl Scenario for Informer {
         verdict = verdict.and_then(|()| check::subsequence(&seen, &truth));
         verdict = verdict.and_then(|()| check::delete_completeness(&seen, &truth));
         verdict = verdict.and_then(|()| check::no_tasks_left(before, after));
-        let mut fired = BTreeMap::new();
-        for name in faults.iter().filter_map(|fault| fault.what.name()) {
-            *fired.entry(name.to_owned()).or_default() += 1;
-        }
-        for (action, count) in server.faults().fired().by_action {
-            *fired.entry(action.to_owned()).or_default() += count;
-        }
+        let fired = log::fired(&server, faults.iter().filter_map(|fault| fault.what.name()));
         Outcome { verdict, trace, fired }
     }
 }
@@ -177,24 +171,6 @@ fn writer(diary: Diary, planted: Option<Planted>) -> impl FnMut(Event<ConfigMap>
         }
         diary.push(seen);
     }
-}
-
-/// When the informer sent its requests, as far as anything became of them. A line is `MILLIS #NUMBER IDENTITY VERB ...`.
-fn requests(server: &ApiServer) -> Vec<Duration> {
-    let mut first: BTreeMap<u64, Duration> = BTreeMap::new();
-    for line in server.faults().log() {
-        let mut words = line.split(' ');
-        let (millis, number, who) = (words.next(), words.next(), words.next());
-        if who == Some("informer")
-            && let Some(millis) = millis.and_then(|word| word.parse().ok())
-            && let Some(number) = number.and_then(|word| word.trim_start_matches('#').parse().ok())
-        {
-            first.entry(number).or_insert(Duration::from_millis(millis));
-        }
-    }
-    let mut sent: Vec<Duration> = first.into_values().collect();
-    sent.sort_unstable();
-    sent
 }
 
 fn trace(seen: &[Seen], handle: &InformerHandle<ConfigMap>, server: &ApiServer) -> String {

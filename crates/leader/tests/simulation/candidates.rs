@@ -1,6 +1,5 @@
 //! The scenario: three processes, what goes wrong, and the judgements.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +11,9 @@ use kube_client::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams}
 use kube_client::{Api, Client};
 use serde_json::json;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use watchkeeper_apiserver::fault::Action;
-use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, check};
+use watchkeeper_apiserver::simulate::{Later, Outcome, Scenario, Violation, check, log};
 use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 use watchkeeper_leader::Timings;
 
@@ -75,7 +74,8 @@ impl Scenario for Candidates {
             .and(led)
             .and_then(|()| budgets(&world.server))
             .and_then(|()| check::no_tasks_left(before, after));
-        Outcome { verdict, trace: trace(&stays, &world), fired: fired(faults, &world.server) }
+        let fired = log::fired(&world.server, faults.iter().filter_map(|fault| fault.what.name()));
+        Outcome { verdict, trace: trace(&stays, &world), fired }
     }
 }
 
@@ -98,7 +98,7 @@ struct Storm<'a> {
     world: &'a World,
     processes: Vec<Candidate>,
     born: u32,
-    undo: Vec<(Instant, Undo)>,
+    later: Later<Undo>,
 }
 
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ enum Undo {
 
 impl<'a> Storm<'a> {
     fn new(world: &'a World, random: &mut fastrand::Rng) -> Self {
-        let mut storm = Self { world, processes: Vec::new(), born: 0, undo: Vec::new() };
+        let mut storm = Self { world, processes: Vec::new(), born: 0, later: Later::default() };
         for _ in 0..PROCESSES {
             let process = storm.born(random);
             storm.processes.push(process);
@@ -132,16 +132,12 @@ impl<'a> Storm<'a> {
 
     /// What is over until then is undone.
     async fn wait_until(&mut self, until: Instant) {
-        self.undo.sort_by_key(|(at, _)| *at);
-        let count = self.undo.iter().take_while(|(at, _)| *at <= until).count();
-        for (at, undo) in self.undo.drain(..count) {
-            sleep_until(at).await;
+        while let Some(undo) = self.later.next(Some(until)).await {
             match undo {
                 Undo::Thaw(process) => self.processes[process].thaw(),
                 Undo::ServerGoesOn => self.world.server.faults().thaw(),
             }
         }
-        sleep_until(until).await;
     }
 
     async fn strike(&mut self, fault: &Fault, random: &mut fastrand::Rng) {
@@ -152,7 +148,7 @@ impl<'a> Storm<'a> {
         match fault.what {
             What::Freeze(lasts) => {
                 process.freeze();
-                self.undo.push((Instant::now() + lasts, Undo::Thaw(fault.process)));
+                self.later.at(Instant::now() + lasts, Undo::Thaw(fault.process));
             }
             What::Crash => {
                 process.crash();
@@ -162,7 +158,7 @@ impl<'a> Storm<'a> {
             What::Drift => process.drift(random),
             What::ServerStops(lasts) => {
                 self.world.server.faults().freeze();
-                self.undo.push((Instant::now() + lasts, Undo::ServerGoesOn));
+                self.later.at(Instant::now() + lasts, Undo::ServerGoesOn);
             }
             What::Delete | What::Blank | What::Overwrite => self.meddle(&fault.what),
             What::Rule { .. } | What::SlowThenCut { .. } => {}
@@ -213,26 +209,11 @@ impl<'a> Storm<'a> {
     }
 }
 
-/// I9 for each process. A line of the log is `MILLIS #NUMBER IDENTITY VERB PATH ...`.
+/// I9 for each process.
 fn budgets(server: &ApiServer) -> Result<(), Violation> {
-    let mut sent: BTreeMap<String, BTreeMap<String, Duration>> = BTreeMap::new();
-    for line in server.faults().log() {
-        let words: Vec<&str> = line.split(' ').take(5).collect();
-        let [millis, number, who, _, path] = words[..] else { continue };
-        if let Ok(millis) = millis.parse()
-            && who.starts_with("process-")
-            && path.contains("/leases")
-        {
-            let requests = sent.entry(who.to_owned()).or_default();
-            requests.entry(number.to_owned()).or_insert(Duration::from_millis(millis));
-        }
-    }
-    for requests in sent.into_values() {
-        let mut times: Vec<Duration> = requests.into_values().collect();
-        times.sort_unstable();
-        check::request_budget(&times, MINUTE, MOST_REQUESTS)?;
-    }
-    Ok(())
+    let sent = log::requests(server, "/leases");
+    let mut processes = sent.iter().filter(|(identity, _)| identity.starts_with("process-"));
+    processes.try_for_each(|(_, times)| check::request_budget(times, MINUTE, MOST_REQUESTS))
 }
 
 fn trace(stays: &[check::Stay], world: &World) -> String {
@@ -244,15 +225,4 @@ fn trace(stays: &[check::Stay], world: &World) -> String {
         _ = writeln!(trace, "{stay:?}");
     }
     trace
-}
-
-fn fired(faults: &[Fault], server: &ApiServer) -> BTreeMap<String, u64> {
-    let mut fired: BTreeMap<String, u64> = BTreeMap::new();
-    for name in faults.iter().filter_map(|fault| fault.what.name()) {
-        *fired.entry(name.to_owned()).or_default() += 1;
-    }
-    for (action, count) in server.faults().fired().by_action {
-        *fired.entry(action.to_owned()).or_default() += count;
-    }
-    fired
 }
