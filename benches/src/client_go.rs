@@ -32,11 +32,8 @@ pub(crate) fn build(program: &str) -> Result<PathBuf, BoxError> {
 /// Runs a program that was built.
 pub(crate) fn command(binary: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(binary);
-    for (variable, _) in std::env::vars_os() {
-        let name = variable.to_string_lossy();
-        if ["GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"].contains(&&*name) || name.starts_with("KUBE_FEATURE_") {
-            command.env_remove(&variable);
-        }
-    }
+    crate::withhold(&mut command, |name| {
+        ["GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"].contains(&name) || name.starts_with("KUBE_FEATURE_")
+    });
     command
 }

@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper::BoxError;
 use watchkeeper_apiserver::ApiServer;
 
+use crate::usage::{Cpu, Memory};
+
 const NAMESPACE: &str = "kube-node-lease";
 /// Renewals are sent in this many bursts a second.
 const BURSTS: u32 = 50;
@@ -117,6 +119,9 @@ async fn blow(
     said: &Arc<Mutex<Said>>,
 ) -> Result<Outcome, BoxError> {
     let look = || *said.lock().expect("no holder of this lock panics");
+    let pid = pid.to_string();
+    let cpu = || Cpu::of(&pid).map(|cpu| cpu.user + cpu.system);
+    let resident = || Memory::of(&pid).map(|memory| memory.resident);
     // The monitor first reads everything: the storm begins when it has.
     let ready = Instant::now() + Duration::from_secs(30);
     while look().fresh == 0 && Instant::now() < ready {
@@ -124,7 +129,7 @@ async fn blow(
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (seen_before, cpu_before) = (look().changes, cpu(pid)?);
+    let (seen_before, cpu_before) = (look().changes, cpu()?);
     let (mut sent, mut next, mut memory, mut worst_lag_millis) = (0_u64, 0, Vec::new(), 0);
     let per_burst = (storm.renewals / BURSTS).max(1) as usize;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / BURSTS);
@@ -137,12 +142,12 @@ async fn blow(
             sent += 1;
         }
         if tick % u64::from(BURSTS) == 0 {
-            memory.push(resident(pid)?);
+            memory.push(resident()?);
             worst_lag_millis = worst_lag_millis.max(look().lag_millis);
         }
         if tick % (10 * u64::from(BURSTS)) == 0 {
             let Said { changes, lag_millis, .. } = look();
-            let (mib, busy) = (resident(pid)? / 1024, cpu(pid)?.saturating_sub(cpu_before));
+            let (mib, busy) = (resident()? / 1024, cpu()?.saturating_sub(cpu_before));
             println!(
                 "{:>8} {sent:>10} {:>10} {lag_millis:>8} {mib:>12} {:>8.1}",
                 tick / u64::from(BURSTS),
@@ -151,7 +156,7 @@ async fn blow(
             );
         }
     }
-    let busy = cpu(pid)?.saturating_sub(cpu_before);
+    let busy = cpu()?.saturating_sub(cpu_before);
     // The monitor says what it saw once a few seconds.
     tokio::time::sleep(Duration::from_secs(6)).await;
     Ok(Outcome { sent, seen: look().changes - seen_before, worst_lag_millis, cpu: busy, memory })
@@ -255,20 +260,4 @@ fn start_monitor(program: &Path, kubeconfig: &Path) -> Result<(Child, Arc<Mutex<
         }
     });
     Ok((child, said))
-}
-
-/// Resident memory in KiB.
-fn resident(pid: u32) -> Result<u64, BoxError> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("the monitor has ended")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
-}
-
-/// CPU time, user and system, in the 10 ms ticks of /proc.
-fn cpu(pid: u32) -> Result<Duration, BoxError> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after = stat.rsplit_once(')').ok_or("no name")?.1;
-    let field =
-        |index: usize| after.split_whitespace().nth(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    Ok(Duration::from_millis(10 * (field(11) + field(12))))
 }

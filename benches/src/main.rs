@@ -22,6 +22,7 @@ mod lease_storm;
 mod pods;
 mod queue;
 mod queue_counts;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -86,6 +87,15 @@ fn run(program: Program) -> Result<(), BoxError> {
 fn live_bytes() -> u64 {
     let stats = ALLOCATOR.stats();
     (stats.bytes_allocated as u64).saturating_sub(stats.bytes_deallocated as u64)
+}
+
+/// Keeps variables of this process's environment from a command.
+fn withhold(command: &mut std::process::Command, chosen: impl Fn(&str) -> bool) {
+    for (variable, _) in std::env::vars_os() {
+        if chosen(&variable.to_string_lossy()) {
+            command.env_remove(&variable);
+        }
+    }
 }
 
 /// Reads a size from the command line.

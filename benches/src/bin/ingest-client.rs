@@ -7,6 +7,8 @@
 mod client;
 #[path = "../ingest/figure.rs"]
 mod figure;
+#[path = "../usage.rs"]
+mod usage;
 
 use clap::Parser;
 use watchkeeper::BoxError;

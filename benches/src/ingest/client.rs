@@ -1,9 +1,8 @@
 //! Our side of an ingest: one informer, in a process of its own, until it is synced; then whatever it is asked for.
 //!
-//! In: where the Pods are, and the shape to keep them in. Out: a [`Figure`](super::figure::Figure) once synced, and another for each line on stdin.
+//! In: where the Pods are, and the shape to keep them in. Out: a [`Figure`] once synced, and another for each line on stdin.
 //! It is compiled into this program, whose allocator counts, and into a program of its own, whose allocator is the system's.
 
-use std::io::BufRead as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -21,7 +20,7 @@ use watchkeeper_informer::{
     Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ReflectorConfig, Scope, SharedInformer,
 };
 
-use super::figure::{of_object, stand};
+use super::figure::{Figure, answer, of_object, stand};
 
 /// What is kept of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -141,18 +140,12 @@ async fn ingest<K: Cached>(
     handle.synced().await;
     let wall_s = started.elapsed().as_secs_f64();
     let figure = || {
-        let mut figure = stand(heap())?;
-        (figure.objects, figure.checksum) = checksum(&handle, &read);
-        (figure.wall_s, figure.events) = (wall_s, events.load(Ordering::Relaxed));
-        println!("{}", serde_json::to_string(&figure)?);
-        Ok::<_, BoxError>(())
+        // Before anything is read for the checksum.
+        let stand = stand(heap())?;
+        let (objects, checksum) = checksum(&handle, &read);
+        Ok(Figure { objects, checksum, wall_s, events: events.load(Ordering::Relaxed), ..stand })
     };
-    // Before anything is read for the checksum.
-    figure()?;
-    let mut lines = std::io::stdin().lock().lines();
-    while tokio::task::block_in_place(|| lines.next()).transpose()?.is_some() {
-        figure()?;
-    }
+    tokio::task::block_in_place(|| answer(figure))?;
     stop.cancel();
     Ok(running.await?)
 }

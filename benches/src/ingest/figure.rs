@@ -3,7 +3,11 @@
 //! In: this process, and the fields of cached objects. Out: a [`Figure`], which goes as one line of JSON from each client, ours
 //! or a peer's, to the benchmark.
 
+use std::io::BufRead as _;
+
 use serde::{Deserialize, Serialize};
+
+use crate::usage::{Cpu, Memory};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,29 +42,25 @@ pub(crate) fn of_object(fields: [&str; 6]) -> u64 {
     hash
 }
 
-/// The CPU time of a process, by its id or `self`: the user's and the system's.
-pub(crate) fn cpu(process: &str) -> Result<(f64, f64), BoxError> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let after_name = stat.rsplit_once(')').ok_or("an unreadable stat of a process")?.1;
-    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).map(|ticks| ticks / 100.0);
-    Ok((ticks(11).ok_or("no user time")?, ticks(12).ok_or("no system time")?))
-}
-
 /// CPU and memory of this process.
 pub(crate) fn stand(heap_bytes: Option<u64>) -> Result<Figure, BoxError> {
-    let (user_cpu_s, system_cpu_s) = cpu("self")?;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let kilobytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_ascii_whitespace().next()?.parse().ok()
-    };
+    let (cpu, memory) = (Cpu::of("self")?, Memory::of("self")?);
     Ok(Figure {
-        user_cpu_s,
-        system_cpu_s,
-        rss_kb: kilobytes("VmRSS").ok_or("no VmRSS")?,
-        peak_rss_kb: kilobytes("VmHWM").ok_or("no VmHWM")?,
+        user_cpu_s: cpu.user.as_secs_f64(),
+        system_cpu_s: cpu.system.as_secs_f64(),
+        rss_kb: memory.resident,
+        peak_rss_kb: memory.peak,
         heap_bytes,
         ..Figure::default()
     })
+}
+
+/// Prints a figure, and another for each line on stdin until there are no more. Blocks.
+pub(crate) fn answer(figure: impl Fn() -> Result<Figure, BoxError>) -> Result<(), BoxError> {
+    let print = || {
+        println!("{}", serde_json::to_string(&figure()?)?);
+        Ok::<_, BoxError>(())
+    };
+    print()?;
+    std::io::stdin().lock().lines().try_for_each(|line| line.map_err(BoxError::from).and_then(|_| print()))
 }

@@ -88,11 +88,7 @@ pub(crate) fn build(package: &str, binary: &str) -> Result<PathBuf, BoxError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // What `cargo run` says of this program must not have dependencies built again whose build scripts look at it.
-    for (variable, _) in std::env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| variable.to_string_lossy().starts_with(prefix)) {
-            command.env_remove(&variable);
-        }
-    }
+    crate::withhold(&mut command, |name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
     let status = command
         .args(["build", "--release", "--locked", "-p", package, "--bin", binary])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -9,10 +9,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use watchkeeper::BoxError;
 
-use super::figure::{self, Figure};
+use super::figure::Figure;
+use crate::usage::Cpu;
 
 /// How long a client is looked at, to see whether it is at rest.
 const LOOK: Duration = Duration::from_millis(500);
+/// Using less meanwhile is rest: one tick of the kernel's clock may be that of anybody.
+const REST: Duration = Duration::from_millis(15);
 
 pub(crate) struct Process {
     child: Child,
@@ -51,14 +54,13 @@ impl Process {
     /// Waits until it has nothing more to do: twice in a row it used hardly any CPU while it was looked at.
     pub(crate) async fn settle(&self, patience: Duration) -> Result<(), BoxError> {
         let id = self.child.id().ok_or("the client has ended")?.to_string();
-        let used = || figure::cpu(&id).map(|(user, system)| user + system);
+        let used = || Cpu::of(&id).map(|cpu| cpu.user + cpu.system);
         let settled = async {
             let (mut before, mut calm) = (used()?, 0);
             while calm < 2 {
                 tokio::time::sleep(LOOK).await;
                 let now = used()?;
-                // One tick of the kernel's clock may be that of anybody.
-                calm = if now - before < 0.015 { calm + 1 } else { 0 };
+                calm = if now.saturating_sub(before) < REST { calm + 1 } else { 0 };
                 before = now;
             }
             Ok(())

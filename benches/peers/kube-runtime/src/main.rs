@@ -7,13 +7,15 @@
 
 #[path = "../../../src/ingest/figure.rs"]
 mod figure;
+#[path = "../../../src/usage.rs"]
+mod usage;
 
-use std::io::BufRead as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use figure::Figure;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube_client::{Api, Client};
@@ -52,20 +54,14 @@ async fn main() -> Result<(), BoxError> {
     store.wait_until_ready().await?;
     let wall_s = started.elapsed().as_secs_f64();
     let figure = || {
-        let mut figure = figure::stand(None)?;
+        // Before anything is read for the checksum.
+        let stand = figure::stand(None)?;
         let objects = store.state();
-        figure.objects = objects.len();
-        figure.checksum = objects.iter().fold(0, |sum, pod| sum.wrapping_add(checksum(pod)));
-        (figure.wall_s, figure.events) = (wall_s, events.load(Ordering::Relaxed));
-        println!("{}", serde_json::to_string(&figure)?);
-        Ok::<_, BoxError>(())
+        let checksum = objects.iter().fold(0_u64, |sum, pod| sum.wrapping_add(checksum(pod)));
+        let (objects, events) = (objects.len(), events.load(Ordering::Relaxed));
+        Ok(Figure { objects, checksum, wall_s, events, ..stand })
     };
-    figure()?;
-    let mut lines = std::io::stdin().lock().lines();
-    while tokio::task::block_in_place(|| lines.next()).transpose()?.is_some() {
-        figure()?;
-    }
-    Ok(())
+    tokio::task::block_in_place(|| figure::answer(figure))
 }
 
 fn checksum(pod: &Pod) -> u64 {
