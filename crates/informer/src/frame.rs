@@ -4,6 +4,8 @@
 //! whole in one, else from a scratch buffer that is used again. The list's own metadata is found before or after the
 //! items. It never holds a body whole, never decodes, and no error carries a byte of content.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
 use crate::scan::{MAX_DEPTH, ScanError, ValueScan};
@@ -85,8 +87,8 @@ struct Collected<'a> {
     bytes: &'a [u8],
     /// How many bytes of the chunk it took.
     used: usize,
-    /// See [`ValueScan::only_inner_end`].
-    only_inner_end: Option<usize>,
+    /// See [`ValueScan::only_inner`].
+    only_inner: Option<Range<usize>>,
 }
 
 impl Collector {
@@ -119,7 +121,7 @@ impl Collector {
         let Some(used) = end else { return Ok(None) };
         self.used = true;
         let bytes = if self.scratch.is_empty() { taken } else { &self.scratch };
-        Ok(Some(Collected { bytes, used, only_inner_end: self.scan.only_inner_end() }))
+        Ok(Some(Collected { bytes, used, only_inner: self.scan.only_inner() }))
     }
 
     fn reset(&mut self) {
@@ -310,12 +312,12 @@ fn expected(at: At) -> &'static str {
     }
 }
 
-/// The bytes of one watch event. Where its object ends is known from the cutting, as a rule, so that nobody has to look for
-/// that again.
-#[derive(Debug, Clone, Copy)]
+/// The bytes of one watch event. Where its object stands is known from the cutting, as a rule, so that nobody has to look for
+/// its end again.
+#[derive(Debug, Clone)]
 pub struct Frame<'a> {
     bytes: &'a [u8],
-    only_inner_end: Option<usize>,
+    only_inner: Option<Range<usize>>,
 }
 
 impl<'a> Frame<'a> {
@@ -324,15 +326,15 @@ impl<'a> Frame<'a> {
         self.bytes
     }
 
-    /// Where the one object or array in it ends, if there is exactly one and it is known.
-    pub(crate) fn only_inner_end(&self) -> Option<usize> {
-        self.only_inner_end
+    /// Where the object or array ends that begins at `start`, if the cutting knows it.
+    pub(crate) fn known_end(&self, start: usize) -> Option<usize> {
+        self.only_inner.as_ref().filter(|place| place.start == start).map(|place| place.end)
     }
 }
 
 impl<'a> From<&'a [u8]> for Frame<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self { bytes, only_inner_end: None }
+        Self { bytes, only_inner: None }
     }
 }
 
@@ -367,7 +369,7 @@ impl WatchSplitter {
                 let Some(collected) = self.collector.feed(rest, limit, self.offset)? else { break };
                 used = collected.used;
                 self.in_event = false;
-                event(Frame { bytes: collected.bytes, only_inner_end: collected.only_inner_end })?;
+                event(Frame { bytes: collected.bytes, only_inner: collected.only_inner })?;
             } else if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
                 let (expected, offset) = ("a watch event", self.offset);
                 return Err(FrameError::Unexpected { expected, offset }.into());

@@ -31,8 +31,8 @@ pub(crate) struct ValueScan {
     escaped: bool,
     /// Bytes of the pieces before this one.
     before: usize,
-    /// Arrays and objects directly in the value, and where the last of them ended.
-    inner: (usize, usize),
+    /// How many arrays and objects are directly in the value, and where the last of them stands.
+    inner: (usize, Range<usize>),
 }
 
 /// What the value's first byte says that it is.
@@ -71,10 +71,10 @@ impl ValueScan {
         }
     }
 
-    /// Where the one array or object directly in this value ends, if it has exactly one. To be asked at the value's end.
-    pub(crate) fn only_inner_end(&self) -> Option<usize> {
-        let (count, end) = self.inner;
-        (count == 1).then_some(end)
+    /// Where the one array or object directly in this value stands, if it has exactly one. To be asked at the value's end.
+    pub(crate) fn only_inner(&self) -> Option<Range<usize>> {
+        let (count, place) = &self.inner;
+        (*count == 1).then(|| place.clone())
     }
 
     /// From inside a string to behind its closing quote.
@@ -156,12 +156,15 @@ impl ValueScan {
                 if self.depth > MAX_DEPTH {
                     return Err(ScanError::TooDeep);
                 }
+                if self.depth == 2 {
+                    self.inner.1.start = self.before + end - 1;
+                }
                 continue;
             }
             self.depth -= 1;
             match self.depth {
                 0 => return Ok(Some(end)),
-                1 => self.inner = (self.inner.0 + 1, self.before + end),
+                1 => self.inner = (self.inner.0 + 1, self.inner.1.start..self.before + end),
                 _ => {}
             }
         }
@@ -359,18 +362,19 @@ mod tests {
             let first = scan.advance(&text[..cut]).unwrap();
             let end = first.or_else(|| scan.advance(&text[cut..]).unwrap().map(|n| n + cut));
             assert_eq!(end, Some(text.len() - 1), "cut at {cut}");
-            assert_eq!(scan.only_inner_end(), Some(text.len() - 2), "cut at {cut}");
+            assert_eq!(scan.only_inner(), Some(13..text.len() - 2), "cut at {cut}");
         }
     }
 
     /// Goal: where there are none or several inner values, none is the only one.
     #[test]
     fn only_one_is_the_only_one() {
-        for (text, end) in [("{}", None), ("[1,{}]", Some(5)), ("[{},{}]", None), (r#"{"a":[[]]  ,"b":"]"}"#, Some(9))]
+        for (text, place) in
+            [("{}", None), ("[1,{}]", Some(3..5)), ("[{},{}]", None), (r#"{"a":[[]]  ,"b":"]"}"#, Some(5..9))]
         {
             let mut scan = ValueScan::default();
             scan.advance(text.as_bytes()).unwrap();
-            assert_eq!(scan.only_inner_end(), end, "{text}");
+            assert_eq!(scan.only_inner(), place, "{text}");
         }
         let many = format!("[{}]", "[1],".repeat(100) + "[2]");
         let mut scan = ValueScan::default();

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use watchkeeper_informer::decode::{DecodeFault, Decoder, DecoderConfig, EventType, bookmark, identity, watch_frame};
+use watchkeeper_informer::frame::{FrameError, FrameLimits, WatchSplitter};
 
 fn decode(item: &str) -> Result<ConfigMap, DecodeFault> {
     decode_as(DecoderConfig::default(), item)
@@ -85,6 +86,17 @@ fn events() {
     assert_eq!(refused(r#"{"kind":"Status","code":500}"#), "not a watch event: it has no type");
     assert_eq!(refused(r#"{"type":"RENAMED","object":{}}"#), "not a watch event: its type is unknown");
     assert_eq!(refused(r#"{"type":"ADDED"}"#), "not a watch event: it has no object");
+}
+
+/// Goal: where a quote within a number makes the cutting and the reading differ on what is text, the reading ends, and finds
+/// what it finds without the cutting. It once went back to the same key for ever.
+#[test]
+fn quotes_where_none_belong() {
+    let text = br#"{"object":[],"a":1","k":{"}"#;
+    let mut splitter = WatchSplitter::new(FrameLimits::default());
+    let read = splitter.push(text, |frame| watch_frame(frame).map(|_| ()));
+    assert_eq!(read, Err(FrameError::NotAnEvent("it has no type")));
+    assert_eq!(watch_frame(text[..].into()), Err(FrameError::NotAnEvent("it has no type")));
 }
 
 /// Goal: only the value "true" ends the initial events; a bookmark without a version is an error.

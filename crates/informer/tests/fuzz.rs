@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::cmp::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -25,13 +26,31 @@ const WATCH: &str = concat!(
     "\n"
 );
 
-/// Plays rounds for as long as is asked, each from a seed of its own.
-fn rounds(target: &str, mut round: impl FnMut(&mut Rng)) {
+/// A round takes well under a millisecond; one that takes this many seconds never ends. They are counted one by one, so that a
+/// machine that was stopped for a while proves nothing.
+const ENDLESS: u32 = 60;
+
+/// Plays rounds for as long as is asked, each from a seed of its own. An endless one ends the whole process, with its seed.
+fn rounds(target: &'static str, mut round: impl FnMut(&mut Rng)) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let first = number("WATCHKEEPER_FUZZ_SEED").unwrap_or(0);
     let until = Instant::now() + Duration::from_secs(number("WATCHKEEPER_FUZZ_SECONDS").unwrap_or(1));
     let mut seed = first;
+    let (begins, begun) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut playing, mut seconds) = (first, 0);
+        while seconds < ENDLESS {
+            match begun.recv_timeout(Duration::from_secs(1)) {
+                Ok(seed) => (playing, seconds) = (seed, 0),
+                Err(RecvTimeoutError::Timeout) => seconds += 1,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        eprintln!("{target}: endless, again with WATCHKEEPER_FUZZ_SEED={playing}");
+        std::process::exit(1);
+    });
     while Instant::now() < until {
+        begins.send(seed).expect("the watchdog is there");
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| round(&mut Rng::with_seed(seed))));
         if let Err(panic) = played {
             eprintln!("{target}: again with WATCHKEEPER_FUZZ_SEED={seed}");
@@ -93,9 +112,10 @@ fn split_watch(pieces: &[&[u8]]) -> (Vec<String>, Result<(), FrameError>) {
     let (mut splitter, mut events) = (WatchSplitter::new(FrameLimits { item: 5_000, list_metadata: 500 }), Vec::new());
     for piece in pieces {
         let pushed = splitter.push(piece, |frame| {
+            let bytes = frame.bytes();
             let read = watch_frame(frame);
             // What the cutting knows must be what looking finds.
-            assert_eq!(read, watch_frame(Frame::from(frame.bytes())));
+            assert_eq!(read, watch_frame(Frame::from(bytes)));
             let event = read?;
             events.push(format!("{:?} {}", event.event_type, String::from_utf8_lossy(event.object)));
             Ok::<(), FrameError>(())

@@ -46,8 +46,7 @@ pub fn watch_frame<'a>(frame: Frame<'a>) -> Result<WatchFrame<'a>, FrameError> {
     let bytes = frame.bytes();
     let mut members = members(bytes);
     while let Some((key, value)) = members.head() {
-        let known = frame.only_inner_end().filter(|_| matches!(bytes[value], b'{' | b'['));
-        let Some(end) = known.or_else(|| value_end(bytes, value)) else { break };
+        let Some(end) = frame.known_end(value).or_else(|| value_end(bytes, value)) else { break };
         match &bytes[key.start + 1..key.end - 1] {
             b"type" => event_type = Some(&bytes[value..end]),
             b"object" => object = Some(&bytes[value..end]),
