@@ -362,7 +362,7 @@ mod tests {
             let first = scan.advance(&text[..cut]).unwrap();
             let end = first.or_else(|| scan.advance(&text[cut..]).unwrap().map(|n| n + cut));
             assert_eq!(end, Some(text.len() - 1), "cut at {cut}");
-            assert_eq!(scan.only_inner(), Some(13..text.len() - 2), "cut at {cut}");
+            assert_eq!(scan.only_inner(), Some(17..text.len() - 2), "cut at {cut}");
         }
     }
 
