@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backoff::BackoffConfig;
 use crate::decode::DecoderConfig;
+use crate::delta_fifo::FifoLimits;
 use crate::frame::FrameLimits;
 
 /// How long each wait on the server may take. There is no wait without one of these: HTTP/1.1 has no keep-alive of its
@@ -83,9 +84,24 @@ impl Default for ReflectorConfig {
     }
 }
 
+/// Which of the deltas that wait for the store are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeltaOrder {
+    /// Of each key what the store needs to know: [`Coalescing`](crate::delta_fifo::Coalescing). A handler hears of a busy
+    /// object's newest state, not of all.
+    #[default]
+    Coalescing,
+    /// All, as they came: [`Ordered`](crate::delta_fifo::Ordered).
+    Ordered,
+}
+
 /// What can be set of an informer beyond its source.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InformerConfig {
+    /// Which of the deltas that wait for the store are kept.
+    pub order: DeltaOrder,
+    /// How many may wait.
+    pub fifo: FifoLimits,
     /// What is kept of an object.
     pub decoder: DecoderConfig,
     /// How it is read.

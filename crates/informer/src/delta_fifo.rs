@@ -1,21 +1,22 @@
 //! DeltaFIFO: what has happened, in order of arrival, until the store has taken it.
 //!
 //! In: deltas, bookmarks and whole replacements from the reflector. Out: batches for the one consumer, the store's
-//! writer. `push` never waits, so a busy store never holds up the reading of a watch.
+//! writer. `push` never waits; whoever reads a socket asks [`DeltaFifo::room`] before it reads on, so a consumer that can't
+//! keep up is felt by the server's side of the connection, and memory stays within [`FifoLimits`].
 //!
-//! Memory is bounded by keys, not by events: where the consumer lags, the deltas of a key are coalesced to at most
-//! "the old life is gone, then this is there". A replacement is one barrier: it supersedes everything that was still
-//! pending, an older replacement included, because a list is the whole truth at its version. What vanished in between
-//! is worked out by the store, which alone knows what it holds.
+//! What is kept of the deltas that wait is the business of a [`DeltaQueue`], of which there are two: [`Coalescing`] keeps of
+//! each key at most "the old life is gone, then this is there", so that a busy object costs no more than a quiet one;
+//! [`Ordered`] keeps every delta as it came, so that handlers hear of each state that was read. A replacement is one barrier
+//! in both: it supersedes everything that was still pending, an older replacement included, because a list is the whole truth
+//! at its version. What vanished in between is worked out by the store, which alone knows what it holds.
 //!
 //! It is neither a ring nor does it overwrite: a delete of something the store may hold is never lost.
 //! It never decides whether something was added or updated and never compares with the store.
 //!
-//! Upstream counterpart: `DeltaFIFO` and `RealFIFO` in client-go's tools/cache, with atomic events.
+//! Upstream counterpart: `DeltaFIFO` (coalescing by key) and `RealFIFO` (ordered, the default since 1.34) in client-go's
+//! tools/cache, with atomic events.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -26,10 +27,12 @@ use crate::key::ObjectKey;
 use crate::object::Cached;
 use crate::version::ResourceVersion;
 
-mod pending;
+mod coalescing;
+mod ordered;
 
-use pending::Pending;
-pub(crate) use pending::is_older;
+pub use coalescing::Coalescing;
+pub(crate) use coalescing::is_older;
+pub use ordered::Ordered;
 
 /// One thing that happened to one object, as the watch told it.
 #[derive(Debug)]
@@ -89,7 +92,8 @@ pub enum Change<K> {
 /// What a [`Batch`] asks for.
 #[derive(Debug)]
 pub enum Work<K> {
-    /// Changes in order of arrival of their keys; those of one key are at most `Deleted`, `Applied`.
+    /// Changes in order of arrival; where they were coalesced, those of one key stand together and are at most `Deleted`,
+    /// `Applied`.
     Changes(Vec<Change<K>>),
     /// Make the store exactly this.
     Replace(Replacement<K>),
@@ -136,6 +140,54 @@ impl<K> std::fmt::Debug for Receipt<K> {
     }
 }
 
+/// What is kept of the deltas that wait for the store.
+///
+/// Whatever it leaves out, what it hands out must lead the store to the same state, and end each life that the store may
+/// hold: `Deleted` of a key comes out unless the store can't have heard of that life.
+pub trait DeltaQueue<K>: Send {
+    /// Takes one delta, which came behind all others; `bytes`: how large its object was as it arrived.
+    fn push(&mut self, delta: Delta<K>, bytes: usize);
+
+    /// Hands everything out, in order of arrival (of the keys, where the deltas of one are kept together).
+    fn drain(&mut self) -> Vec<Change<K>>;
+
+    /// Forgets everything.
+    fn clear(&mut self) {
+        drop(self.drain());
+    }
+
+    /// How many deltas or keys wait.
+    fn len(&self) -> usize;
+
+    /// Whether none does.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes the objects that wait had as they arrived.
+    fn bytes(&self) -> usize;
+
+    /// How many deltas were left out since the start because newer ones made them superfluous.
+    fn coalesced(&self) -> u64 {
+        0
+    }
+}
+
+/// Beyond these there is no room. They are exceeded by what was read at once, a piece of a body, and no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FifoLimits {
+    /// Deltas or keys that wait. Default 100,000.
+    pub len: usize,
+    /// Bytes of the objects that wait, as they arrived. Default 64 MiB.
+    pub bytes: usize,
+}
+
+impl Default for FifoLimits {
+    fn default() -> Self {
+        Self { len: 100_000, bytes: 64 << 20 }
+    }
+}
+
 /// The queue between reflector and store; a cheap handle.
 pub struct DeltaFifo<K> {
     shared: Arc<Shared<K>>,
@@ -148,11 +200,10 @@ struct Shared<K> {
 }
 
 struct State<K> {
+    limits: FifoLimits,
     /// A list that comes before everything in `pending`.
     barrier: Option<Replacement<K>>,
-    /// In order of arrival of the keys.
-    pending: Vec<Pending<K>>,
-    places: HashMap<ObjectKey, usize, ahash::RandomState>,
+    pending: Box<dyn DeltaQueue<K>>,
     /// The newest version pushed since the last pop, or since the barrier if there is one.
     version: Option<ResourceVersion>,
     /// A batch has been handed out and its receipt not yet returned.
@@ -184,37 +235,60 @@ impl<K> DeltaFifo<K> {
         let dropped = {
             let mut state = self.shared.state.lock();
             state.closed = true;
-            (state.barrier.take(), std::mem::take(&mut state.pending))
+            (state.barrier.take(), state.pending.drain())
         };
         self.shared.changed.notify_waiters();
         drop(dropped); // Objects are freed outside the lock.
     }
 
-    /// Keys with pending changes, a pending replacement counted as its items.
+    /// What waits, a pending replacement counted as its items.
     pub fn depth(&self) -> usize {
         let state = self.shared.state.lock();
         state.pending.len() + state.barrier.as_ref().map_or(0, |replacement| replacement.items.len())
     }
+
+    /// How many bytes the objects that wait had as they arrived; a pending replacement is not counted.
+    pub fn bytes(&self) -> usize {
+        self.shared.state.lock().pending.bytes()
+    }
+
+    /// How many deltas were left out since the start because newer ones made them superfluous.
+    pub fn coalesced(&self) -> u64 {
+        self.shared.state.lock().pending.coalesced()
+    }
+
+    /// Waits until more may be pushed, or the queue is closed; `true`: it had to wait. Cancel-safe: it changes nothing.
+    pub async fn room(&self) -> bool {
+        let mut waited = false;
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.shared.state.lock().has_room() {
+                return waited;
+            }
+            changed.await;
+            waited = true;
+        }
+    }
 }
 
 impl<K: Cached> DeltaFifo<K> {
-    /// An empty, open queue.
+    /// An empty, open queue that coalesces, with the default limits.
     pub fn new() -> Self {
-        let state = State {
-            barrier: None,
-            pending: Vec::new(),
-            places: HashMap::default(),
-            version: None,
-            in_hand: false,
-            closed: false,
-        };
+        Self::with_queue(Coalescing::default(), FifoLimits::default())
+    }
+
+    /// An empty, open queue that keeps of its deltas what `pending` does.
+    pub fn with_queue(pending: impl DeltaQueue<K> + 'static, limits: FifoLimits) -> Self {
+        let pending = Box::new(pending);
+        let state = State { limits, barrier: None, pending, version: None, in_hand: false, closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
-    /// Adds one delta; `version` is the resource version the watch stands at after it. Never waits.
-    pub fn push(&self, delta: Delta<K>, version: ResourceVersion) {
+    /// Adds one delta, whose object had so many bytes as it arrived; `version` is the resource version the watch stands at
+    /// after it. Never waits, see [`DeltaFifo::room`].
+    pub fn push(&self, delta: Delta<K>, bytes: usize, version: ResourceVersion) {
         self.change(|state| {
-            state.merge(delta);
+            state.pending.push(delta, bytes);
             state.advance(version);
         });
     }
@@ -228,7 +302,6 @@ impl<K: Cached> DeltaFifo<K> {
     pub fn replace(&self, replacement: Replacement<K>) {
         self.change(|state| {
             state.pending.clear();
-            state.places.clear();
             state.version = None;
             state.barrier = Some(replacement);
         });
@@ -289,6 +362,10 @@ impl<K> State<K> {
     fn is_empty(&self) -> bool {
         self.barrier.is_none() && self.version.is_none()
     }
+
+    fn has_room(&self) -> bool {
+        self.closed || (self.pending.len() < self.limits.len && self.pending.bytes() < self.limits.bytes)
+    }
 }
 
 impl<K: Cached> State<K> {
@@ -301,30 +378,12 @@ impl<K: Cached> State<K> {
         }
     }
 
-    fn merge(&mut self, delta: Delta<K>) {
-        let (Delta::Applied(object) | Delta::Deleted(object)) = &delta;
-        match self.places.entry(ObjectKey::of(&**object)) {
-            Entry::Occupied(place) => self.pending[*place.get()].merge(delta),
-            Entry::Vacant(place) => {
-                place.insert(self.pending.len());
-                self.pending.push(Pending::new(delta));
-            }
-        }
-    }
-
     fn take(&mut self) -> Option<(Work<K>, ResourceVersion)> {
         if let Some(replacement) = self.barrier.take() {
             let version = replacement.version.clone();
             return Some((Work::Replace(replacement), version));
         }
         let version = self.version.take()?;
-        self.places.clear();
-        let pending = std::mem::take(&mut self.pending);
-        let mut changes = Vec::with_capacity(pending.len());
-        for Pending { gone, here } in pending {
-            changes.extend(gone.map(|(last, finality)| Change::Deleted { last, finality }));
-            changes.extend(here.map(Change::Applied));
-        }
-        Some((Work::Changes(changes), version))
+        Some((Work::Changes(self.pending.drain()), version))
     }
 }

@@ -16,9 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::InformerConfig;
+use crate::config::{DeltaOrder, InformerConfig};
 use crate::decode::{Decoder, Undecodable};
-use crate::delta_fifo::DeltaFifo;
+use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
 use crate::handler::{Registration, Registry};
 use crate::index::{Index, IndexValue};
@@ -57,7 +57,11 @@ impl<K: Cached + DeserializeOwned> SharedInformer<K> {
 impl<K: Cached> SharedInformer<K> {
     /// An informer that keeps what this decoder makes of objects; `config.decoder` has no say. See [`crate::shape`].
     pub fn with_decoder(list_watch: Arc<dyn ListWatch>, decoder: Decoder<K>, config: InformerConfig) -> Self {
-        let (fifo, writer, registry) = (DeltaFifo::new(), StoreWriter::default(), Arc::new(Registry::new()));
+        let fifo = match config.order {
+            DeltaOrder::Coalescing => DeltaFifo::with_queue(Coalescing::default(), config.fifo),
+            DeltaOrder::Ordered => DeltaFifo::with_queue(Ordered::default(), config.fifo),
+        };
+        let (writer, registry) = (StoreWriter::default(), Arc::new(Registry::new()));
         let store = writer.store();
         let known = Arc::new(store.clone());
         let (reflector, reflector_handle) =

@@ -28,7 +28,7 @@ pub mod store;
 pub mod sync;
 pub mod version;
 
-pub use config::{Deadlines, InformerConfig, ReflectorConfig};
+pub use config::{Deadlines, DeltaOrder, InformerConfig, ReflectorConfig};
 pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
 pub use handler::{HandlerStatus, Registration};

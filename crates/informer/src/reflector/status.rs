@@ -66,6 +66,8 @@ pub struct Counts {
     pub stale_dropped: u64,
     /// Waits after failures.
     pub backoffs: u64,
+    /// Waits of a watch for room in the queue, because the consumer lags.
+    pub held_up: u64,
 }
 
 /// A reflector's state at one moment.

@@ -111,7 +111,7 @@ impl<K: Cached> Run<K> {
                     tokio::select! {
                         biased;
                         () = self.given.shared.relist_asked() => return Ok(()),
-                        chunk = body.next() => chunk,
+                        chunk = self.next_changes(&mut body) => chunk,
                     }
                 }
             };
@@ -121,6 +121,15 @@ impl<K: Cached> Run<K> {
         }
         splitter.finish()?;
         Err(Trouble::Ended)
+    }
+
+    /// The next bytes of a watch, once there is room for what they bring: until then they stay with the connection, which
+    /// makes the server wait, or give this watch up; then it is opened again from the version reached.
+    async fn next_changes(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, RequestError>> {
+        if self.given.fifo.room().await {
+            self.given.shared.status.lock().counts.held_up += 1;
+        }
+        body.next().await
     }
 
     /// The next bytes of a streaming list, for which shorter deadlines hold than for a quiet watch.
@@ -208,11 +217,12 @@ impl<K: Cached> Run<K> {
             return Ok(());
         }
         let version = ResourceVersion::new(&identity.version);
+        let bytes = object.len();
         match self.given.decoder.object(object, &identity) {
             Ok(object) => {
                 self.release(&identity);
                 let delta = if is_deletion { Delta::Deleted(object) } else { Delta::Applied(object) };
-                self.given.fifo.push(delta, version.clone());
+                self.given.fifo.push(delta, bytes, version.clone());
             }
             Err(fault) => {
                 self.note_undecodable(Undecodable::known(&identity, fault));

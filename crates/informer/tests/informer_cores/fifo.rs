@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use proptest::prelude::*;
-use watchkeeper_informer::delta_fifo::{Batch, Change, Delta, DeltaFifo, Known, Relisted, Replacement, Work};
+use watchkeeper_informer::delta_fifo::{
+    Batch, Change, Coalescing, Delta, DeltaFifo, FifoLimits, Known, Ordered, Relisted, Replacement, Work,
+};
 use watchkeeper_informer::{Event, Finality, ObjectKey, ResourceVersion, StoreWriter};
 
 use crate::server::{Server, Step, steps};
@@ -63,6 +65,17 @@ struct Pipeline {
     writer: StoreWriter<Thing>,
     listener: Listener,
     connected: bool,
+    ordered: bool,
+}
+
+/// Nothing has a limit where nothing reads a socket.
+fn fifo(ordered: bool) -> DeltaFifo<Thing> {
+    let limits = FifoLimits::default();
+    if ordered {
+        DeltaFifo::with_queue(Ordered::default(), limits)
+    } else {
+        DeltaFifo::with_queue(Coalescing::default(), limits)
+    }
 }
 
 impl Pipeline {
@@ -79,7 +92,7 @@ impl Pipeline {
 
     fn push(&self, delta: Option<Delta<Thing>>) {
         if let (true, Some(delta)) = (self.connected, delta) {
-            self.fifo.push(delta, self.server.version());
+            self.fifo.push(delta, 1, self.server.version());
         }
     }
 
@@ -120,7 +133,9 @@ impl Pipeline {
                 self.consume();
             }
         }
-        assert!(self.fifo.depth() <= 2 * 5, "bounded by keys: those of a list and those after it");
+        if !self.ordered {
+            assert!(self.fifo.depth() <= 2 * 5, "bounded by keys: those of a list and those after it");
+        }
     }
 }
 
@@ -131,13 +146,14 @@ proptest! {
     /// Method: a server's history through queue and store; a listener that checks the order of every life; in the end
     /// the store, and what the listener believes, equal the server.
     #[test]
-    fn lives_are_told_in_order(steps in steps(80)) {
+    fn lives_are_told_in_order(steps in steps(80), ordered in any::<bool>()) {
         let mut pipeline = Pipeline {
             server: Server::default(),
-            fifo: DeltaFifo::new(),
+            fifo: fifo(ordered),
             writer: StoreWriter::default(),
             listener: Listener::default(),
             connected: false,
+            ordered,
         };
         pipeline.relist();
         steps.into_iter().for_each(|step| pipeline.step(step));
@@ -177,7 +193,7 @@ proptest! {
             }
             end.insert(key(object), matches!(delta, Delta::Applied(_)).then(|| object.version.clone()));
             last = Some(server.version());
-            fifo.push(delta, server.version());
+            fifo.push(delta, 1, server.version());
         }
         let Some(batch) = pop(&fifo) else {
             prop_assert!(last.is_none());
@@ -203,15 +219,84 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Goal: the ordered queue leaves nothing out and puts nothing elsewhere. Method: against the plain log, in batches cut at
+    /// random.
+    #[test]
+    fn ordered_batches_are_the_log(steps in steps(60)) {
+        let (mut server, fifo) = (Server::default(), fifo(true));
+        let (mut pushed, mut popped) = (Vec::new(), Vec::new());
+        let read = |fifo: &DeltaFifo<Thing>| pop(fifo).map(changes).unwrap_or_default().into_iter().map(|change| match change {
+            Change::Applied(object) => (true, object),
+            Change::Deleted { last, finality } => (false, { assert_eq!(finality, Finality::Observed); last }),
+        }).collect::<Vec<_>>();
+        for step in steps {
+            let delta = match step {
+                Step::Write(name) => Some(server.write(name)),
+                Step::Delete(name) | Step::Recreate(name) => server.delete(name),
+                Step::Consume => { popped.extend(read(&fifo)); None }
+                _ => None,
+            };
+            let Some(delta) = delta else { continue };
+            pushed.push(match &delta {
+                Delta::Applied(object) => (true, Arc::clone(object)),
+                Delta::Deleted(object) => (false, Arc::clone(object)),
+            });
+            fifo.push(delta, 1, server.version());
+            prop_assert_eq!((fifo.depth(), fifo.bytes()), (pushed.len() - popped.len(), pushed.len() - popped.len()));
+        }
+        popped.extend(read(&fifo));
+        prop_assert_eq!(popped, pushed);
+        prop_assert_eq!((fifo.depth(), fifo.bytes(), fifo.coalesced()), (0, 0, 0));
+    }
+}
+
+/// Goal: there is room below the limits only, of either kind; coalescing takes no more of it; taking a batch, a replacement
+/// and closing make room.
+#[tokio::test(start_paused = true)]
+async fn room_ends_at_the_limits() {
+    let limits = FifoLimits { len: 2, bytes: 100 };
+    let fifo = DeltaFifo::with_queue(Coalescing::default(), limits);
+    let has_room = || fifo.room().now_or_never();
+    fifo.push(Delta::Applied(thing(1, 1, 10)), 60, at(10));
+    fifo.push(Delta::Applied(thing(1, 1, 11)), 30, at(11));
+    assert_eq!((has_room(), fifo.bytes(), fifo.coalesced()), (Some(false), 30, 1));
+    fifo.push(Delta::Applied(thing(1, 1, 12)), 100, at(12));
+    assert_eq!((has_room(), fifo.depth()), (None, 1));
+    fifo.push(Delta::Deleted(thing(1, 1, 13)), 40, at(13));
+    fifo.push(Delta::Applied(thing(1, 2, 14)), 50, at(14));
+    assert_eq!((has_room(), fifo.bytes()), (Some(false), 90));
+    fifo.push(Delta::Applied(thing(2, 1, 15)), 1, at(15));
+    assert_eq!(has_room(), None);
+
+    let waiting = tokio::spawn({
+        let fifo = fifo.clone();
+        async move { fifo.room().await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(changes(pop(&fifo).expect("a batch")).len(), 3);
+    assert!(waiting.await.expect("there is room"), "it had to wait");
+    assert_eq!(fifo.bytes(), 0);
+
+    fifo.push(Delta::Applied(thing(1, 1, 16)), 100, at(16));
+    fifo.replace(Replacement { items: Vec::new(), version: at(17) });
+    assert_eq!(has_room(), Some(false));
+    fifo.push(Delta::Applied(thing(1, 1, 18)), 100, at(18));
+    fifo.close();
+    assert_eq!(has_room(), Some(false));
+}
+
 /// Goal: the end of the life that the store may hold is kept, with how it is known; later lives that passed vanish.
 #[test]
 fn the_first_end_and_the_last_state() {
     let fifo = DeltaFifo::new();
-    fifo.push(Delta::Applied(thing(1, 1, 10)), at(10));
-    fifo.push(Delta::Applied(thing(1, 2, 11)), at(11)); // A new uid without a delete in between.
-    fifo.push(Delta::Deleted(thing(1, 2, 12)), at(12));
-    fifo.push(Delta::Applied(thing(1, 3, 13)), at(13));
-    fifo.push(Delta::Applied(thing(1, 3, 9)), at(13)); // Older: dropped.
+    fifo.push(Delta::Applied(thing(1, 1, 10)), 1, at(10));
+    fifo.push(Delta::Applied(thing(1, 2, 11)), 1, at(11)); // A new uid without a delete in between.
+    fifo.push(Delta::Deleted(thing(1, 2, 12)), 1, at(12));
+    fifo.push(Delta::Applied(thing(1, 3, 13)), 1, at(13));
+    fifo.push(Delta::Applied(thing(1, 3, 9)), 1, at(13)); // Older: dropped.
     let changes = changes(pop(&fifo).expect("a batch"));
     let [Change::Deleted { last, finality: Finality::Inferred }, Change::Applied(now)] = &changes[..] else {
         panic!("Deleted, Applied expected: {changes:?}");
@@ -224,9 +309,9 @@ fn the_first_end_and_the_last_state() {
 #[test]
 fn a_replacement_is_one_barrier() {
     let fifo = DeltaFifo::new();
-    fifo.push(Delta::Applied(thing(1, 1, 10)), at(10));
+    fifo.push(Delta::Applied(thing(1, 1, 10)), 1, at(10));
     fifo.replace(Replacement { items: vec![Relisted::New(thing(2, 1, 11))], version: at(12) });
-    fifo.push(Delta::Applied(thing(3, 1, 13)), at(13));
+    fifo.push(Delta::Applied(thing(3, 1, 13)), 1, at(13));
     fifo.reached(at(20));
     let first = pop(&fifo).expect("the barrier");
     assert_eq!(first.version, at(12));
@@ -252,7 +337,7 @@ fn consumed_means_applied() {
 
     fifo.reached(at(6));
     drop(pop(&fifo));
-    fifo.push(Delta::Applied(thing(1, 1, 7)), at(7));
+    fifo.push(Delta::Applied(thing(1, 1, 7)), 1, at(7));
     assert!(matches!(fifo.pop().now_or_never(), Some(None)), "closed");
     assert!(fifo.consumed().now_or_never().is_some());
 }
@@ -275,9 +360,9 @@ async fn waits_end() {
             batches
         }
     });
-    fifo.push(Delta::Applied(thing(1, 1, 1)), at(1));
+    fifo.push(Delta::Applied(thing(1, 1, 1)), 1, at(1));
     fifo.consumed().await;
-    fifo.push(Delta::Applied(thing(1, 1, 2)), at(2));
+    fifo.push(Delta::Applied(thing(1, 1, 2)), 1, at(2));
     fifo.consumed().await;
     fifo.close();
     assert_eq!(consumer.await.expect("the consumer ends"), 2);

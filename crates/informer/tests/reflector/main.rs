@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::config::ReflectorConfig;
 use watchkeeper_informer::decode::{Decoder, DecoderConfig, Undecodable};
-use watchkeeper_informer::delta_fifo::{Change, DeltaFifo, Known, Relisted, Work};
+use watchkeeper_informer::delta_fifo::{Change, Coalescing, DeltaFifo, FifoLimits, Known, Relisted, Work};
 use watchkeeper_informer::list_watch::{ListRequest, WatchStart};
 use watchkeeper_informer::object::Cached;
 use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, ReflectorStatus};
@@ -88,15 +88,27 @@ struct Rig {
 
 impl Rig {
     fn start(server: &ScriptedListWatch, config: ReflectorConfig) -> Self {
-        let (model, fifo, stop) = (Arc::new(Model::default()), DeltaFifo::new(), CancellationToken::new());
+        let fifo = DeltaFifo::new();
+        let rig = Self::without_consumer(server, config, fifo.clone());
+        rig.consume(fifo);
+        rig
+    }
+
+    fn without_consumer(server: &ScriptedListWatch, config: ReflectorConfig, fifo: DeltaFifo<ConfigMap>) -> Self {
+        let (model, stop) = (Arc::new(Model::default()), CancellationToken::new());
         let (reflector, handle) = Reflector::new(
             Arc::new(server.clone()),
             Decoder::new(DecoderConfig::default()),
             model.clone(),
-            fifo.clone(),
+            fifo,
             config,
         );
-        let consumer = model.clone();
+        let run = tokio::spawn(reflector.run(stop.clone()));
+        Self { server: server.clone(), model, handle, stop, started: Instant::now(), run }
+    }
+
+    fn consume(&self, fifo: DeltaFifo<ConfigMap>) {
+        let consumer = self.model.clone();
         tokio::spawn(async move {
             while let Some(batch) = fifo.pop().await {
                 consumer.apply(batch.work);
@@ -104,8 +116,6 @@ impl Rig {
                 batch.receipt.applied();
             }
         });
-        let run = tokio::spawn(reflector.run(stop.clone()));
-        Self { server: server.clone(), model, handle, stop, started: Instant::now(), run }
     }
 
     /// Watches beyond the script stay open and silent.

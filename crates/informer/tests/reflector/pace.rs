@@ -122,3 +122,38 @@ async fn stops_at_once() {
         assert_eq!((before.elapsed(), rig.handle.status().activity), (Duration::ZERO, Activity::Stopped));
     }
 }
+
+/// Goal: a consumer that stands still makes the reading stop at the limits, of keys or of bytes; a list may still be asked for;
+/// when it goes on, everything arrives.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_lags_holds_the_reading_up() {
+    let large = object("large", 4).len();
+    for limits in [FifoLimits { len: 5, bytes: usize::MAX }, FifoLimits { len: usize::MAX, bytes: 5 * large }] {
+        let server = ScriptedListWatch::new();
+        let events = (0..20).map(|n| Piece::Bytes(event("ADDED", &object(&format!("large-{n}"), 10 + n)).into()));
+        let silence = Piece::Silence(Duration::from_secs(1_000));
+        server.on_list(list(5, &[], "")).on_watch(Answer::pieces(events.chain([silence])));
+        server.on_list(list(30, &[object("large-0", 10)], ""));
+        Rig::quiet(&server);
+        let fifo = DeltaFifo::with_queue(Coalescing::default(), limits);
+        let config = ReflectorConfig { streaming_list: false, ..ReflectorConfig::default() };
+        let rig = Rig::without_consumer(&server, config, fifo.clone());
+        seconds(100).await;
+        assert_eq!((fifo.pop().await.map(|batch| batch.receipt.applied()), fifo.depth()), (Some(()), 5));
+        assert_eq!((rig.status().counts.events, rig.asked().len()), (5, 2), "{limits:?}");
+        if limits.len == 5 {
+            rig.consume(fifo);
+            seconds(1).await;
+            assert_eq!((rig.cached().len(), rig.status().counts.events), (20, 20));
+            assert!(rig.status().counts.held_up > 0);
+            continue;
+        }
+        rig.handle.relist();
+        seconds(30).await;
+        assert_eq!(rig.asked()[2..], ["list 500", "watch 30"]);
+        rig.consume(fifo);
+        seconds(1).await;
+        assert_eq!(rig.cached(), ["d/large-0=10"]);
+        assert!(rig.status().failing.is_none());
+    }
+}

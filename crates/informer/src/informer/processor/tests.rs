@@ -73,7 +73,7 @@ impl Harness {
     }
 
     fn write(&self, name: &str, version: u64) {
-        self.fifo.push(Delta::Applied(thing(name, version)), at(version));
+        self.fifo.push(Delta::Applied(thing(name, version)), 1, at(version));
     }
 
     /// Registers a handler that writes down what it hears.
@@ -167,7 +167,7 @@ async fn the_store_shows_it_first() {
     harness.replace(&[("a", 1)], 1);
     registration.synced().await;
     harness.write("a", 2);
-    harness.fifo.push(Delta::Deleted(thing("a", 3)), at(3));
+    harness.fifo.push(Delta::Deleted(thing("a", 3)), 1, at(3));
     harness.write("b", 4);
     settle().await;
     assert_eq!(registration.status().panics, 0);
@@ -223,7 +223,7 @@ async fn a_stuck_handler_harms_nobody() {
         harness.write("a", version);
         harness.write(&format!("short-lived-{version}"), version);
         harness.fifo.consumed().await;
-        harness.fifo.push(Delta::Deleted(thing(&format!("short-lived-{version}"), version)), at(version));
+        harness.fifo.push(Delta::Deleted(thing(&format!("short-lived-{version}"), version)), 1, at(version));
         harness.fifo.consumed().await;
     }
     assert_eq!(harness.store.len(), 2);
