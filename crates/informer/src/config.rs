@@ -62,6 +62,9 @@ pub struct ReflectorConfig {
     /// How long a relist waits for the consumer to catch up, so that it may ask what is already cached; after that it
     /// decodes everything. Default 10 s.
     pub catch_up: Duration,
+    /// Between two audits: a list of the version reached, compared with what is cached by identity alone, which finds what a
+    /// watch has lost. Varied by a tenth; `None`: only on demand. Default 10 h.
+    pub audit: Option<Duration>,
     /// Sizes accepted.
     pub limits: FrameLimits,
 }
@@ -79,6 +82,7 @@ impl Default for ReflectorConfig {
             pace: Duration::from_secs(1),
             suspicious: Duration::from_secs(30),
             catch_up: Duration::from_secs(10),
+            audit: Some(Duration::from_secs(10 * 60 * 60)),
             limits: FrameLimits::default(),
         }
     }

@@ -73,6 +73,9 @@ pub trait Known: Send + Sync + 'static {
         let _ = (namespace, name, uid);
         false
     }
+
+    /// How many objects are cached.
+    fn count(&self) -> usize;
 }
 
 /// What the store has to do for one key.

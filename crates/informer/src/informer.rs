@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::config::{DeltaOrder, InformerConfig};
 use crate::decode::{Decoder, Undecodable};
 use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
@@ -26,7 +27,7 @@ use crate::key::ObjectKey;
 use crate::list_watch::ListWatch;
 use crate::lister::Lister;
 use crate::object::Cached;
-use crate::reflector::{Reflector, ReflectorHandle};
+use crate::reflector::{Audit, Reflector, ReflectorHandle};
 use crate::request_error::RequestError;
 use crate::store::{Reached, StoreWriter, ThreadSafeStore};
 use crate::sync::SyncStatus;
@@ -74,6 +75,13 @@ impl<K: Cached> SharedInformer<K> {
             ended: CancellationToken::new(),
         };
         Self { processor: Processor { fifo, writer, registry, sources: Vec::new() }, reflector, handle }
+    }
+
+    /// Shares what may be asked of the server with other informers, so that they neither start nor list again together.
+    /// Without it, this one has a budget of its own.
+    #[must_use]
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { reflector: self.reflector.with_budget(budget), ..self }
     }
 
     /// Adds an index: the objects under each of the values that `values` gives for them. It runs on the processor, and
@@ -172,6 +180,12 @@ impl<K: Cached> InformerHandle<K> {
     /// The objects that can't be decoded at the moment: of what is cached of them, an older state stays.
     pub fn quarantine(&self) -> Vec<Undecodable> {
         self.reflector.quarantine()
+    }
+
+    /// Whether the cache is what the server had at the version reached; see [`ReflectorHandle::audit`]. Never returns if the
+    /// informer ends before: bound it. Cancel-safe.
+    pub async fn audit(&self) -> Audit {
+        self.reflector.audit().await
     }
 
     /// Who is synced, who isn't, and why.

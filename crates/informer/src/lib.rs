@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod budget;
 pub mod config;
 pub mod decode;
 pub mod delta_fifo;
@@ -24,10 +25,12 @@ mod scan;
 pub mod scope;
 pub mod scripted;
 pub mod shape;
+pub mod shard;
 pub mod store;
 pub mod sync;
 pub mod version;
 
+pub use budget::{Budget, BudgetConfig};
 pub use config::{Deadlines, DeltaOrder, InformerConfig, ReflectorConfig};
 pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
@@ -38,9 +41,10 @@ pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::Lister;
 pub use object::Cached;
-pub use reflector::{Reflector, ReflectorHandle, ReflectorStatus};
+pub use reflector::{Audit, Reflector, ReflectorHandle, ReflectorStatus, Verdict};
 pub use request_error::{Refusal, RequestError};
 pub use scope::{ResourceKind, Scope};
+pub use shard::{Shard, ShardBy};
 pub use store::{StoreWriter, ThreadSafeStore};
 pub use sync::SyncStatus;
 pub use version::ResourceVersion;

@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 use kube_client::client::Body;
 
 use crate::config::Deadlines;
+use crate::decode::Identity;
 use crate::frame::{FrameError, FrameLimits, ListSplitter};
 use crate::request_error::{Awaited, ERROR_BODY_LIMIT, Refusal, RequestError};
 use crate::scope::Scope;
@@ -33,8 +34,20 @@ pub struct ListRequest {
     pub limit: Option<u32>,
     /// The token that the page before gave.
     pub continue_token: Option<String>,
-    /// Not older than this; `None`: consistent, at least as new as the newest write when the server got the request.
-    pub resource_version: Option<ResourceVersion>,
+    /// At which version.
+    pub at: ListAt,
+}
+
+/// At which version a list is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ListAt {
+    /// Consistent: at least as new as the newest write when the server got the request.
+    #[default]
+    Newest,
+    /// Not older than this.
+    NotOlderThan(ResourceVersion),
+    /// As it was at this version. 410 where the server no longer knows.
+    Exact(ResourceVersion),
 }
 
 /// Where a watch begins.
@@ -66,6 +79,13 @@ pub trait ListWatch: Send + Sync + 'static {
 
     /// Opens a watch: the body of a `200` answer.
     async fn watch(&self, request: &WatchRequest) -> Result<ByteStream, RequestError>;
+
+    /// Whether an object that was sent is wanted at all. What isn't is passed over before it is decoded. It must depend on
+    /// nothing that changes during an object's life.
+    fn wants(&self, identity: &Identity<'_>) -> bool {
+        let _ = identity;
+        true
+    }
 
     /// The newest version of this scope, by a consistent read that begins after the call: a list of at most one object.
     async fn newest_version(&self) -> Result<ResourceVersion, RequestError> {
@@ -158,15 +178,24 @@ impl KubeListWatch {
 
 #[async_trait]
 impl ListWatch for KubeListWatch {
+    fn wants(&self, identity: &Identity<'_>) -> bool {
+        self.scope.shard.is_none_or(|shard| shard.holds(identity))
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ByteStream, RequestError> {
         let limit = request.limit.map(|limit| limit.to_string());
         let mut parameters = Vec::new();
         parameters.extend(limit.as_deref().map(|limit| ("limit", limit)));
         parameters.extend(request.continue_token.as_deref().map(|token| ("continue", token)));
-        if let Some(version) = &request.resource_version {
-            parameters.push(("resourceVersion", version.as_str()));
-            parameters.push(("resourceVersionMatch", "NotOlderThan"));
-        }
+        // A page behind the first stands at the version of the first, which its token knows.
+        let at = request.continue_token.is_none().then_some(&request.at);
+        let (rule, version) = match at {
+            None | Some(ListAt::Newest) => (None, None),
+            Some(ListAt::NotOlderThan(version)) => (Some("NotOlderThan"), Some(version)),
+            Some(ListAt::Exact(version)) => (Some("Exact"), Some(version)),
+        };
+        parameters.extend(version.map(|version| ("resourceVersion", version.as_str())));
+        parameters.extend(rule.map(|rule| ("resourceVersionMatch", rule)));
         let deadlines = (self.deadlines.list_answer, self.deadlines.list_silence);
         self.get(self.scope.url(&parameters), Form::List, deadlines).await
     }

@@ -18,6 +18,7 @@
 //!
 //! Upstream counterpart: `Reflector` of client-go, without resync.
 
+mod audit;
 mod list;
 mod quarantine;
 mod status;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::budget::{Budget, ListPermit};
 use crate::config::ReflectorConfig;
 use crate::decode::{DecodeFault, Decoder, Identity, Undecodable, identity, who};
 use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
@@ -39,6 +41,7 @@ use crate::recovery::{Next, Phase, Step, Trouble, Wait, misses_bookmark, next_st
 use crate::request_error::RequestError;
 use crate::version::ResourceVersion;
 
+pub use audit::{Audit, Verdict};
 pub use quarantine::QUARANTINE_LIMIT;
 use status::Shared;
 pub use status::{Activity, Counts, Failing, ReflectorHandle, ReflectorStatus};
@@ -50,6 +53,7 @@ pub struct Reflector<K> {
     known: Arc<dyn Known>,
     fifo: DeltaFifo<K>,
     config: ReflectorConfig,
+    budget: Budget,
     shared: Arc<Shared>,
 }
 
@@ -74,7 +78,13 @@ impl<K: Cached> Reflector<K> {
     ) -> (Self, ReflectorHandle) {
         let shared = Arc::new(Shared::default());
         let handle = ReflectorHandle(Arc::clone(&shared));
-        (Self { list_watch, decoder, known, fifo, config, shared }, handle)
+        (Self { list_watch, decoder, known, fifo, config, budget: Budget::default(), shared }, handle)
+    }
+
+    /// Shares what may be asked of the server with others; without it, this reflector has a budget of its own.
+    #[must_use]
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
     }
 
     /// Lists and watches until `shutdown`; returns promptly then, its request dropped. Dropping it does the same.
@@ -98,6 +108,9 @@ struct Run<K> {
     malformed_before: bool,
     last_list: Option<Instant>,
     last_watch: Option<Instant>,
+    /// While a list is read.
+    permit: Option<ListPermit>,
+    next_audit: Option<Instant>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "run modules read tokio's clock, which tests pause")]
@@ -111,7 +124,7 @@ impl<K: Cached> Run<K> {
         let mut random = fastrand::Rng::with_seed(config.seed);
         let backoff = Backoff::new(&config.backoff, random.u64(..), now().into_std());
         let streaming = config.streaming_list;
-        Self {
+        let mut run = Self {
             given,
             backoff,
             random,
@@ -121,7 +134,11 @@ impl<K: Cached> Run<K> {
             malformed_before: false,
             last_list: None,
             last_watch: None,
-        }
+            permit: None,
+            next_audit: None,
+        };
+        run.schedule_audit();
+        run
     }
 
     async fn forever(&mut self) {
@@ -152,6 +169,7 @@ impl<K: Cached> Run<K> {
     /// Lets recovery decide, notes it where it can be seen, and waits as it says.
     async fn recover(&mut self, trouble: &Trouble, phase: Phase) -> Next {
         let Step { next, wait } = next_step(trouble, phase);
+        self.permit = None;
         // A second stream without its bookmark is a verdict on the server; a second refused connection is not.
         self.missed_bookmark |= matches!(phase, Phase::StreamingList { .. }) && misses_bookmark(trouble);
         self.malformed_before = matches!(trouble, Trouble::Failed(RequestError::Malformed(_)));
@@ -165,7 +183,13 @@ impl<K: Cached> Run<K> {
             return next;
         }
         let delay = self.backoff.failed(now().into_std());
-        let delay = if let Wait::BackoffAndAtLeast(asked) = wait { delay.max(asked) } else { delay };
+        let delay = match wait {
+            // Not all who were told the same come back together.
+            Wait::BackoffAndAtLeast(asked) => {
+                delay.max(asked.mul_f64(1.0 + self.given.config.backoff.jitter.clamp(0.0, 1.0) * self.random.f64()))
+            }
+            Wait::None | Wait::Backoff => delay,
+        };
         self.note_failure(trouble, next, delay);
         tokio::time::sleep(delay).await;
         next
@@ -203,6 +227,7 @@ impl<K: Cached> Run<K> {
     /// Is our version still in the server's past? After a restore from a backup it may lie in its future, where every
     /// watch is silent for ever.
     async fn newest_version(&mut self) -> Ended {
+        self.given.budget.turn().await;
         self.given.shared.status.lock().counts.newest_versions += 1;
         let trouble = match self.given.list_watch.newest_version().await {
             Err(error) => Trouble::Failed(error),
@@ -222,6 +247,9 @@ impl<K: Cached> Run<K> {
     /// consumer is too far behind, so nothing may be taken for unchanged.
     async fn begin_list(&mut self) -> bool {
         pace(&mut self.last_list, self.given.config.pace).await;
+        self.permit = None;
+        self.permit = Some(self.given.budget.list().await);
+        self.last_list = Some(now());
         self.given.shared.take_relist();
         self.given.shared.quarantine.lock().list_begins();
         self.given.shared.status.lock().activity = Activity::Listing;
@@ -233,6 +261,9 @@ impl<K: Cached> Run<K> {
         let Ok(identity) = identity(item) else {
             return self.unversioned(item);
         };
+        if !self.wants(&identity) {
+            return None;
+        }
         let Identity { namespace, name, uid, version, .. } = &identity;
         if ask_known && self.given.known.is_current(namespace, name, uid, version) {
             self.given.shared.status.lock().counts.unchanged += 1;
@@ -252,12 +283,23 @@ impl<K: Cached> Run<K> {
         }
     }
 
+    fn wants(&self, identity: &Identity<'_>) -> bool {
+        let wanted = self.given.list_watch.wants(identity);
+        if !wanted {
+            self.given.shared.status.lock().counts.unwanted += 1;
+        }
+        wanted
+    }
+
     /// An item that doesn't say its version: it is there, so what is cached of it stays, and another list must tell more.
     fn unversioned(&self, item: &[u8]) -> Option<Relisted<K>> {
         let Ok(identity) = who(item) else {
             self.note_undecodable(Undecodable::nameless());
             return None;
         };
+        if !self.wants(&identity) {
+            return None;
+        }
         self.note_undecodable(Undecodable::known(&identity, DecodeFault::Identity));
         self.given.shared.ask_relist();
         let Identity { namespace, name, uid, .. } = &identity;
@@ -270,6 +312,7 @@ impl<K: Cached> Run<K> {
         self.given.fifo.replace(Replacement { items, version: version.clone() });
         self.missed_bookmark = false;
         self.malformed_before = false;
+        self.permit = None;
         {
             let mut status = self.given.shared.status.lock();
             status.counts.replacements += 1;

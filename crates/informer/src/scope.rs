@@ -9,6 +9,8 @@ use std::fmt;
 use k8s_openapi::ClusterResourceScope;
 use kube_client::Resource;
 
+use crate::shard::Shard;
+
 /// What a kind is called in a URL and in messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResourceKind {
@@ -61,6 +63,8 @@ pub struct Scope {
     pub label_selector: Option<String>,
     /// As in `kubectl --field-selector`; checked by the server only.
     pub field_selector: Option<String>,
+    /// A part of what is selected by the others; see [`Shard`].
+    pub shard: Option<Shard>,
 }
 
 impl Scope {
@@ -84,7 +88,7 @@ impl Scope {
 
     /// All objects of a kind that is known at run time only.
     pub fn of_kind(kind: ResourceKind) -> Self {
-        Self { kind, namespace: None, label_selector: None, field_selector: None }
+        Self { kind, namespace: None, label_selector: None, field_selector: None, shard: None }
     }
 
     /// The path of lists and watches, percent-encoded.
@@ -103,7 +107,12 @@ impl Scope {
     /// The path with the scope's selectors and the given query parameters behind it.
     pub(crate) fn url(&self, parameters: &[(&str, &str)]) -> String {
         let mut url = self.path();
-        let selectors = [("labelSelector", &self.label_selector), ("fieldSelector", &self.field_selector)];
+        let shard = self.shard.map(|shard| shard.selector());
+        let selectors = [
+            ("labelSelector", &self.label_selector),
+            ("fieldSelector", &self.field_selector),
+            ("shardSelector", &shard),
+        ];
         let selectors = selectors.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
         for (number, (key, value)) in parameters.iter().copied().chain(selectors).enumerate() {
             url.push(if number == 0 { '?' } else { '&' });

@@ -292,4 +292,8 @@ impl<K: Cached> Known for ThreadSafeStore<K> {
     fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
         self.get(&ObjectKey::new(namespace, name)).is_some_and(|cached| cached.uid() == uid)
     }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
 }

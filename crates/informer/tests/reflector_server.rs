@@ -15,11 +15,13 @@ use kube_client::client::Body;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use watchkeeper_apiserver::fault::{Action, Illegal, Rule};
 use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
-use watchkeeper_informer::list_watch::{ListRequest, WatchRequest, WatchStart};
+use watchkeeper_informer::list_watch::{ListAt, ListRequest, WatchRequest, WatchStart};
 use watchkeeper_informer::request_error::{Awaited, RequestError};
 use watchkeeper_informer::{
-    Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ListWatch, ReflectorConfig, Scope, SharedInformer,
+    Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ListWatch, ReflectorConfig, Scope, Shard,
+    ShardBy, SharedInformer, Verdict,
 };
 
 struct Rig {
@@ -102,10 +104,70 @@ async fn converges_with_the_embedded_server() {
     }
 }
 
+/// Goal: an event that the server lost is found by an audit, and made good; before it, nothing shows it.
+#[tokio::test(start_paused = true)]
+async fn a_lost_event_is_found() {
+    let rig = Rig::start(Config::default(), ReflectorConfig::default()).await;
+    rig.informer.synced().await;
+    sleep(Duration::from_secs(1)).await;
+    let objects = 7;
+    assert_eq!(rig.informer.audit().await.verdict, Verdict::Agrees { objects });
+    let drop = Rule::new("lost", Action::Illegal(Illegal::Drop { after_events: 0 }));
+    let rule = rig.server.faults().add(drop).unwrap();
+    rig.server.close_watches();
+    sleep(Duration::from_secs(5)).await;
+    rig.create("lost").await;
+    rig.create("told").await;
+    sleep(Duration::from_secs(100)).await;
+    assert!(rig.server.faults().remove(rule));
+    assert_eq!(rig.informer.lister().list().len(), objects + 1, "the event was lost");
+    let found = rig.informer.audit().await.verdict;
+    assert_eq!(found, Verdict::Differs { missing: 1, stale: 0, phantoms: 0 });
+    sleep(Duration::from_secs(5)).await;
+    rig.assert_equal().await;
+    assert_eq!(rig.informer.audit().await.verdict, Verdict::Agrees { objects: objects + 2 });
+}
+
+/// Goal: shards share the objects of a server that knows nothing of shards: each object is in one cache, from the list or from
+/// the watch, and an audit takes what isn't wanted for nothing lost.
+#[tokio::test(start_paused = true)]
+async fn shards_share_the_objects() {
+    for streaming_lists in [true, false] {
+        let rig = Rig::start(Config { streaming_lists, ..Config::default() }, ReflectorConfig::default()).await;
+        let mut shards = Vec::new();
+        for index in 0..3 {
+            let shard = Some(Shard::of(ShardBy::Uid, index, 3).unwrap());
+            let client = kube_client::Client::new(rig.server.service("alice"), "default");
+            let scope = Scope { shard, ..Scope::all::<ConfigMap>() };
+            let source = KubeListWatch::new(client, scope, Deadlines::default());
+            let informer = SharedInformer::<ConfigMap>::new(Arc::new(source), InformerConfig::default());
+            shards.push(informer.handle());
+            tokio::spawn(informer.run(CancellationToken::new()));
+        }
+        sleep(Duration::from_secs(5)).await;
+        for number in 0..40 {
+            rig.create(&format!("second-{number}")).await;
+        }
+        rig.delete("first-1").await;
+        sleep(Duration::from_secs(5)).await;
+        let mut all: Vec<_> = shards.iter().flat_map(InformerHandle::keys).collect();
+        all.sort();
+        let mut expected = rig.informer.keys();
+        expected.sort();
+        assert_eq!((all.len(), all), (46, expected));
+        for shard in &shards {
+            let objects = shard.keys().len();
+            assert!(objects > 5);
+            assert_eq!(shard.audit().await.verdict, Verdict::Agrees { objects });
+            assert!(shard.sync_status().reflector.counts.unwanted > 0);
+        }
+    }
+}
+
 /// Goal: an idle watch lives by its bookmarks: ten hours cost a few requests an hour and no list.
 #[tokio::test(start_paused = true)]
 async fn an_idle_watch_lives_by_bookmarks() {
-    let rig = Rig::start(Config::default(), ReflectorConfig::default()).await;
+    let rig = Rig::start(Config::default(), ReflectorConfig { audit: None, ..ReflectorConfig::default() }).await;
     rig.informer.synced().await;
     for _ in 0..120 {
         sleep(Duration::from_secs(300)).await;
@@ -148,7 +210,7 @@ fn respond(code: u16, body: &str) -> http::Response<Answer> {
 async fn what_is_sent() {
     let list = r#"{"items":[],"metadata":{"resourceVersion":"42"}}"#;
     let (source, seen) = by_hand(move || Some(respond(200, list)));
-    let page = ListRequest { limit: Some(500), continue_token: Some("a/b=".to_owned()), resource_version: None };
+    let page = ListRequest { limit: Some(500), continue_token: Some("a/b=".to_owned()), at: ListAt::Newest };
     drop(source.list(&page).await.unwrap());
     drop(source.watch(&WatchRequest { start: WatchStart::InitialEvents, timeout_seconds: 300 }).await.unwrap());
     drop(source.watch(&WatchRequest { start: WatchStart::After("9".into()), timeout_seconds: 301 }).await.unwrap());

@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
 
-use watchkeeper_informer::{Cached, Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
+use watchkeeper_informer::{Budget, Cached, Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
 
 use crate::BoxError;
 
@@ -52,6 +52,8 @@ pub struct Connection {
     default_namespace: Arc<str>,
     /// Of the jitter of informers made here.
     seed: u64,
+    /// What all informers made here may ask of the server together.
+    budget: Budget,
 }
 
 #[derive(Clone)]
@@ -72,7 +74,7 @@ impl Connection {
         let default_namespace = Arc::from(config.default_namespace.as_str());
         // A machine without random bits still has a process id to differ by.
         let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
-        Ok(Self { way: Way::Network(Arc::new(config)), default_namespace, seed })
+        Ok(Self { way: Way::Network(Arc::new(config)), default_namespace, seed, budget: Budget::default() })
     }
 
     /// In this process, without a socket: `make` is called once per client.
@@ -86,7 +88,7 @@ impl Connection {
     {
         let way = Way::InProcess(Arc::new(move || erase(make())));
         // A run in one process is a function of its inputs.
-        Self { way, default_namespace: Arc::from(default_namespace), seed: 0 }
+        Self { way, default_namespace: Arc::from(default_namespace), seed: 0, budget: Budget::default() }
     }
 
     /// Finds the API server as kubectl and client-go's tools do: `kubeconfig` (a flag), else `$KUBECONFIG`, else the service account
@@ -155,7 +157,7 @@ impl Connection {
         self.informer_in(Scope::all::<K>())
     }
 
-    /// An informer of the objects in `scope` (a namespace, a selector), otherwise as [`informer`](Self::informer).
+    /// An informer of the objects in `scope` (a namespace, a selector, a shard), otherwise as [`informer`](Self::informer).
     ///
     /// # Errors
     /// As [`client`](Self::client).
@@ -170,7 +172,7 @@ impl Connection {
         (self.seed, &config.reflector.name).hash(&mut hasher);
         config.reflector.seed = hasher.finish();
         let list_watch = KubeListWatch::new(self.client()?, scope, Deadlines::default());
-        Ok(SharedInformer::new(Arc::new(list_watch), config))
+        Ok(SharedInformer::new(Arc::new(list_watch), config).with_budget(self.budget.clone()))
     }
 
     /// As [`client`](Self::client), with `layer` directly above the connection.

@@ -39,6 +39,10 @@ impl Quarantine {
         !self.held.is_empty() && self.held.remove(&Some(key())).is_some()
     }
 
+    pub(super) fn holds(&self, key: impl FnOnce() -> ObjectKey) -> bool {
+        !self.held.is_empty() && self.held.contains_key(&Some(key()))
+    }
+
     pub(super) fn list_begins(&mut self) {
         self.list += 1;
     }

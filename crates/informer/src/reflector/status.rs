@@ -4,12 +4,13 @@
 //! those that can't be decoded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::audit::Audit;
 use super::quarantine::Quarantine;
 use crate::decode::Undecodable;
 use crate::version::ResourceVersion;
@@ -68,6 +69,12 @@ pub struct Counts {
     pub backoffs: u64,
     /// Waits of a watch for room in the queue, because the consumer lags.
     pub held_up: u64,
+    /// Items and events that the server sent though they aren't wanted (another shard's).
+    pub unwanted: u64,
+    /// Audits, whatever they found.
+    pub audits: u64,
+    /// Audits that proved that something was lost.
+    pub gaps: u64,
 }
 
 /// A reflector's state at one moment.
@@ -96,13 +103,23 @@ impl ReflectorStatus {
     }
 }
 
+/// What somebody has asked a reflector for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Relist,
+    Audit,
+}
+
 /// What the reflector and its handles share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) status: Mutex<ReflectorStatus>,
     pub(super) quarantine: Mutex<Quarantine>,
     relist_asked: AtomicBool,
+    audit_asked: AtomicBool,
     asked: Notify,
+    audits_begun: AtomicU64,
+    last_audit: watch::Sender<Option<Audit>>,
 }
 
 impl Shared {
@@ -110,6 +127,48 @@ impl Shared {
     pub(super) async fn relist_asked(&self) {
         while !self.relist_asked.load(Ordering::Acquire) {
             self.asked.notified().await;
+        }
+    }
+
+    /// Waits for anything to be asked for. Cancel-safe, as above.
+    pub(super) async fn asked(&self) -> Asked {
+        loop {
+            if self.relist_asked.load(Ordering::Acquire) {
+                return Asked::Relist;
+            }
+            if self.audit_asked.load(Ordering::Acquire) {
+                return Asked::Audit;
+            }
+            self.asked.notified().await;
+        }
+    }
+
+    /// An audit begins: whatever was asked for until now is served by it. Returns its number.
+    pub(super) fn audit_begins(&self) -> u64 {
+        self.audit_asked.store(false, Ordering::Release);
+        self.audits_begun.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(super) fn audited(&self, audit: Audit) {
+        self.last_audit.send_replace(Some(audit));
+    }
+
+    /// Waits for an audit that begins after this call.
+    async fn audit(&self) -> Audit {
+        let begun = self.audits_begun.load(Ordering::Acquire);
+        self.audit_asked.store(true, Ordering::Release);
+        self.asked.notify_one();
+        let mut audits = self.last_audit.subscribe();
+        loop {
+            if let Some(audit) = &*audits.borrow_and_update()
+                && audit.number > begun
+            {
+                return audit.clone();
+            }
+            if audits.changed().await.is_err() {
+                // The sender is in `self`.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -134,6 +193,18 @@ impl ReflectorHandle {
     /// while watching (but not sooner than the configured pace), else when the present list or backoff is over.
     pub fn relist(&self) {
         self.0.ask_relist();
+    }
+
+    /// Asks for an audit that begins after this call, and waits for what it finds: whether the cache is what the server had at
+    /// the version reached. It comes while watching, else when the present list or backoff is over; never returns if the
+    /// reflector ends before: bound it. Cancel-safe; the audit itself goes on.
+    pub async fn audit(&self) -> Audit {
+        self.0.audit().await
+    }
+
+    /// What the last audit found.
+    pub fn last_audit(&self) -> Option<Audit> {
+        self.0.last_audit.borrow().clone()
     }
 
     /// The objects that can't be decoded at the moment, in the order of their keys; at most

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::status::Asked;
 use super::{Activity, Ended, Run, now, pace};
 use crate::decode::{Bookmark, EventType, Undecodable, WatchFrame, bookmark, identity, watch_frame};
 use crate::delta_fifo::{Delta, Relisted};
@@ -42,6 +43,7 @@ impl<K: Cached> Run<K> {
     pub(super) async fn watch(&mut self) -> Ended {
         let Some(version) = self.version.clone() else { return Ended::RelistAsked };
         pace(&mut self.last_watch, self.given.config.pace).await;
+        self.given.budget.turn().await;
         let mut session = Session { opened: now(), open: false, delivered: false, initial: None };
         self.run_session(&mut session, WatchStart::After(version)).await
     }
@@ -110,7 +112,13 @@ impl<K: Cached> Run<K> {
                     // Biased: a stream that is never empty must not keep a request for a list waiting.
                     tokio::select! {
                         biased;
-                        () = self.given.shared.relist_asked() => return Ok(()),
+                        asked = self.asked() => {
+                            match asked {
+                                Asked::Relist => return Ok(()),
+                                Asked::Audit => self.audit().await,
+                            }
+                            continue;
+                        }
                         chunk = self.next_changes(&mut body) => chunk,
                     }
                 }
@@ -121,6 +129,21 @@ impl<K: Cached> Run<K> {
         }
         splitter.finish()?;
         Err(Trouble::Ended)
+    }
+
+    /// What somebody asks for, or the audit that is due.
+    async fn asked(&self) -> Asked {
+        let due = async {
+            match self.next_audit {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            asked = self.given.shared.asked() => asked,
+            () = due => Asked::Audit,
+        }
     }
 
     /// The next bytes of a watch, once there is room for what they bring: until then they stay with the connection, which
@@ -217,6 +240,11 @@ impl<K: Cached> Run<K> {
             return Ok(());
         }
         let version = ResourceVersion::new(&identity.version);
+        if !self.wants(&identity) {
+            self.given.fifo.reached(version.clone());
+            self.advance(session, version);
+            return Ok(());
+        }
         let bytes = object.len();
         match self.given.decoder.object(object, &identity) {
             Ok(object) => {

@@ -1,6 +1,7 @@
 //! The reflector against a scripted source, in paused time: what it asks, when, and what comes out.
 #![allow(clippy::disallowed_methods)]
 
+mod audit;
 mod objects;
 mod pace;
 mod streams;
@@ -17,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::config::ReflectorConfig;
 use watchkeeper_informer::decode::{Decoder, DecoderConfig, Undecodable};
 use watchkeeper_informer::delta_fifo::{Change, Coalescing, DeltaFifo, FifoLimits, Known, Relisted, Work};
-use watchkeeper_informer::list_watch::{ListRequest, WatchStart};
+use watchkeeper_informer::list_watch::{ListAt, ListRequest, WatchStart};
 use watchkeeper_informer::object::Cached;
 use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, ReflectorStatus};
 use watchkeeper_informer::request_error::{Refusal, RequestError};
 use watchkeeper_informer::scripted::{Answer, Asked, Piece, ScriptedListWatch};
+use watchkeeper_informer::{Budget, BudgetConfig};
 
 /// A naive store: key to uid and version.
 #[derive(Default)]
@@ -71,6 +73,10 @@ impl Known for Model {
     fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
         self.cached.lock().get(&format!("{namespace}/{name}")).is_some_and(|found| found.0 == uid)
     }
+
+    fn count(&self) -> usize {
+        self.cached.lock().len()
+    }
 }
 
 fn key(object: &ConfigMap) -> String {
@@ -95,6 +101,15 @@ impl Rig {
     }
 
     fn without_consumer(server: &ScriptedListWatch, config: ReflectorConfig, fifo: DeltaFifo<ConfigMap>) -> Self {
+        Self::budgeted(server, config, fifo, Budget::default())
+    }
+
+    fn budgeted(
+        server: &ScriptedListWatch,
+        config: ReflectorConfig,
+        fifo: DeltaFifo<ConfigMap>,
+        budget: Budget,
+    ) -> Self {
         let (model, stop) = (Arc::new(Model::default()), CancellationToken::new());
         let (reflector, handle) = Reflector::new(
             Arc::new(server.clone()),
@@ -103,7 +118,7 @@ impl Rig {
             fifo,
             config,
         );
-        let run = tokio::spawn(reflector.run(stop.clone()));
+        let run = tokio::spawn(reflector.with_budget(budget).run(stop.clone()));
         Self { server: server.clone(), model, handle, stop, started: Instant::now(), run }
     }
 
@@ -162,6 +177,7 @@ impl Rig {
 
 fn short(asked: &Asked) -> String {
     match asked {
+        Asked::List(ListRequest { at: ListAt::Exact(version), .. }) => format!("exact {version}"),
         Asked::List(ListRequest { limit, continue_token, .. }) => match (limit, continue_token) {
             (Some(1), None) => "newest".to_owned(),
             (None, _) => "list".to_owned(),

@@ -1,0 +1,107 @@
+//! Whether a gap is proven where there is one, and disproven where there is none.
+
+use watchkeeper_informer::{Audit, Verdict};
+
+use super::*;
+
+/// A reflector that has listed `a` and `b` at 5 and then watched `c` appear at 7, and what it is answered after that.
+async fn at_seven(server: &ScriptedListWatch) -> Rig {
+    server.on_list(list(5, &[object("a", 3), object("b", 4)], ""));
+    server.on_watch(Answer::live_with(event("ADDED", &object("c", 7))));
+    let rig = Rig::paged(server);
+    seconds(1).await;
+    rig
+}
+
+async fn audit(rig: &Rig) -> Audit {
+    tokio::time::timeout(Duration::from_secs(120), rig.handle.audit()).await.expect("a verdict")
+}
+
+/// Goal: where cache and server agree, that is said, with one list of exactly the version reached; the watch goes on, nothing
+/// is listed again, and handlers hear of nothing.
+#[tokio::test(start_paused = true)]
+async fn agreement_is_proven() {
+    let server = ScriptedListWatch::new();
+    let rig = at_seven(&server).await;
+    server.on_list(list(7, &[object("a", 3), object("b", 4)], "more"));
+    server.on_list(list(7, &[object("c", 7)], ""));
+    let found = audit(&rig).await;
+    assert_eq!((found.version.as_str(), found.verdict), ("7", Verdict::Agrees { objects: 3 }));
+    seconds(60).await;
+    assert_eq!(rig.asked(), ["list 500", "watch 5", "exact 7", "exact 7"]);
+    assert_eq!((rig.status().counts.replacements, rig.status().counts.gaps), (1, 0));
+    assert_eq!(*rig.model.reached.lock(), ["5", "7"]);
+}
+
+/// Goal: each way to be wrong is counted as what it is, and a list makes it good.
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_is_proven_and_made_good() {
+    let cases = [
+        (vec![object("a", 3), object("b", 4), object("c", 7), object("d", 6)], (1, 0, 0)),
+        (vec![object("a", 6), object("b", 4), object("c", 7)], (0, 1, 0)),
+        (vec![object("a", 3), object("c", 7)], (0, 0, 1)),
+        (vec![object("a", 3), object("b", 4).replace(r#""uid":"b""#, r#""uid":"z""#), object("c", 7)], (1, 0, 1)),
+        (vec![], (0, 0, 3)),
+    ];
+    for (truth, (missing, stale, phantoms)) in cases {
+        let server = ScriptedListWatch::new();
+        let rig = at_seven(&server).await;
+        server.on_list(list(7, &truth, "")).on_list(list(8, &truth, ""));
+        let found = audit(&rig).await;
+        assert_eq!(found.verdict, Verdict::Differs { missing, stale, phantoms });
+        assert_eq!(rig.handle.last_audit(), Some(found));
+        seconds(60).await;
+        assert_eq!(rig.cached().len(), truth.len());
+        assert_eq!(rig.asked()[2..], ["exact 7", "list 500", "watch 8"]);
+        assert_eq!((rig.status().counts.audits, rig.status().counts.gaps), (1, 1));
+    }
+}
+
+/// Goal: an object that can't be decoded is no gap, whether an older state of it is cached or none.
+#[tokio::test(start_paused = true)]
+async fn quarantine_is_no_gap() {
+    let server = ScriptedListWatch::new();
+    server.on_list(list(5, &[object("a", 3), poison("b", 4)], ""));
+    server.on_watch(Answer::live_with(event("MODIFIED", &poison("a", 7))));
+    let rig = Rig::paged(&server);
+    seconds(1).await;
+    server.on_list(list(7, &[poison("a", 7), poison("b", 4)], ""));
+    assert_eq!(audit(&rig).await.verdict, Verdict::Agrees { objects: 1 });
+}
+
+/// Goal: what can't be told is said to be so, and why. Where the version is gone a list follows; otherwise the watch goes on.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_told_is_not_claimed() {
+    for (answer, reason, lists) in [
+        (Answer::refused(410, "Expired"), "the server answered 410 Expired", true),
+        (Answer::refused(500, ""), "the server answered 500", false),
+        (list(9, &[], ""), "the server lists version 9 instead", false),
+        (Answer::body("{"), "the body ended in the middle of a list", false),
+    ] {
+        let server = ScriptedListWatch::new();
+        let rig = at_seven(&server).await;
+        server.on_list(answer).on_list(list(9, &[object("a", 3)], ""));
+        assert_eq!(audit(&rig).await.verdict, Verdict::Unknown(reason.to_owned()));
+        seconds(60).await;
+        assert_eq!(rig.status().counts.replacements, if lists { 2 } else { 1 }, "{reason}");
+        assert_eq!((rig.status().counts.gaps, rig.asked().len()), (0, if lists { 5 } else { 3 }));
+    }
+}
+
+/// Goal: audits come on their own, about as often as configured, and one that is asked for while another runs is not taken for
+/// answered by that.
+#[tokio::test(start_paused = true)]
+async fn audits_come_by_themselves() {
+    let server = ScriptedListWatch::new();
+    server.otherwise(|asked| match asked {
+        Asked::List(_) => list(5, &[object("a", 3)], ""),
+        Asked::Watch(_) => Answer::live_with(bookmark(5, true)),
+    });
+    let audit = Some(Duration::from_secs(1000));
+    let rig = Rig::start(&server, ReflectorConfig { streaming_list: false, audit, ..ReflectorConfig::default() });
+    seconds(10_500).await;
+    let audits = rig.status().counts.audits;
+    assert!((9..=11).contains(&audits), "{audits}");
+    let (first, second) = tokio::join!(rig.handle.audit(), rig.handle.audit());
+    assert_eq!((first.verdict, rig.status().counts.audits - audits), (second.verdict, 1));
+}
