@@ -79,7 +79,7 @@ impl Said {
 }
 
 fn trouble<K: watchkeeper::informer::Cached>(handle: &InformerHandle<K>) -> Option<Trouble> {
-    let failing = handle.sync_status().reflector.failing?;
+    let failing = handle.sync_status().reflector().failing.clone()?;
     Some(Trouble { class: failing.class.to_owned(), message: failing.message })
 }
 

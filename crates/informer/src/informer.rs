@@ -1,17 +1,19 @@
 //! SharedInformer: one kind and scope of the cluster, kept here.
 //!
-//! In: a `ListWatch` and a config. Out: a handle with everything an application reads: a lister, indexes, handlers,
+//! In: a `ListWatch`, or one a namespace, and a config. Out: a handle with everything an application reads: a lister, indexes, handlers,
 //! who is synced, the version reached. It is set up before it runs and consumed by [`SharedInformer::run`], which owns
-//! every task: the reflector's, one a handler, and the processor's loop, which it runs itself. Nothing is spawned
+//! every task: the reflectors', one a handler, and the processor's loop, which it runs itself. Nothing is spawned
 //! before, and nothing is left after it has returned.
 //!
 //! Any number of controllers share one informer. It never writes to the server.
 //!
 //! Upstream counterpart: `SharedIndexInformer` of client-go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{join_all, try_join_all};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,9 +29,9 @@ use crate::key::ObjectKey;
 use crate::list_watch::ListWatch;
 use crate::lister::Lister;
 use crate::object::Cached;
-use crate::reflector::{Audit, Reflector, ReflectorHandle};
+use crate::reflector::{Reflector, ReflectorHandle, Verdict};
 use crate::request_error::RequestError;
-use crate::store::{Reached, StoreWriter, ThreadSafeStore};
+use crate::store::{self, Reached, StoreWriter, ThreadSafeStore};
 use crate::sync::SyncStatus;
 use crate::version::ResourceVersion;
 
@@ -44,8 +46,20 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_millis(300);
 /// An informer being set up.
 pub struct SharedInformer<K> {
     processor: Processor<K>,
-    reflector: Reflector<K>,
+    /// One a part: everything, or a namespace each.
+    reflectors: Vec<Reflector<K>>,
     handle: InformerHandle<K>,
+}
+
+/// No informer can be made of these namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NamespacesError {
+    /// There are none.
+    #[error("an informer needs at least one namespace")]
+    None,
+    /// One is there twice: its objects would be told of twice.
+    #[error("the namespace {0:?} is given twice")]
+    Twice(String),
 }
 
 impl<K: Cached + DeserializeOwned> SharedInformer<K> {
@@ -58,30 +72,69 @@ impl<K: Cached + DeserializeOwned> SharedInformer<K> {
 impl<K: Cached> SharedInformer<K> {
     /// An informer that keeps what this decoder makes of objects; `config.decoder` has no say. See [`crate::shape`].
     pub fn with_decoder(list_watch: Arc<dyn ListWatch>, decoder: Decoder<K>, config: InformerConfig) -> Self {
-        let fifo = match config.order {
-            DeltaOrder::Coalescing => DeltaFifo::with_queue(Coalescing::default(), config.fifo),
-            DeltaOrder::Ordered => DeltaFifo::with_queue(Ordered::default(), config.fifo),
-        };
-        let (writer, registry) = (StoreWriter::default(), Arc::new(Registry::new()));
-        let store = writer.store();
-        let known = Arc::new(store.clone());
-        let (reflector, reflector_handle) =
-            Reflector::new(Arc::clone(&list_watch), decoder, known, fifo.clone(), config.reflector);
-        let handle = InformerHandle {
-            list_watch,
-            reflector: reflector_handle,
-            store,
-            registry: Arc::clone(&registry),
-            ended: CancellationToken::new(),
-        };
-        Self { processor: Processor { fifo, writer, registry, sources: Vec::new() }, reflector, handle }
+        Self::of_parts(vec![(None, list_watch)], &decoder, &config)
+    }
+
+    /// An informer over several namespaces, each with a source that lists and watches it alone; for those who may not read a
+    /// kind in the whole cluster. One cache and one set of handlers are filled by a reflector a namespace. It is synced when
+    /// each of them has listed, and where it stands is the lowest of the versions that they have reached. Should be few: a
+    /// list of one namespace touches all objects.
+    ///
+    /// Upstream counterpart: `cache.Options.DefaultNamespaces` of controller-runtime, with an informer a namespace.
+    ///
+    /// # Errors
+    /// There is no namespace, or one is given twice.
+    pub fn in_namespaces(
+        sources: impl IntoIterator<Item = (String, Arc<dyn ListWatch>)>,
+        decoder: &Decoder<K>,
+        config: &InformerConfig,
+    ) -> Result<Self, NamespacesError> {
+        let (mut seen, mut parts) = (BTreeSet::new(), Vec::new());
+        for (namespace, list_watch) in sources {
+            if !seen.insert(namespace.clone()) {
+                return Err(NamespacesError::Twice(namespace));
+            }
+            parts.push((Some(namespace), list_watch));
+        }
+        if parts.is_empty() { Err(NamespacesError::None) } else { Ok(Self::of_parts(parts, decoder, config)) }
+    }
+
+    fn of_parts(
+        sources: Vec<(Option<String>, Arc<dyn ListWatch>)>,
+        decoder: &Decoder<K>,
+        config: &InformerConfig,
+    ) -> Self {
+        let writer = StoreWriter::in_parts(sources.iter().map(|(namespace, _)| namespace.clone()).collect());
+        let (store, registry, budget) = (writer.store(), Arc::new(Registry::new()), Budget::default());
+        let (mut fifos, mut reflectors, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, (namespace, list_watch)) in (0..).zip(sources) {
+            let fifo = match config.order {
+                DeltaOrder::Coalescing => DeltaFifo::with_queue(Coalescing::default(), config.fifo),
+                DeltaOrder::Ordered => DeltaFifo::with_queue(Ordered::default(), config.fifo),
+            };
+            let mut config = config.reflector.clone();
+            config.seed = config.seed.wrapping_add(number);
+            if let Some(namespace) = &namespace {
+                config.name = format!("{} in {namespace}", config.name);
+            }
+            let known = Arc::new(store::Part { store: store.clone(), namespace: namespace.clone() });
+            let (reflector, handle) =
+                Reflector::new(Arc::clone(&list_watch), decoder.clone(), known, fifo.clone(), config);
+            fifos.push(fifo);
+            reflectors.push(reflector.with_budget(budget.clone()));
+            parts.push(Part { namespace, list_watch, reflector: handle });
+        }
+        let ended = CancellationToken::new();
+        let handle = InformerHandle { parts: parts.into(), store, registry: Arc::clone(&registry), ended };
+        Self { processor: Processor { fifos, writer, registry, sources: Vec::new() }, reflectors, handle }
     }
 
     /// Shares what may be asked of the server with other informers, so that they neither start nor list again together.
     /// Without it, this one has a budget of its own.
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
-        Self { reflector: self.reflector.with_budget(budget), ..self }
+        let budgeted = self.reflectors.into_iter().map(|reflector| reflector.with_budget(budget.clone()));
+        Self { reflectors: budgeted.collect(), ..self }
     }
 
     /// Adds an index: the objects under each of the values that `values` gives for them. It runs on the processor, and
@@ -110,26 +163,38 @@ impl<K: Cached> SharedInformer<K> {
     /// # Panics
     /// If a source or an index function panicked: an event would be lost in silence otherwise.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { processor, reflector, handle } = self;
+        let Self { processor, reflectors, handle } = self;
         let stop = shutdown.child_token();
         let _stops_when_dropped = stop.clone().drop_guard();
         let _ended = handle.ended.clone().drop_guard();
         let mut reflecting = JoinSet::new();
-        reflecting.spawn(reflector.run(stop.clone()));
+        for reflector in reflectors {
+            reflecting.spawn(reflector.run(stop.clone()));
+        }
         let reflected = async {
-            let ended = reflecting.join_next().await;
-            stop.cancel();
-            ended
+            let mut all = Vec::new();
+            while let Some(ended) = reflecting.join_next().await {
+                stop.cancel();
+                all.push(ended);
+            }
+            all
         };
-        let (ended, ()) = tokio::join!(reflected, processor.run(stop.clone(), || handle.reflector.relist()));
+        let relist = |part: usize| handle.parts[part].reflector.relist();
+        let (ended, ()) = tokio::join!(reflected, processor.run(stop.clone(), relist));
         ended.into_iter().for_each(rethrow);
     }
 }
 
-/// What an application holds of an informer; a cheap, cloneable handle. It keeps the cache alive, not the informer.
-pub struct InformerHandle<K> {
+/// Where a part of the cache comes from.
+struct Part {
+    namespace: Option<String>,
     list_watch: Arc<dyn ListWatch>,
     reflector: ReflectorHandle,
+}
+
+/// What an application holds of an informer; a cheap, cloneable handle. It keeps the cache alive, not the informer.
+pub struct InformerHandle<K> {
+    parts: Arc<[Part]>,
     store: ThreadSafeStore<K>,
     registry: Arc<Registry<K>>,
     /// Cancelled when `run` has ended.
@@ -139,8 +204,7 @@ pub struct InformerHandle<K> {
 impl<K> Clone for InformerHandle<K> {
     fn clone(&self) -> Self {
         Self {
-            list_watch: Arc::clone(&self.list_watch),
-            reflector: self.reflector.clone(),
+            parts: Arc::clone(&self.parts),
             store: self.store.clone(),
             registry: Arc::clone(&self.registry),
             ended: self.ended.clone(),
@@ -179,13 +243,14 @@ impl<K: Cached> InformerHandle<K> {
 
     /// The objects that can't be decoded at the moment: of what is cached of them, an older state stays.
     pub fn quarantine(&self) -> Vec<Undecodable> {
-        self.reflector.quarantine()
+        self.parts.iter().flat_map(|part| part.reflector.quarantine()).collect()
     }
 
     /// Whether the cache is what the server had at the version reached; see [`ReflectorHandle::audit`]. Never returns if the
     /// informer ends before: bound it. Cancel-safe.
-    pub async fn audit(&self) -> Audit {
-        self.reflector.audit().await
+    pub async fn audit(&self) -> Verdict {
+        let audits = join_all(self.parts.iter().map(|part| part.reflector.audit())).await;
+        audits.into_iter().map(|audit| audit.verdict).reduce(Verdict::and).expect("there is at least one part")
     }
 
     /// Who is synced, who isn't, and why.
@@ -193,7 +258,7 @@ impl<K: Cached> InformerHandle<K> {
         SyncStatus {
             reached: self.store.reached(),
             objects: self.store.len(),
-            reflector: self.reflector.status(),
+            reflectors: self.parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),
             handlers: self.registry.statuses(),
         }
     }
@@ -205,9 +270,18 @@ impl<K: Cached> InformerHandle<K> {
 
     /// Waits until the cache stands at `version` or after it: read your own writes. A version that can't be compared
     /// is waited for as such. Never returns if it is never reached (a write outside the scope moves the version only
-    /// with the next bookmark, within about a minute): bound it. Cancel-safe.
+    /// with the next bookmark, within about a minute): bound it. Of several namespaces all must have reached it, so
+    /// [`InformerHandle::wait_for_in`] is sooner there. Cancel-safe.
     pub async fn wait_for(&self, version: &ResourceVersion) {
         self.store.wait_until(|reached| reached.has_reached(version)).await;
+    }
+
+    /// The same for what is cached of one namespace. A namespace that this informer doesn't watch is not waited for.
+    pub async fn wait_for_in(&self, namespace: &str, version: &ResourceVersion) {
+        let holds = |part: &Part| part.namespace.as_deref().is_none_or(|own| own == namespace);
+        if let Some(part) = self.parts.iter().position(holds) {
+            self.store.wait_until_in(part, |reached| reached.has_reached(version)).await;
+        }
     }
 
     /// Returns when the cache shows everything that was committed before this was called: the barrier between two
@@ -227,18 +301,24 @@ impl<K: Cached> InformerHandle<K> {
 
     async fn reach_present(&self) -> Result<(), RequestError> {
         self.synced().await;
-        let present = self.list_watch.newest_version().await?;
-        if tokio::time::timeout(CATCH_UP_PATIENCE, self.wait_for(&present)).await.is_ok() {
+        let reach = |(number, part)| self.reach_present_in(number, part);
+        try_join_all(self.parts.iter().enumerate().map(reach)).await.map(|_| ())
+    }
+
+    async fn reach_present_in(&self, number: usize, part: &Part) -> Result<(), RequestError> {
+        let present = part.list_watch.newest_version().await?;
+        let has_reached = |reached: &Reached| reached.has_reached(&present);
+        if tokio::time::timeout(CATCH_UP_PATIENCE, self.store.wait_until_in(number, has_reached)).await.is_ok() {
             return Ok(());
         }
         // A list that was under way may have begun before this call. The one after it has not, so it is the present
         // whatever its version says: after a restore of the server's storage versions start over.
-        let before = self.store.reached().replacements;
+        let before = self.store.reached_in(number).replacements;
         for lists in 1..=2 {
-            self.reflector.relist();
-            let enough = |reached: &Reached| reached.has_reached(&present) || reached.replacements >= before + lists;
-            self.store.wait_until(enough).await;
-            if self.store.reached().has_reached(&present) {
+            part.reflector.relist();
+            let enough = |reached: &Reached| has_reached(reached) || reached.replacements >= before + lists;
+            self.store.wait_until_in(number, enough).await;
+            if has_reached(&self.store.reached_in(number)) {
                 break;
             }
         }

@@ -36,7 +36,7 @@ pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
 pub use handler::{HandlerStatus, Registration};
 pub use index::Index;
-pub use informer::{InformerHandle, SharedInformer};
+pub use informer::{InformerHandle, NamespacesError, SharedInformer};
 pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::Lister;

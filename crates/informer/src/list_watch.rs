@@ -7,6 +7,7 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -142,6 +143,21 @@ impl KubeListWatch {
     /// A source for `scope`; nothing is sent yet.
     pub fn new(client: kube_client::Client, scope: Scope, deadlines: Deadlines) -> Self {
         Self { client, scope, deadlines, metadata_only: false }
+    }
+
+    /// A source for each of these namespaces, otherwise as [`KubeListWatch::new`]; for
+    /// [`SharedInformer::in_namespaces`](crate::SharedInformer::in_namespaces).
+    pub fn in_namespaces<'a>(
+        client: &'a kube_client::Client,
+        scope: &'a Scope,
+        namespaces: impl IntoIterator<Item = impl Into<String>> + 'a,
+        deadlines: &'a Deadlines,
+    ) -> impl Iterator<Item = (String, Arc<dyn ListWatch>)> + 'a {
+        namespaces.into_iter().map(move |namespace| {
+            let namespace = namespace.into();
+            let scope = Scope { namespace: Some(namespace.clone()), ..scope.clone() };
+            (namespace, Arc::new(Self::new(client.clone(), scope, deadlines.clone())) as Arc<dyn ListWatch>)
+        })
     }
 
     /// Asks for PartialObjectMetadata: the server then sends nothing but metadata. One that doesn't know how sends whole

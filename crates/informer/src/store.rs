@@ -55,12 +55,14 @@ pub struct ThreadSafeStore<K> {
 
 struct Shared<K> {
     root: ArcSwap<Root<K>>,
-    reached: watch::Sender<Reached>,
+    /// Of each part, see [`StoreWriter::in_parts`].
+    reached: watch::Sender<Vec<Reached>>,
 }
 
 /// The one writer. It is not `Clone`: every piece of state has one writer.
 pub struct StoreWriter<K> {
     store: ThreadSafeStore<K>,
+    parts: Vec<Option<String>>,
 }
 
 /// What applying a batch amounted to.
@@ -77,13 +79,19 @@ pub struct Applied<K> {
 /// An empty store: its writer, from which readers' handles are made.
 impl<K: Cached> Default for StoreWriter<K> {
     fn default() -> Self {
-        let (reached, _) = watch::channel(Reached::default());
-        let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached };
-        Self { store: ThreadSafeStore { shared: Arc::new(shared) } }
+        Self::in_parts(vec![None])
     }
 }
 
 impl<K: Cached> StoreWriter<K> {
+    /// An empty store that is filled in parts, a namespace each: every part has lists and versions of its own. `None` is
+    /// everything, and then the only part.
+    pub fn in_parts(parts: Vec<Option<String>>) -> Self {
+        let (reached, _) = watch::channel(vec![Reached::default(); parts.len()]);
+        let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached };
+        Self { store: ThreadSafeStore { shared: Arc::new(shared) }, parts }
+    }
+
     /// A handle for readers.
     pub fn store(&self) -> ThreadSafeStore<K> {
         self.store.clone()
@@ -102,8 +110,16 @@ impl<K: Cached> StoreWriter<K> {
         Index::new(self.store(), position, values)
     }
 
-    /// Applies one batch; when it returns, readers see all of it and `version` is reached.
+    /// Applies one batch of the only part.
     pub fn apply(&mut self, work: Work<K>, version: ResourceVersion) -> Applied<K> {
+        self.apply_to(0, work, version)
+    }
+
+    /// Applies one batch of a part, counted from 0; when it returns, readers see all of it and that part has reached `version`.
+    ///
+    /// # Panics
+    /// There is no such part.
+    pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
         let mut applied = Applied { events: Vec::new(), stale: 0, missing: 0 };
         match work {
             Work::Changes(changes) => {
@@ -114,23 +130,28 @@ impl<K: Cached> StoreWriter<K> {
                         Change::Deleted { last, finality } => remove(&root, last, finality, &mut applied),
                     }
                 }
-                self.store.shared.reached.send_modify(|reached| advance(reached, version));
+                self.store.shared.reached.send_modify(|reached| advance(&mut reached[part], version));
             }
             Work::Replace(replacement) => {
-                self.replace(replacement.items, &mut applied);
+                self.replace(part, replacement.items, &mut applied);
                 self.store.shared.reached.send_modify(|reached| {
-                    reached.version = Some(version);
-                    reached.replacements += 1;
+                    reached[part].version = Some(version);
+                    reached[part].replacements += 1;
                 });
             }
         }
         applied
     }
 
-    fn replace(&mut self, items: Vec<Relisted<K>>, applied: &mut Applied<K>) {
-        let initial = self.store.reached().replacements == 0;
+    fn replace(&mut self, part: usize, items: Vec<Relisted<K>>, applied: &mut Applied<K>) {
+        let initial = self.store.reached_in(part).replacements == 0;
         let before = self.store.root();
         let after = before.emptied();
+        let namespace = self.parts[part].as_deref();
+        let is_elsewhere = |object: &K| namespace.is_some_and(|namespace| object.namespace() != namespace);
+        for object in before.list().into_iter().filter(|object| is_elsewhere(object)) {
+            after.set(&ObjectKey::of(&*object), None, Some(&object));
+        }
         let mut order = Vec::with_capacity(items.len());
         for item in items {
             let (key, object) = match item {
@@ -220,6 +241,22 @@ fn is_same_state<K: Cached>(a: &K, b: &K) -> bool {
     a.uid() == b.uid() && a.version() == b.version() && !a.version().is_empty()
 }
 
+/// What all parts have reached: of versions that can't be compared, none.
+fn lowest(parts: &[Reached]) -> Reached {
+    let lower = |a: Reached, b: &Reached| Reached {
+        replacements: a.replacements.min(b.replacements),
+        version: match (a.version, &b.version) {
+            (Some(a), Some(b)) => match a.compare(b) {
+                Some(Ordering::Greater) => Some(b.clone()),
+                Some(_) => Some(a),
+                None => None,
+            },
+            _ => None,
+        },
+    };
+    parts.split_first().map(|(first, others)| others.iter().fold(first.clone(), lower)).unwrap_or_default()
+}
+
 /// Only a replacement may lead back.
 fn advance(reached: &mut Reached, version: ResourceVersion) {
     match &reached.version {
@@ -267,17 +304,50 @@ impl<K: Cached> ThreadSafeStore<K> {
 
     /// How far the store has come.
     pub fn reached(&self) -> Reached {
-        self.shared.reached.borrow().clone()
+        lowest(&self.shared.reached.borrow())
+    }
+
+    /// How far one part has come, counted from 0.
+    pub(crate) fn reached_in(&self, part: usize) -> Reached {
+        self.shared.reached.borrow()[part].clone()
     }
 
     /// Waits until `enough` says so of what was reached; looks at the present first. Cancel-safe.
-    pub async fn wait_until(&self, enough: impl FnMut(&Reached) -> bool) {
+    pub async fn wait_until(&self, mut enough: impl FnMut(&Reached) -> bool) {
         // The sender lives in `self`, so the channel can't close while this waits.
-        let _ = self.shared.reached.subscribe().wait_for(enough).await;
+        let _ = self.shared.reached.subscribe().wait_for(|parts| enough(&lowest(parts))).await;
+    }
+
+    /// The same for one part, counted from 0.
+    pub(crate) async fn wait_until_in(&self, part: usize, mut enough: impl FnMut(&Reached) -> bool) {
+        let _ = self.shared.reached.subscribe().wait_for(|parts| enough(&parts[part])).await;
     }
 
     pub(crate) fn root(&self) -> Arc<Root<K>> {
         self.shared.root.load_full()
+    }
+}
+
+/// One part of a store, as the reflector that fills it may know it: everything, or a namespace.
+pub(crate) struct Part<K> {
+    pub(crate) store: ThreadSafeStore<K>,
+    pub(crate) namespace: Option<String>,
+}
+
+impl<K: Cached> Known for Part<K> {
+    fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool {
+        self.store.is_current(namespace, name, uid, version)
+    }
+
+    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        self.store.holds(namespace, name, uid)
+    }
+
+    fn count(&self) -> usize {
+        match &self.namespace {
+            Some(namespace) => self.store.namespace(namespace).len(),
+            None => self.store.len(),
+        }
     }
 }
 

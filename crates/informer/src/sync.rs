@@ -18,13 +18,31 @@ pub struct SyncStatus {
     pub reached: Reached,
     /// Objects cached.
     pub objects: usize,
-    /// What the reflector is up against.
-    pub reflector: ReflectorStatus,
+    /// What the reflectors are up against, by namespace; of an informer that isn't one of several namespaces, the one of all.
+    pub reflectors: Vec<(Option<String>, ReflectorStatus)>,
     /// Every registration that hasn't ended, in order of registration.
     pub handlers: Vec<HandlerStatus>,
 }
 
 impl SyncStatus {
+    /// The only reflector; of several, the first that fails, else the first that has not listed, else the first.
+    ///
+    /// # Panics
+    /// Never: an informer has at least one.
+    pub fn reflector(&self) -> &ReflectorStatus {
+        self.foremost().1
+    }
+
+    fn foremost(&self) -> (Option<&str>, &ReflectorStatus) {
+        let trouble = |(_, status): &&(Option<String>, ReflectorStatus)| match (&status.failing, &status.version) {
+            (Some(_), _) => 0,
+            (None, None) => 1,
+            (None, Some(_)) => 2,
+        };
+        let (namespace, status) = self.reflectors.iter().min_by_key(trouble).expect("there is at least one reflector");
+        (namespace.as_deref(), status)
+    }
+
     /// The first complete list is in the store.
     pub fn is_listed(&self) -> bool {
         self.reached.replacements > 0
@@ -39,8 +57,9 @@ impl SyncStatus {
 /// One line for people: what is waited for, the error in the way, and for how long it has been.
 impl fmt::Display for SyncStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, reflector) = self.foremost();
         if !self.is_listed() {
-            write!(f, "not listed yet ({:?})", self.reflector.activity)?;
+            write!(f, "not listed yet ({:?})", reflector.activity)?;
         } else if self.is_synced() {
             write!(f, "synced, {} objects", self.objects)?;
         } else {
@@ -49,10 +68,11 @@ impl fmt::Display for SyncStatus {
             write!(f, "listed, {count} of {} handlers at work on the first snapshot", self.handlers.len())?;
             write!(f, " with {pending} keys pending")?;
         }
-        if let Some(failing) = &self.reflector.failing {
+        if let Some(failing) = &reflector.failing {
+            let place = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
             write!(
                 f,
-                "; {} failures in a row for {:?}, the last: {}",
+                "; {} failures in a row{place} for {:?}, the last: {}",
                 failing.failures,
                 failing.since.elapsed(),
                 failing.message

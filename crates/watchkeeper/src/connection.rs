@@ -31,7 +31,10 @@ use serde::de::DeserializeOwned;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
 
-use watchkeeper_informer::{Budget, Cached, Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
+use watchkeeper_informer::decode::Decoder;
+use watchkeeper_informer::{
+    Budget, Cached, Deadlines, InformerConfig, KubeListWatch, NamespacesError, Scope, SharedInformer,
+};
 
 use crate::BoxError;
 
@@ -165,14 +168,36 @@ impl Connection {
         &self,
         scope: Scope,
     ) -> Result<SharedInformer<K>, ConnectionError> {
+        let config = self.informer_config(&scope);
+        let list_watch = KubeListWatch::new(self.client()?, scope, Deadlines::default());
+        Ok(SharedInformer::new(Arc::new(list_watch), config).with_budget(self.budget.clone()))
+    }
+
+    /// An informer of the objects of `scope` in these namespaces only, for those who may not read the kind in the whole cluster;
+    /// see [`SharedInformer::in_namespaces`].
+    ///
+    /// # Errors
+    /// As [`client`](Self::client); no namespace, or one that is given twice.
+    pub fn informer_in_namespaces<K: Cached + DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        namespaces: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<SharedInformer<K>, ConnectionError> {
+        let (config, client) = (self.informer_config(scope), self.client()?);
+        let deadlines = Deadlines::default();
+        let sources = KubeListWatch::in_namespaces(&client, scope, namespaces, &deadlines);
+        let informer = SharedInformer::in_namespaces(sources, &Decoder::new(config.decoder), &config)?;
+        Ok(informer.with_budget(self.budget.clone()))
+    }
+
+    fn informer_config(&self, scope: &Scope) -> InformerConfig {
         let mut config = InformerConfig::default();
         config.reflector.name = scope.to_string();
         // Different for each scope and process, so that informers neither list nor retry in step.
         let mut hasher = DefaultHasher::new();
         (self.seed, &config.reflector.name).hash(&mut hasher);
         config.reflector.seed = hasher.finish();
-        let list_watch = KubeListWatch::new(self.client()?, scope, Deadlines::default());
-        Ok(SharedInformer::new(Arc::new(list_watch), config).with_budget(self.budget.clone()))
+        config
     }
 
     /// As [`client`](Self::client), with `layer` directly above the connection.
@@ -256,6 +281,9 @@ pub enum ConnectionError {
     /// Credentials or certificates.
     #[error("cannot use the credentials or certificates of the kubeconfig: {0}")]
     Credentials(BoxError),
+    /// No informer can be made of these namespaces.
+    #[error(transparent)]
+    Namespaces(#[from] NamespacesError),
 }
 
 impl ConnectionError {

@@ -11,6 +11,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use futures::future::select_all;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,8 @@ use crate::store::StoreWriter;
 pub(crate) type Source<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 
 pub(crate) struct Processor<K> {
-    pub(crate) fifo: DeltaFifo<K>,
+    /// A queue a part of the store.
+    pub(crate) fifos: Vec<DeltaFifo<K>>,
     pub(crate) writer: StoreWriter<K>,
     pub(crate) registry: Arc<Registry<K>>,
     pub(crate) sources: Vec<Source<K>>,
@@ -34,18 +36,25 @@ struct Running<K> {
     subscriptions: Vec<Arc<Subscription<K>>>,
     deliveries: JoinSet<()>,
     stop: CancellationToken,
+    /// The part that is looked at first.
+    turn: usize,
 }
 
 impl<K: Cached> Processor<K> {
     /// Runs until `stop`, or until the queue is closed, which cancels `stop`. When it has returned, no source and no
-    /// handler is being called. `relist` is called when the store needs a fresh list.
-    pub(crate) async fn run(self, stop: CancellationToken, relist: impl Fn()) {
-        let mut running =
-            Running { processor: self, subscriptions: Vec::new(), deliveries: JoinSet::new(), stop: stop.clone() };
+    /// handler is being called. `relist` is called when the store needs a fresh list of a part.
+    pub(crate) async fn run(self, stop: CancellationToken, relist: impl Fn(usize)) {
+        let mut running = Running {
+            processor: self,
+            subscriptions: Vec::new(),
+            deliveries: JoinSet::new(),
+            stop: stop.clone(),
+            turn: 0,
+        };
         running.process(relist).await;
         stop.cancel();
         running.processor.registry.close();
-        running.processor.fifo.close();
+        running.processor.fifos.iter().for_each(DeltaFifo::close);
         while let Some(ended) = running.deliveries.join_next().await {
             rethrow(ended);
         }
@@ -53,16 +62,17 @@ impl<K: Cached> Processor<K> {
 }
 
 impl<K: Cached> Running<K> {
-    async fn process(&mut self, relist: impl Fn()) {
+    async fn process(&mut self, relist: impl Fn(usize)) {
         loop {
+            self.turn = (self.turn + 1) % self.processor.fifos.len();
             // Biased: stopping comes first, and whoever registered before a batch was pushed hears of that batch.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
                 () = self.processor.registry.arrived.notified() => self.take_up(),
                 Some(ended) = self.deliveries.join_next() => rethrow(ended),
-                batch = self.processor.fifo.pop() => match batch {
-                    Some(batch) => self.apply(batch, &relist),
+                (part, batch) = next_batch(&self.processor.fifos, self.turn) => match batch {
+                    Some(batch) => self.apply(part, batch, &relist),
                     None => return,
                 },
             }
@@ -72,26 +82,25 @@ impl<K: Cached> Running<K> {
     fn take_up(&mut self) {
         let store = self.processor.writer.store();
         for newcomer in self.processor.registry.newcomers() {
-            if store.reached().replacements > 0 {
-                let present = store.list().into_iter().map(|object| Event::Added { object, initial: true });
-                newcomer.subscription.offer(present, true);
-            }
+            let present = store.list().into_iter().map(|object| Event::Added { object, initial: true });
+            newcomer.subscription.offer(present, store.reached().replacements > 0);
             self.subscriptions.push(Arc::clone(&newcomer.subscription));
             self.deliveries.spawn(Newcomer::deliver(newcomer, self.stop.clone()));
         }
     }
 
-    fn apply(&mut self, batch: Batch<K>, relist: impl Fn()) {
+    fn apply(&mut self, part: usize, batch: Batch<K>, relist: impl Fn(usize)) {
         let Batch { work, version, receipt } = batch;
-        let is_snapshot = matches!(work, Work::Replace(_));
-        let applied = self.processor.writer.apply(work, version);
+        let is_list = matches!(work, Work::Replace(_));
+        let applied = self.processor.writer.apply_to(part, work, version);
+        let is_snapshot = is_list && self.processor.writer.store().reached().replacements > 0;
         receipt.applied();
         if applied.missing > 0 {
             tracing::warn!(
                 missing = applied.missing,
                 "a list called objects unchanged that aren't cached; listing again"
             );
-            relist();
+            relist(part);
         }
         for event in &applied.events {
             self.processor.sources.iter().for_each(|source| source(event));
@@ -103,6 +112,18 @@ impl<K: Cached> Running<K> {
             }
         }
     }
+}
+
+/// The next batch of any part; all are asked, from `turn` on, so that a busy one can't keep the others waiting. Cancel-safe.
+async fn next_batch<K: Cached>(fifos: &[DeltaFifo<K>], turn: usize) -> (usize, Option<Batch<K>>) {
+    if let [fifo] = fifos {
+        return (0, fifo.pop().await);
+    }
+    let pops = (0..fifos.len()).map(|step| {
+        let part = (turn + step) % fifos.len();
+        Box::pin(async move { (part, fifos[part].pop().await) })
+    });
+    select_all(pops).await.0
 }
 
 /// A panic that wasn't a handler's own is a bug of ours or of a source: it ends the informer loudly.

@@ -49,6 +49,21 @@ pub enum Verdict {
     Unknown(String),
 }
 
+impl Verdict {
+    /// Of two parts of a cache, the verdict on both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Differs { missing, stale, phantoms }, Self::Differs { missing: m, stale: s, phantoms: p }) => {
+                Self::Differs { missing: missing + m, stale: stale + s, phantoms: phantoms + p }
+            }
+            (differs @ Self::Differs { .. }, _) | (_, differs @ Self::Differs { .. }) => differs,
+            (unknown @ Self::Unknown(_), _) | (_, unknown @ Self::Unknown(_)) => unknown,
+            (Self::Agrees { objects }, Self::Agrees { objects: o }) => Self::Agrees { objects: objects + o },
+        }
+    }
+}
+
 /// What has been compared so far.
 #[derive(Default)]
 struct Compared {

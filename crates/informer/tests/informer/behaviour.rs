@@ -29,7 +29,7 @@ async fn a_gap_is_told_as_it_is() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(world.heard().is_empty());
     world.server.compact(world.server.version());
-    let unchanged_before = world.handle.sync_status().reflector.counts.unchanged;
+    let unchanged_before = world.handle.sync_status().reflector().counts.unchanged;
     world.cable.plugged.send_replace(true);
     world.settle().await;
 
@@ -40,7 +40,7 @@ async fn a_gap_is_told_as_it_is() {
     heard.sort();
     let expected = ["added new", "added reborn", "deleted gone Inferred", "deleted reborn Inferred", "updated changed"];
     assert_eq!(heard, expected);
-    assert!(world.handle.sync_status().reflector.counts.unchanged > unchanged_before);
+    assert!(world.handle.sync_status().reflector().counts.unchanged > unchanged_before);
     world.assert_equal().await;
     let mut blue: Vec<_> = world.by_color.get(&"blue".to_owned()).iter().map(|map| name(map).to_owned()).collect();
     blue.sort();
@@ -111,14 +111,14 @@ async fn sync_is_honest() {
     assert!(!world.handle.has_synced());
     let status = world.handle.sync_status();
     assert!(!status.is_listed() && !status.is_synced());
-    assert_eq!(status.reflector.failing.as_ref().expect("the cause").class, "unreachable");
+    assert_eq!(status.reflector().failing.as_ref().expect("the cause").class, "unreachable");
     assert!(status.to_string().contains("the cable is pulled"), "{status}");
     world.cable.plugged.send_replace(true);
     world.create("a", "red").await;
     world.handle.synced().await;
     world.settle().await;
     let status = world.handle.sync_status();
-    assert!(status.is_synced() && status.handlers.len() == 1 && status.reflector.failing.is_none(), "{status}");
+    assert!(status.is_synced() && status.handlers.len() == 1 && status.reflector().failing.is_none(), "{status}");
 
     world.cable.plugged.send_replace(false);
     assert!(world.handle.catch_up().await.is_err(), "the server can't be asked");

@@ -184,6 +184,6 @@ fn trace(seen: &[Seen], handle: &InformerHandle<ConfigMap>, server: &ApiServer) 
     for line in others.into_iter().chain(its_own) {
         _ = writeln!(trace, "{line}");
     }
-    _ = writeln!(trace, "{:?}", handle.sync_status().reflector.counts);
+    _ = writeln!(trace, "{:?}", handle.sync_status().reflector().counts);
     trace
 }

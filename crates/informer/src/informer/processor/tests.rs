@@ -55,11 +55,11 @@ impl Harness {
         let (fifo, registry, stop) = (DeltaFifo::new(), Arc::new(Registry::new()), CancellationToken::new());
         let writer = StoreWriter::default();
         let store = writer.store();
-        let processor = Processor { fifo: fifo.clone(), writer, registry: Arc::clone(&registry), sources };
+        let processor = Processor { fifos: vec![fifo.clone()], writer, registry: Arc::clone(&registry), sources };
         let relists = Arc::new(AtomicUsize::new(0));
         let relist = {
             let relists = Arc::clone(&relists);
-            move || {
+            move |_| {
                 relists.fetch_add(1, Ordering::Relaxed);
             }
         };
