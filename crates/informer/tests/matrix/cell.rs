@@ -1,0 +1,486 @@
+//! A cell: one informer, one fault, one phase, one size.
+//!
+//! Comes in: data. Goes out: what wasn't as it should be. The informer is brought to the phase, the fault strikes, lasts and
+//! ends; then the cache must be right, the handlers' story too, and nothing may be left after the stop.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use watchkeeper_apiserver::Snapshot;
+use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Rule, RuleId};
+use watchkeeper_apiserver::simulate::{check, log};
+use watchkeeper_informer::{
+    Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ObjectKey, Registration, Scope, SharedInformer,
+};
+
+use crate::fault::{CLIMBED, Fault, Heals, Inject, LASTS, Row, Step, Tells};
+use crate::heap::Heap;
+use crate::phase::{Phase, Place};
+use crate::story::{Story, present};
+use crate::wire::Wire;
+use crate::world::{BOOKMARKS, Present, Stock, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The informer's state is looked at so often: less than the shortest backoff, so that no error is missed.
+const TICK: Duration = Duration::from_millis(400);
+/// Ticks between two writes.
+const TICKS_A_WRITE: u32 = 8;
+/// A fault that strikes at all strikes within this time.
+const STRIKES: Duration = Duration::from_secs(120);
+/// The informer has returned so soon after it was told to stop.
+const STOPS: Duration = Duration::from_millis(10);
+/// So long after it, nothing more was asked.
+const QUIET: Duration = Duration::from_secs(120);
+/// While a storage is restored, requests are held up for so long.
+const HELD_UP: Duration = Duration::from_secs(5);
+/// The restored storage is behind by so many versions.
+const BEHIND: u64 = 10_000;
+
+/// What is held at most is what is kept in the end and this part of it: the keys of a list beside the cache that it is
+/// compared with.
+const PENDING_PERCENT: usize = 15;
+/// What is kept of an object, story and copies of keys included, where the informer is told to stop before it keeps any.
+const KEPT_AN_OBJECT: usize = 1_500;
+/// And this, whatever the size: pieces of a body on each side of the wire, an object at the limit of its size.
+const CONSTANT: usize = 512 << 10;
+/// A look at the whole cache is so expensive that it isn't taken at every tick.
+const TICKS_A_LOOK: u32 = 10;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Cell {
+    pub(crate) fault: &'static Fault,
+    pub(crate) phase: Phase,
+    pub(crate) size: usize,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.fault.name, self.phase.name(), self.size)
+    }
+}
+
+/// What a cell has measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    /// From the fault's end to a right cache.
+    pub(crate) healed: Duration,
+    /// In the minute with the most.
+    pub(crate) requests: usize,
+    pub(crate) retained: usize,
+    pub(crate) most: usize,
+}
+
+/// A cell being played.
+struct Play {
+    cell: Cell,
+    place: Place,
+    world: World,
+    wire: Wire,
+    handle: InformerHandle<ConfigMap>,
+    registration: Registration,
+    story: Story,
+    stop: CancellationToken,
+    informer: Option<SharedInformer<ConfigMap>>,
+    /// The state to restore.
+    backup: Snapshot,
+    rule: Option<RuleId>,
+    restored: u64,
+    /// When the backoff was first seen at its cap.
+    capped: Option<Duration>,
+    /// Classes and texts of errors, as they were seen.
+    failing: BTreeSet<(&'static str, String)>,
+    ticks: u32,
+    started: Instant,
+    complaints: Vec<String>,
+    figures: Figures,
+}
+
+impl Cell {
+    /// Plays it; what wasn't as it should be, and figures.
+    pub(crate) async fn play(self, stock: &Stock) -> (Vec<String>, Figures) {
+        let world = stock.world(self.size);
+        let before = Handle::current().metrics().num_alive_tasks();
+        let heap = Heap::mark();
+        let mut play = Play::new(self, world);
+        let running = play.trouble().await;
+        if self.phase != Phase::Shutdown {
+            play.recover().await;
+        }
+        play.judge_heap(&heap);
+        play.judge_classes();
+        play.stop(running).await;
+        let (mut complaints, figures) = play.end();
+        // The client has a task of its own, which ends with the last handle.
+        sleep(Duration::from_millis(1)).await;
+        let after = Handle::current().metrics().num_alive_tasks();
+        complaints.extend(check::no_tasks_left(before, after).err().map(|violation| violation.to_string()));
+        (complaints, figures)
+    }
+}
+
+impl Play {
+    fn new(cell: Cell, world: World) -> Self {
+        let place = cell.phase.place(cell.fault.at_shutdown);
+        let wire = Wire::new(world.server.service("informer"));
+        let source = KubeListWatch::new(wire.client(), Scope::all::<ConfigMap>(), Deadlines::default());
+        let config = InformerConfig { reflector: place.config(cell.size), ..InformerConfig::default() };
+        let informer = SharedInformer::new(Arc::new(source), config);
+        let (story, handle) = (Story::default(), informer.handle());
+        Self {
+            cell,
+            place,
+            wire,
+            registration: handle.add_handler(story.writer()),
+            handle,
+            story,
+            stop: CancellationToken::new(),
+            informer: Some(informer),
+            backup: world.server.snapshot(),
+            world,
+            rule: None,
+            restored: 0,
+            capped: None,
+            failing: BTreeSet::new(),
+            ticks: 0,
+            started: Instant::now(),
+            complaints: Vec::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    fn complain(&mut self, what: impl Into<String>) {
+        self.complaints.push(what.into());
+    }
+
+    /// Brings the informer to the phase and lets the fault strike and last; at shutdown, only strike.
+    async fn trouble(&mut self) -> JoinHandle<()> {
+        let steps = (self.cell.fault.steps)(self.place);
+        let (first, others) = steps.split_first().expect("a fault does something");
+        if matches!(first.inject, Inject::Restore) {
+            self.world.server.raise_version(BEHIND);
+            self.world.traffic().await;
+        }
+        // A rule meets a watch when that is opened.
+        let ahead = self.place.is_early() || self.place == Place::Running && matches!(first.inject, Inject::Rule(_));
+        if ahead {
+            self.inject(first).await;
+        }
+        let informer = self.informer.take().expect("it is started once");
+        let running = tokio::spawn(informer.run(self.stop.clone()));
+        if !self.place.is_early() {
+            if timeout(STRIKES, self.handle.synced()).await.is_err() {
+                self.complain("never synced");
+            }
+            self.world.traffic().await;
+            sleep(SECOND).await;
+        }
+        if !ahead {
+            self.inject(first).await;
+            if self.place == Place::Opening {
+                self.world.server.close_watches();
+            }
+        }
+        let begun = self.now();
+        if matches!(first.inject, Inject::Restore) {
+            sleep(HELD_UP / 2).await;
+            self.world.server.restore(&self.backup);
+            self.restored += 1;
+        }
+        let mut row = first.row;
+        self.last(first, 0).await;
+        for step in others {
+            let fired = self.fired(step);
+            self.end_rule();
+            self.inject(step).await;
+            row = row.max(step.row);
+            self.last(step, fired).await;
+        }
+        if self.cell.phase != Phase::Shutdown {
+            self.judge_requests(begun, row);
+        }
+        running
+    }
+
+    /// Since the server's start, as its log has it.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn inject(&mut self, step: &Step) {
+        match &step.inject {
+            Inject::Rule(action) => self.rule("fault", action.clone(), None),
+            Inject::Wire(tamper) => self.wire.tamper(Some((*tamper, self.place.whose()))),
+            Inject::Undecodable => self.world.store_undecodable().await,
+            Inject::Oversize => self.world.store_oversize().await,
+            Inject::Restore if self.place == Place::Running => {}
+            Inject::Restore => {
+                self.rule("held up", Action::DelayAnswer { by: HELD_UP, jitter: Duration::ZERO }, Some(1))
+            }
+        }
+    }
+
+    /// For all requests of the place.
+    fn rule(&mut self, name: &str, action: Action, count: Option<u64>) {
+        let matcher = Matcher {
+            identity: Some("informer".into()),
+            verbs: vec![self.place.verb()],
+            skip: self.place.skip(),
+            ..Matcher::default()
+        };
+        let budget = Budget { count, duration: None };
+        let rule = Rule { matcher, budget, ..Rule::new(name, action) };
+        self.rule = Some(self.world.server.faults().add(rule).expect("a sound rule"));
+    }
+
+    fn end_rule(&mut self) {
+        if let Some(rule) = self.rule.take() {
+            self.world.server.faults().remove(rule);
+        }
+    }
+
+    /// How often the step has taken effect.
+    fn fired(&self, step: &Step) -> u64 {
+        match step.inject {
+            Inject::Rule(_) => self.world.server.faults().fired().rule("fault"),
+            Inject::Wire(_) => self.wire.fired(),
+            Inject::Undecodable => self.handle.sync_status().reflector.counts.undecodable,
+            Inject::Oversize => {
+                self.failing.iter().filter(|(_, text)| text.contains("larger than the limit")).count() as u64
+            }
+            Inject::Restore => self.restored,
+        }
+    }
+
+    /// One tick: looks, and writes in its turn.
+    async fn tick(&mut self) {
+        if self.ticks.is_multiple_of(TICKS_A_WRITE) {
+            self.world.traffic().await;
+        }
+        self.ticks += 1;
+        sleep(TICK).await;
+        self.look();
+    }
+
+    fn look(&mut self) {
+        Heap::look();
+        let status = self.handle.sync_status().reflector;
+        if status.counts.backoffs >= CLIMBED && self.capped.is_none() {
+            self.capped = Some(self.now());
+        }
+        if let Some(failing) = status.failing {
+            self.failing.insert((failing.class, failing.message));
+        }
+    }
+
+    /// The step lasts; at shutdown, until it has struck.
+    async fn last(&mut self, step: &Step, fired: u64) {
+        let until = Instant::now() + if self.cell.phase == Phase::Shutdown { STRIKES } else { LASTS };
+        while Instant::now() < until {
+            self.tick().await;
+            if self.cell.phase == Phase::Shutdown && self.fired(step) > fired {
+                break;
+            }
+        }
+        if self.fired(step) <= fired {
+            self.complain("the fault never fired");
+        }
+        if self.cell.phase == Phase::Shutdown {
+            return;
+        }
+        let status = self.handle.sync_status().reflector;
+        let told = match step.tells {
+            Tells::Class(class) => self.failing.iter().any(|(seen, _)| *seen == class),
+            Tells::Counts(_, tells) => tells(&status.counts),
+            Tells::Quarantine => self.is_quarantined().await,
+            Tells::Nothing => true,
+        };
+        if !told {
+            self.complain(format!("it doesn't tell {}; seen: {:?}; {:?}", step.tells, self.failing, status.counts));
+        }
+    }
+
+    /// The broken object is in quarantine, alone, and everything else is cached.
+    async fn is_quarantined(&self) -> bool {
+        let quarantine = self.handle.quarantine();
+        let mut there = self.world.present().await;
+        there.remove(&World::broken());
+        let alone =
+            matches!(&quarantine[..], [one] if one.key.as_ref().is_some_and(|key| key.to_string() == World::broken()));
+        sleep(TICK).await;
+        alone && present(&self.handle.lister().list()) == there
+    }
+
+    /// (c) No minute has more requests than the table says.
+    fn judge_requests(&mut self, begun: Duration, row: Row) {
+        let of = |path: &str| log::requests(&self.world.server, path).remove("informer").unwrap_or_default();
+        let mut sent = of("");
+        // A list counts as one however many pages it has.
+        for continued in of("continue=") {
+            if let Some(place) = sent.iter().position(|at| *at == continued) {
+                sent.remove(place);
+            }
+        }
+        let since = |from: Duration| sent.iter().filter(|at| **at >= from).copied().collect::<Vec<_>>();
+        let in_any = |sent: &[Duration]| {
+            (0..=sent.len()).rev().find(|most| *most == 0 || check::request_budget(sent, MINUTE, most - 1).is_err())
+        };
+        let (whole, capped) = (since(begun), self.capped.map(since).unwrap_or_default());
+        let (whole, capped) = (in_any(&whole).unwrap_or(0), in_any(&capped).unwrap_or(0));
+        self.figures.requests = whole;
+        if whole > row.climbing() {
+            self.complain(format!("{whole} requests in a minute, more than {}", row.climbing()));
+        }
+        if capped > row.at_cap() {
+            self.complain(format!(
+                "{capped} requests in a minute at the cap of the backoff, more than {}",
+                row.at_cap()
+            ));
+        }
+    }
+
+    /// (d) No more is pending than a part of what is cached, or would be if the informer weren't told to stop.
+    fn judge_heap(&mut self, heap: &Heap) {
+        let whole = self.cell.size * KEPT_AN_OBJECT;
+        let Figures { retained, most, .. } = &mut self.figures;
+        *most = heap.most();
+        *retained = if self.cell.phase == Phase::Shutdown { heap.now().max(whole) } else { heap.now() };
+        let bound = *retained + *retained * PENDING_PERCENT / 100 + CONSTANT;
+        if *most > bound {
+            let what = format!("{most} bytes were held, more than {bound}");
+            self.complain(what);
+        }
+    }
+
+    /// (e) Nothing was told but what the fault is.
+    fn judge_classes(&mut self) {
+        let steps = (self.cell.fault.steps)(self.place);
+        let meant = |class: &str| {
+            self.cell.fault.also.contains(&class)
+                || steps.iter().any(|step| matches!(step.tells, Tells::Class(told) if told == class))
+        };
+        let others: Vec<_> = self.failing.iter().filter(|(class, _)| !meant(class)).cloned().collect();
+        if !others.is_empty() {
+            self.complain(format!("it tells of {others:?}"));
+        }
+    }
+
+    /// What was found; everything else is dropped.
+    fn end(self) -> (Vec<String>, Figures) {
+        (self.complaints, self.figures)
+    }
+
+    /// (b) The fault ends, and everything is right again.
+    async fn recover(&mut self) {
+        self.end_rule();
+        self.wire.tamper(None);
+        let mends = matches!((self.cell.fault.steps)(self.place)[0].inject, Inject::Undecodable | Inject::Oversize);
+        if mends {
+            self.world.mend().await;
+        }
+        match self.cell.fault.heals {
+            Heals::Alone => {}
+            Heals::WhenCut => self.wire.cut(),
+            Heals::ByRelist => self.relist().await,
+        }
+        let ended = Instant::now();
+        let last = self.world.create("last", "the last").await;
+        while !(self.has_settled(&last) && self.is_right().await) {
+            if ended.elapsed() > self.cell.fault.within {
+                self.complain_of_cache().await;
+                break;
+            }
+            let ticks = if self.has_settled(&last) { TICKS_A_LOOK } else { 1 };
+            for _ in 0..ticks {
+                sleep(TICK).await;
+                self.look();
+            }
+        }
+        self.figures.healed = ended.elapsed();
+        if self.cell.fault.heals == Heals::WhenCut && !self.failing.iter().any(|(class, _)| *class == "cut") {
+            self.complain(format!("it doesn't tell of the cut; seen: {:?}", self.failing));
+        }
+        if let Some(wrong) = self.story.wrong() {
+            self.complain(format!("the story doesn't add up: {wrong}"));
+        }
+    }
+
+    /// Makes the informer list. The handle has no call for that but `catch_up`, which lists only where the watch doesn't
+    /// bring the present version: so that is moved by a write that the watch doesn't see, between two bookmarks.
+    async fn relist(&mut self) {
+        if present(&self.handle.lister().list()) == self.world.present().await {
+            self.complain("nothing was lost");
+        }
+        sleep(BOOKMARKS / 2).await;
+        self.world.write_elsewhere().await;
+        match timeout(MINUTE, self.handle.catch_up()).await {
+            Ok(Ok(())) => {}
+            other => self.complain(format!("no relist: {other:?}")),
+        }
+    }
+
+    /// The last write has arrived, and nothing is pending or failing.
+    fn has_settled(&self, last: &str) -> bool {
+        let arrived = self.handle.lister().get(&ObjectKey::new("default", "last"));
+        arrived.is_some_and(|object| object.version() == last)
+            && self.registration.pending() == 0
+            && self.handle.sync_status().reflector.failing.is_none()
+            && self.handle.quarantine().is_empty()
+    }
+
+    /// The cache is what the server has, and the handlers' story adds up to it.
+    async fn is_right(&self) -> bool {
+        let cached = present(&self.handle.lister().list());
+        cached == self.story.present() && cached == self.world.present().await
+    }
+
+    async fn complain_of_cache(&mut self) {
+        let there = self.world.present().await;
+        let cached = present(&self.handle.lister().list());
+        let told = self.story.present();
+        let differs = |a: &Present, b: &Present| {
+            let differs = |(key, state): &(&String, &(String, String))| b.get(*key) != Some(*state);
+            a.iter().filter(differs).map(|(key, (_, version))| format!("{key}@{version}")).take(5).collect::<Vec<_>>()
+        };
+        let status = self.handle.sync_status();
+        let missing = differs(&there, &cached);
+        let surplus = differs(&cached, &there);
+        let untold = differs(&cached, &told);
+        self.complain(format!(
+            "not right after {:?}: missing {missing:?}, surplus {surplus:?}, untold {untold:?}, quarantine {:?}, {status:?}",
+            self.cell.fault.within,
+            self.handle.quarantine(),
+        ));
+    }
+
+    /// It is told to stop: it returns, and nothing of it is left.
+    async fn stop(&mut self, running: JoinHandle<()>) {
+        self.stop.cancel();
+        let told = Instant::now();
+        match timeout(MINUTE, running).await {
+            Ok(Ok(())) if told.elapsed() <= STOPS => {}
+            other => self.complain(format!("stopped after {:?}: {other:?}", told.elapsed())),
+        }
+        sleep(Duration::from_millis(1)).await;
+        if self.wire.open() > 0 {
+            self.complain(format!("{} requests are open after the stop", self.wire.open()));
+        }
+        let asked = log::requests(&self.world.server, "").remove("informer").unwrap_or_default().len();
+        sleep(QUIET).await;
+        let later = log::requests(&self.world.server, "").remove("informer").unwrap_or_default().len();
+        if later > asked {
+            self.complain(format!("{} requests after the stop", later - asked));
+        }
+        let cached = present(&self.handle.lister().list());
+        if self.cell.phase == Phase::Shutdown && (self.story.wrong().is_some() || cached != self.story.present()) {
+            self.complain("the story doesn't add up to the cache");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The cells that can't exist, and those that are known not to be as they should.
+//!
+//! Comes in: a fault, a phase, a size. Goes out: why it isn't played, or why it may fail.
+
+use crate::phase::Phase::{self, FirstList, InitialEvents, PagedList, Reconnect, Shutdown, SteadyWatch};
+use crate::phase::SIZES;
+
+/// Cells of some faults, in some phases, of some sizes, and the reason. No faults: all of them.
+pub(crate) struct Cells {
+    faults: &'static [&'static str],
+    phases: &'static [Phase],
+    sizes: &'static [usize],
+    pub(crate) reason: &'static str,
+}
+
+const EVENTS: &[&str] = &["duplicate events", "reordered", "lost event", "410 event", "bookmark wrong"];
+
+const EXCLUDED: [Cells; 8] = [
+    Cells { faults: &[], phases: &[PagedList], sizes: &[0], reason: "nothing is listed in no pages" },
+    Cells { faults: EVENTS, phases: &[FirstList, PagedList], sizes: &SIZES, reason: "a list has no events" },
+    Cells {
+        faults: &["duplicate events", "reordered", "lost event"],
+        phases: &[InitialEvents],
+        sizes: &[0],
+        reason: "nothing has no initial events",
+    },
+    Cells {
+        faults: &["connect refused"],
+        phases: &[SteadyWatch],
+        sizes: &SIZES,
+        reason: "a running watch opens no connection",
+    },
+    Cells {
+        faults: &["hang before headers"],
+        phases: &[SteadyWatch],
+        sizes: &SIZES,
+        reason: "the headers of a running watch have come",
+    },
+    Cells {
+        faults: &["410 status"],
+        phases: &[SteadyWatch],
+        sizes: &SIZES,
+        reason: "the status of a running watch has come: what refuses then is an event",
+    },
+    Cells {
+        faults: &["410 on continue"],
+        phases: &[FirstList, InitialEvents, SteadyWatch, Reconnect],
+        sizes: &SIZES,
+        reason: "only a page behind the first is continued",
+    },
+    Cells { faults: &["410 on continue"], phases: &[Shutdown], sizes: &[0], reason: "nothing is listed in no pages" },
+];
+
+/// Cells whose expectation is right and isn't met, and the reason.
+const KNOWN: [Cells; 1] = [Cells {
+    faults: &["reordered"],
+    phases: &[SteadyWatch, Reconnect],
+    sizes: &SIZES,
+    reason: "a change behind the version reached is dropped as a replay, though the cache has never held it: its object is \
+        missing, and nothing is told, until something else makes the informer list",
+}];
+
+impl Cells {
+    fn has(&self, fault: &str, phase: Phase, size: usize) -> bool {
+        (self.faults.is_empty() || self.faults.contains(&fault))
+            && self.phases.contains(&phase)
+            && self.sizes.contains(&size)
+    }
+}
+
+/// Why there is no such cell.
+pub(crate) fn excluded(fault: &str, phase: Phase, size: usize) -> Option<&'static str> {
+    EXCLUDED.iter().find(|cells| cells.has(fault, phase, size)).map(|cells| cells.reason)
+}
+
+/// Why it is known to fail.
+pub(crate) fn known(fault: &str, phase: Phase, size: usize) -> Option<&'static str> {
+    KNOWN.iter().find(|cells| cells.has(fault, phase, size)).map(|cells| cells.reason)
+}
