@@ -20,6 +20,7 @@ use watchkeeper_informer::{
     Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ObjectKey, Registration, Scope, SharedInformer,
 };
 
+use crate::excluded::NOT_RIGHT;
 use crate::fault::{CLIMBED, Fault, Heals, Inject, LASTS, Row, Step, Tells};
 use crate::heap::Heap;
 use crate::phase::{Phase, Place};
@@ -194,17 +195,14 @@ impl Play {
             self.world.server.restore(&self.backup);
             self.restored += 1;
         }
-        let mut row = first.row;
         self.last(first, 0).await;
+        self.judge_requests(begun, first.row);
         for step in others {
-            let fired = self.fired(step);
+            let (begun, fired) = (self.now(), self.fired(step));
             self.end_rule();
             self.inject(step).await;
-            row = row.max(step.row);
             self.last(step, fired).await;
-        }
-        if self.cell.phase != Phase::Shutdown {
-            self.judge_requests(begun, row);
+            self.judge_requests(begun, step.row);
         }
         running
     }
@@ -332,9 +330,9 @@ impl Play {
         let in_any = |sent: &[Duration]| {
             (0..=sent.len()).rev().find(|most| *most == 0 || check::request_budget(sent, MINUTE, most - 1).is_err())
         };
-        let (whole, capped) = (since(begun), self.capped.map(since).unwrap_or_default());
+        let (whole, capped) = (since(begun), self.capped.map(|capped| since(begun.max(capped))).unwrap_or_default());
         let (whole, capped) = (in_any(&whole).unwrap_or(0), in_any(&capped).unwrap_or(0));
-        self.figures.requests = whole;
+        self.figures.requests = self.figures.requests.max(whole);
         if whole > row.climbing() {
             self.complain(format!("{whole} requests in a minute, more than {}", row.climbing()));
         }
@@ -454,7 +452,7 @@ impl Play {
         let surplus = differs(&cached, &there);
         let untold = differs(&cached, &told);
         self.complain(format!(
-            "not right after {:?}: missing {missing:?}, surplus {surplus:?}, untold {untold:?}, quarantine {:?}, {status:?}",
+            "{NOT_RIGHT} {:?}: missing {missing:?}, surplus {surplus:?}, untold {untold:?}, quarantine {:?}, {status:?}",
             self.cell.fault.within,
             self.handle.quarantine(),
         ));

@@ -57,12 +57,14 @@ pub(crate) enum Tells {
 }
 
 /// Rows of the table of requests in `reflector`: requests in any minute, at most.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 pub(crate) enum Row {
     /// Nothing is asked but what the phase itself asks.
     Quiet,
     /// Failing in any way.
     Failing,
+    /// The same, where the server asks to stay away for so many seconds.
+    StayAway(u32),
     /// A list succeeds and its watch then fails.
     ListThenWatch,
 }
@@ -79,8 +81,9 @@ impl Row {
     pub(crate) fn climbing(self) -> usize {
         match self {
             Self::Quiet => OF_THE_PHASE,
-            Self::Failing => CLIMB + OF_THE_PHASE,
-            Self::ListThenWatch => 2 * CLIMB + OF_THE_PHASE,
+            Self::Failing => CLIMB,
+            Self::StayAway(seconds) => 60_usize.div_ceil(seconds as usize),
+            Self::ListThenWatch => 2 * CLIMB,
         }
     }
 
@@ -88,7 +91,7 @@ impl Row {
     pub(crate) fn at_cap(self) -> usize {
         match self {
             Self::Quiet => 1,
-            Self::Failing => 2,
+            Self::Failing | Self::StayAway(_) => 2,
             Self::ListThenWatch => 4,
         }
     }
@@ -123,11 +126,18 @@ fn wire(tamper: Tamper, class: &'static str, row: Row) -> Step {
     Step { inject: Inject::Wire(tamper), tells: Tells::Class(class), row }
 }
 
-/// A refusal: the answer, or an ERROR event in a watch that runs.
+/// A refusal: the answer, or an ERROR event in a watch that runs. After some the watch is opened again, after others a list
+/// comes first.
 fn refusal(place: Place, refusal: Refusal, class: &'static str) -> Step {
-    let row = match place {
-        Place::List | Place::Page | Place::Initial => Row::Failing,
-        Place::Running | Place::Opening => Row::ListThenWatch,
+    let resumes = match refusal.code {
+        Some(429 | 503) => true,
+        Some(401 | 403 | 404) => place == Place::Opening,
+        _ => false,
+    };
+    let row = match refusal.retry_after_seconds {
+        Some(seconds) => Row::StayAway(seconds),
+        None if place.is_early() || resumes => Row::Failing,
+        None => Row::ListThenWatch,
     };
     let action = match place {
         Place::Running => Action::ErrorEvent { after_events: 2, status: refusal },
@@ -345,7 +355,7 @@ pub(crate) const FAULTS: [Fault; 24] = [
         within: SOON,
     },
     Fault {
-        name: "undecodable object",
+        name: "undecodable",
         steps: |_| vec![Step { inject: Inject::Undecodable, tells: Tells::Quarantine, row: Row::Quiet }],
         at_shutdown: Place::Running,
         heals: Heals::Alone,
@@ -353,7 +363,7 @@ pub(crate) const FAULTS: [Fault; 24] = [
         within: SOON,
     },
     Fault {
-        name: "oversize object",
+        name: "oversize",
         steps: |place| {
             let row = if place.is_early() { Row::Failing } else { Row::ListThenWatch };
             vec![Step { inject: Inject::Oversize, tells: Tells::Class("malformed"), row }]
