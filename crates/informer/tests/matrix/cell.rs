@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::Snapshot;
 use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Rule, RuleId};
 use watchkeeper_apiserver::simulate::{check, log};
+use watchkeeper_informer::reflector::{Activity, Counts};
 use watchkeeper_informer::{
     Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ObjectKey, Registration, Scope, SharedInformer,
 };
@@ -34,8 +35,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(400);
 /// Ticks between two writes.
 const TICKS_A_WRITE: u32 = 8;
-/// A fault that strikes at all strikes within this time.
-const STRIKES: Duration = Duration::from_secs(120);
+/// The first list is there so soon.
+const SYNCS: Duration = Duration::from_secs(10);
+/// A fault that has been told is active again after this: what hangs has been opened again.
+const ACTIVE_AGAIN: Duration = Duration::from_secs(2);
 /// The informer has returned so soon after it was told to stop.
 const STOPS: Duration = Duration::from_millis(10);
 /// So long after it, nothing more was asked.
@@ -79,6 +82,13 @@ pub(crate) struct Figures {
     pub(crate) most: usize,
 }
 
+/// How things stood when a step began.
+struct Begun {
+    at: Duration,
+    fired: u64,
+    counts: Counts,
+}
+
 /// A cell being played.
 struct Play {
     cell: Cell,
@@ -98,6 +108,8 @@ struct Play {
     capped: Option<Duration>,
     /// Classes and texts of errors, as they were seen.
     failing: BTreeSet<(&'static str, String)>,
+    /// The classes of them since the step began.
+    in_step: BTreeSet<&'static str>,
     ticks: u32,
     started: Instant,
     complaints: Vec<String>,
@@ -150,6 +162,7 @@ impl Play {
             restored: 0,
             capped: None,
             failing: BTreeSet::new(),
+            in_step: BTreeSet::new(),
             ticks: 0,
             started: Instant::now(),
             complaints: Vec::new(),
@@ -161,7 +174,7 @@ impl Play {
         self.complaints.push(what.into());
     }
 
-    /// Brings the informer to the phase and lets the fault strike and last; at shutdown, only strike.
+    /// Brings the informer to the phase and lets the fault strike and last; at shutdown, until it is told.
     async fn trouble(&mut self) -> JoinHandle<()> {
         let steps = (self.cell.fault.steps)(self.place);
         let (first, others) = steps.split_first().expect("a fault does something");
@@ -177,7 +190,7 @@ impl Play {
         let informer = self.informer.take().expect("it is started once");
         let running = tokio::spawn(informer.run(self.stop.clone()));
         if !self.place.is_early() {
-            if timeout(STRIKES, self.handle.synced()).await.is_err() {
+            if timeout(SYNCS, self.handle.synced()).await.is_err() {
                 self.complain("never synced");
             }
             self.world.traffic().await;
@@ -189,20 +202,20 @@ impl Play {
                 self.world.server.close_watches();
             }
         }
-        let begun = self.now();
+        let begun = Begun { at: self.now(), fired: 0, counts: Counts::default() };
         if matches!(first.inject, Inject::Restore) {
             sleep(HELD_UP / 2).await;
             self.world.server.restore(&self.backup);
             self.restored += 1;
         }
-        self.last(first, 0).await;
-        self.judge_requests(begun, first.row);
+        self.lasts(first, &begun).await;
         for step in others {
-            let (begun, fired) = (self.now(), self.fired(step));
+            let counts = self.handle.sync_status().reflector.counts;
+            let begun = Begun { at: self.now(), fired: self.fired(step), counts };
             self.end_rule();
+            self.in_step.clear();
             self.inject(step).await;
-            self.last(step, fired).await;
-            self.judge_requests(begun, step.row);
+            self.lasts(step, &begun).await;
         }
         running
     }
@@ -274,34 +287,41 @@ impl Play {
             self.capped = Some(self.now());
         }
         if let Some(failing) = status.failing {
+            self.in_step.insert(failing.class);
             self.failing.insert((failing.class, failing.message));
         }
     }
 
-    /// The step lasts; at shutdown, until it has struck.
-    async fn last(&mut self, step: &Step, fired: u64) {
-        let until = Instant::now() + if self.cell.phase == Phase::Shutdown { STRIKES } else { LASTS };
-        while Instant::now() < until {
+    /// The step lasts; at shutdown, until it has struck and is told.
+    async fn lasts(&mut self, step: &Step, begun: &Begun) {
+        let until = Instant::now() + LASTS;
+        let stops = self.cell.phase == Phase::Shutdown;
+        while Instant::now() < until && !(stops && self.fired(step) > begun.fired && self.tells(step, begun).await) {
             self.tick().await;
-            if self.cell.phase == Phase::Shutdown && self.fired(step) > fired {
-                break;
-            }
         }
-        if self.fired(step) <= fired {
+        if self.fired(step) <= begun.fired {
             self.complain("the fault never fired");
         }
-        if self.cell.phase == Phase::Shutdown {
-            return;
+        if !self.tells(step, begun).await {
+            let counts = self.handle.sync_status().reflector.counts;
+            self.complain(format!("it doesn't tell {}; seen: {:?}; {counts:?}", step.tells, self.failing));
         }
-        let status = self.handle.sync_status().reflector;
-        let told = match step.tells {
-            Tells::Class(class) => self.failing.iter().any(|(seen, _)| *seen == class),
-            Tells::Counts(_, tells) => tells(&status.counts),
+        if stops {
+            sleep(ACTIVE_AGAIN).await;
+            self.look();
+        }
+        self.judge_requests(begun.at, step.row);
+    }
+
+    /// (e) Whether it has been told since the step began.
+    async fn tells(&self, step: &Step, begun: &Begun) -> bool {
+        let counts = self.handle.sync_status().reflector.counts;
+        match step.tells {
+            // What an earlier step has left is not of this one.
+            Tells::Class(class) => self.in_step.contains(class) && counts.backoffs > begun.counts.backoffs,
+            Tells::Counts(_, tells) => tells(&begun.counts, &counts),
             Tells::Quarantine => self.is_quarantined().await,
             Tells::Nothing => true,
-        };
-        if !told {
-            self.complain(format!("it doesn't tell {}; seen: {:?}; {:?}", step.tells, self.failing, status.counts));
         }
     }
 
@@ -405,9 +425,6 @@ impl Play {
         if self.cell.fault.heals == Heals::WhenCut && !self.failing.iter().any(|(class, _)| *class == "cut") {
             self.complain(format!("it doesn't tell of the cut; seen: {:?}", self.failing));
         }
-        if let Some(wrong) = self.story.wrong() {
-            self.complain(format!("the story doesn't add up: {wrong}"));
-        }
     }
 
     /// Makes the informer list. The handle has no call for that but `catch_up`, which lists only where the watch doesn't
@@ -477,8 +494,12 @@ impl Play {
             self.complain(format!("{} requests after the stop", later - asked));
         }
         let cached = present(&self.handle.lister().list());
-        if self.cell.phase == Phase::Shutdown && (self.story.wrong().is_some() || cached != self.story.present()) {
-            self.complain("the story doesn't add up to the cache");
+        if self.story.wrong().is_some() || cached != self.story.present() {
+            self.complain(format!("the story doesn't add up to the cache: {:?}", self.story.wrong()));
+        }
+        let activity = self.handle.sync_status().reflector.activity;
+        if activity != Activity::Stopped {
+            self.complain(format!("{activity:?} after the stop"));
         }
     }
 }

@@ -48,8 +48,8 @@ pub(crate) enum Inject {
 pub(crate) enum Tells {
     /// `failing` has this class.
     Class(&'static str),
-    /// No error: a count does.
-    Counts(&'static str, fn(&Counts) -> bool),
+    /// No error: a count does, from the step's begin to now.
+    Counts(&'static str, fn(&Counts, &Counts) -> bool),
     /// The object is in quarantine, and all others are there.
     Quarantine,
     /// Nothing went wrong that it could see.
@@ -155,7 +155,7 @@ fn first(place: Place) -> u64 {
     u64::from(place == Place::Running)
 }
 
-const STALE: Tells = Tells::Counts("stale_dropped", |counts| counts.stale_dropped > 0);
+const STALE: Tells = Tells::Counts("stale_dropped", |begun, now| now.stale_dropped > begun.stale_dropped);
 
 fn illegal(illegal: Illegal, tells: Tells) -> Vec<Step> {
     vec![Step { inject: Inject::Rule(Action::Illegal(illegal)), tells, row: Row::Quiet }]
@@ -288,7 +288,7 @@ pub(crate) const FAULTS: [Fault; 24] = [
         name: "410 on continue",
         steps: |_| {
             // Two pages, the refused one, and the list without pages: no wait, so nothing fails.
-            let tells = Tells::Counts("lists", |counts| counts.lists == 4 && counts.backoffs == 0);
+            let tells = Tells::Counts("lists", |_, now| now.lists == 4 && now.backoffs == 0);
             let inject = Inject::Rule(Action::ExpireContinue { with_token: true });
             vec![Step { inject, tells, row: Row::Quiet }]
         },

@@ -44,18 +44,22 @@ impl Story {
 
 impl Told {
     fn hear(&mut self, event: Event<ConfigMap>) {
-        let (present, before) = match &event {
-            Event::Added { object, .. } => (Some(object.clone()), None),
-            Event::Updated { old, new } => (Some(new.clone()), Some(old.clone())),
-            Event::Deleted { last, .. } => (None, Some(last.clone())),
+        let present = match &event {
+            Event::Added { object: present, .. } | Event::Updated { new: present, .. } => Some(present.clone()),
+            Event::Deleted { .. } => None,
         };
         let key = key(event.object());
         let known = match present {
             Some(present) => self.alive.insert(key, present),
             None => self.alive.remove(&key),
         };
-        // Deleted says the last state of the server's, which may be newer than what was told.
-        let fits = known.as_ref().map(|known| known.uid()) == before.as_ref().map(|before| before.uid());
+        let fits = match (&event, &known) {
+            (Event::Added { .. }, known) => known.is_none(),
+            (Event::Updated { old, new }, Some(known)) => Arc::ptr_eq(old, known) && old.uid() == new.uid(),
+            // It says the last state of the server's, which may be newer than what was told.
+            (Event::Deleted { last, .. }, Some(known)) => last.uid() == known.uid(),
+            (_, None) => false,
+        };
         if !fits {
             self.wrong.get_or_insert_with(|| format!("{event:?} after {known:?}"));
         }
