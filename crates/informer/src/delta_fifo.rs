@@ -67,11 +67,13 @@ pub trait Known: Send + Sync + 'static {
     /// truth when the consumer has caught up ([`DeltaFifo::consumed`]): a pending delta may be about to change it.
     fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool;
 
+    /// The version at which this life of the object is cached, if it is.
+    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion>;
+
     /// Whether this life of the object is cached at all, at whatever version. An item of a list that can't be decoded
     /// keeps its cached state, rather than appear to be gone.
     fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
-        let _ = (namespace, name, uid);
-        false
+        self.held(namespace, name, uid).is_some()
     }
 
     /// How many objects are cached.

@@ -13,6 +13,7 @@
 //! | healthy, with bookmarks | 0.2 (a new watch every 5 to 10 min) |
 //! | healthy, quiet, without bookmarks | 0.7 (silence of 3 min, a question for the newest version, a new watch) |
 //! | failing in any way, once at the cap of the backoff | 2, or 4 where a list succeeds and its watch then fails |
+//! | sending changes behind the version reached | 6 (every 30 s an audit, and where that proves a loss a list and its watch) |
 //! | ending every watch cleanly after an event | 60 (one a second: the pace) |
 //! | relists asked for without end | 60 lists |
 //!
@@ -110,6 +111,7 @@ struct Run<K> {
     last_watch: Option<Instant>,
     /// While a list is read.
     permit: Option<ListPermit>,
+    last_audit: Option<Instant>,
     next_audit: Option<Instant>,
 }
 
@@ -135,6 +137,7 @@ impl<K: Cached> Run<K> {
             last_list: None,
             last_watch: None,
             permit: None,
+            last_audit: None,
             next_audit: None,
         };
         run.schedule_audit();
@@ -253,7 +256,9 @@ impl<K: Cached> Run<K> {
         self.given.shared.take_relist();
         self.given.shared.quarantine.lock().list_begins();
         self.given.shared.status.lock().activity = Activity::Listing;
-        tokio::time::timeout(self.given.config.catch_up, self.given.fifo.consumed()).await.is_ok()
+        let caught_up = tokio::time::timeout(self.given.config.catch_up, self.given.fifo.consumed()).await.is_ok();
+        // Where nothing is cached, there is nothing to ask.
+        caught_up && self.given.known.count() > 0
     }
 
     /// One item of a list: unchanged, new, or undecodable (then what is cached of it stays).

@@ -339,8 +339,8 @@ impl<K: Cached> Known for Part<K> {
         self.store.is_current(namespace, name, uid, version)
     }
 
-    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
-        self.store.holds(namespace, name, uid)
+    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
+        self.store.held(namespace, name, uid)
     }
 
     fn count(&self) -> usize {
@@ -359,8 +359,9 @@ impl<K: Cached> Known for ThreadSafeStore<K> {
         })
     }
 
-    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
-        self.get(&ObjectKey::new(namespace, name)).is_some_and(|cached| cached.uid() == uid)
+    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
+        let cached = self.get(&ObjectKey::new(namespace, name))?;
+        (cached.uid() == uid).then(|| ResourceVersion::new(cached.version()))
     }
 
     fn count(&self) -> usize {

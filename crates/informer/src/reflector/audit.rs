@@ -80,8 +80,16 @@ impl<K: Cached> Run<K> {
         self.next_audit = self.given.config.audit.and_then(|period| now().checked_add(period.mul_f64(jitter)));
     }
 
+    /// Brings the next one forward: to now, or to [`ReflectorConfig::suspicious`](crate::ReflectorConfig) after the last.
+    pub(super) fn audit_soon(&mut self) {
+        let earliest = self.last_audit.and_then(|last| last.checked_add(self.given.config.suspicious));
+        let soon = earliest.map_or_else(now, |earliest| earliest.max(now()));
+        self.next_audit = Some(self.next_audit.map_or(soon, |next| next.min(soon)));
+    }
+
     /// Compares at the version reached, while the watch waits; asks for a list where one is needed.
     pub(super) async fn audit(&mut self) {
+        self.last_audit = Some(now());
         self.schedule_audit();
         let number = self.given.shared.audit_begins();
         let Some(version) = self.version.clone() else { return };

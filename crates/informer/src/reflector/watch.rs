@@ -1,7 +1,7 @@
 //! Reading a watch, and a streaming list, which is a watch that begins with the present state.
 //!
 //! In: events. Out: deltas in their order; for a streaming list first one replacement, at the bookmark that ends it.
-//! What is not newer than what was delivered by this watch or its list (a replay) is dropped and counted.
+//! What is not newer than what is cached of its object (a replay) is dropped and counted.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::status::Asked;
 use super::{Activity, Ended, Run, now, pace};
-use crate::decode::{Bookmark, EventType, Undecodable, WatchFrame, bookmark, identity, watch_frame};
+use crate::decode::{Bookmark, EventType, Identity, Undecodable, WatchFrame, bookmark, identity, watch_frame};
 use crate::delta_fifo::{Delta, Relisted};
 use crate::frame::{Frame, WatchSplitter};
 use crate::key::ObjectKey;
@@ -234,8 +234,7 @@ impl<K: Cached> Run<K> {
             self.note_undecodable(Undecodable::nameless());
             return Err(Trouble::UndecodableChange);
         };
-        let order = self.version.as_ref().and_then(|reached| version::compare(&identity.version, reached.as_str()));
-        if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
+        if self.is_stale(&identity) {
             self.given.shared.status.lock().counts.stale_dropped += 1;
             return Ok(());
         }
@@ -265,10 +264,31 @@ impl<K: Cached> Run<K> {
         Ok(())
     }
 
-    /// Everything up to `version` has been pushed or recorded.
+    /// A change that isn't newer than the version reached is a replay if something as new is cached of its object. If something
+    /// older is, the server sent it out of order, and it counts. If nothing is, the object may have been deleted since, or its
+    /// change may be the one that was overtaken: it is left out, and an audit tells.
+    fn is_stale(&mut self, identity: &Identity<'_>) -> bool {
+        let Identity { namespace, name, uid, version, .. } = identity;
+        let order = self.version.as_ref().and_then(|reached| version::compare(version, reached.as_str()));
+        if !matches!(order, Some(Ordering::Less | Ordering::Equal)) {
+            return false;
+        }
+        match self.given.known.held(namespace, name, uid) {
+            Some(held) => version::compare(held.as_str(), version) != Some(Ordering::Less),
+            None => {
+                self.audit_soon();
+                true
+            }
+        }
+    }
+
+    /// Everything up to `version` has been pushed or recorded, or what had been overtaken has come.
     fn advance(&mut self, session: &mut Session<K>, version: ResourceVersion) {
         if !std::mem::replace(&mut session.delivered, true) {
             self.note_success();
+        }
+        if self.version.as_ref().is_some_and(|reached| version.compare(reached) == Some(Ordering::Less)) {
+            return;
         }
         self.given.shared.status.lock().version = Some(version.clone());
         self.version = Some(version);

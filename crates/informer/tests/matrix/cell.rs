@@ -21,7 +21,6 @@ use watchkeeper_informer::{
     Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ObjectKey, Registration, Scope, SharedInformer,
 };
 
-use crate::excluded::NOT_RIGHT;
 use crate::fault::{CLIMBED, Fault, Heals, Inject, LASTS, Row, Step, Tells};
 use crate::heap::Heap;
 use crate::phase::{Phase, Place};
@@ -210,7 +209,7 @@ impl Play {
         }
         self.lasts(first, &begun).await;
         for step in others {
-            let counts = self.handle.sync_status().reflector.counts;
+            let counts = self.handle.sync_status().reflector().counts;
             let begun = Begun { at: self.now(), fired: self.fired(step), counts };
             self.end_rule();
             self.in_step.clear();
@@ -262,7 +261,7 @@ impl Play {
         match step.inject {
             Inject::Rule(_) => self.world.server.faults().fired().rule("fault"),
             Inject::Wire(_) => self.wire.fired(),
-            Inject::Undecodable => self.handle.sync_status().reflector.counts.undecodable,
+            Inject::Undecodable => self.handle.sync_status().reflector().counts.undecodable,
             Inject::Oversize => {
                 self.failing.iter().filter(|(_, text)| text.contains("larger than the limit")).count() as u64
             }
@@ -282,7 +281,7 @@ impl Play {
 
     fn look(&mut self) {
         Heap::look();
-        let status = self.handle.sync_status().reflector;
+        let status = self.handle.sync_status().reflector().clone();
         if status.counts.backoffs >= CLIMBED && self.capped.is_none() {
             self.capped = Some(self.now());
         }
@@ -303,7 +302,7 @@ impl Play {
             self.complain("the fault never fired");
         }
         if !self.tells(step, begun).await {
-            let counts = self.handle.sync_status().reflector.counts;
+            let counts = self.handle.sync_status().reflector().counts;
             self.complain(format!("it doesn't tell {}; seen: {:?}; {counts:?}", step.tells, self.failing));
         }
         if stops {
@@ -315,7 +314,7 @@ impl Play {
 
     /// (e) Whether it has been told since the step began.
     async fn tells(&self, step: &Step, begun: &Begun) -> bool {
-        let counts = self.handle.sync_status().reflector.counts;
+        let counts = self.handle.sync_status().reflector().counts;
         match step.tells {
             // What an earlier step has left is not of this one.
             Tells::Class(class) => self.in_step.contains(class) && counts.backoffs > begun.counts.backoffs,
@@ -446,7 +445,7 @@ impl Play {
         let arrived = self.handle.lister().get(&ObjectKey::new("default", "last"));
         arrived.is_some_and(|object| object.version() == last)
             && self.registration.pending() == 0
-            && self.handle.sync_status().reflector.failing.is_none()
+            && self.handle.sync_status().reflector().failing.is_none()
             && self.handle.quarantine().is_empty()
     }
 
@@ -469,7 +468,7 @@ impl Play {
         let surplus = differs(&cached, &there);
         let untold = differs(&cached, &told);
         self.complain(format!(
-            "{NOT_RIGHT} {:?}: missing {missing:?}, surplus {surplus:?}, untold {untold:?}, quarantine {:?}, {status:?}",
+            "not right after {:?}: missing {missing:?}, surplus {surplus:?}, untold {untold:?}, quarantine {:?}, {status:?}",
             self.cell.fault.within,
             self.handle.quarantine(),
         ));
@@ -497,7 +496,7 @@ impl Play {
         if self.story.wrong().is_some() || cached != self.story.present() {
             self.complain(format!("the story doesn't add up to the cache: {:?}", self.story.wrong()));
         }
-        let activity = self.handle.sync_status().reflector.activity;
+        let activity = self.handle.sync_status().reflector().activity;
         if activity != Activity::Stopped {
             self.complain(format!("{activity:?} after the stop"));
         }

@@ -1,16 +1,16 @@
-//! The cells that can't exist, and those that are known not to be as they should.
+//! The cells that can't exist.
 //!
-//! Comes in: a fault, a phase, a size. Goes out: why it isn't played, or why it may fail.
+//! Comes in: a fault, a phase, a size. Goes out: why it isn't played.
 
 use crate::phase::Phase::{self, FirstList, InitialEvents, PagedList, Reconnect, Shutdown, SteadyWatch};
 use crate::phase::SIZES;
 
 /// Cells of some faults, in some phases, of some sizes, and the reason. No faults: all of them.
-pub(crate) struct Cells {
+struct Cells {
     faults: &'static [&'static str],
     phases: &'static [Phase],
     sizes: &'static [usize],
-    pub(crate) reason: &'static str,
+    reason: &'static str,
 }
 
 const EVENTS: &[&str] = &["duplicate events", "reordered", "lost event", "410 event", "bookmark wrong"];
@@ -51,15 +51,6 @@ const EXCLUDED: [Cells; 8] = [
     Cells { faults: &["410 on continue"], phases: &[Shutdown], sizes: &[0], reason: "nothing is listed in no pages" },
 ];
 
-/// Cells whose expectation is right and isn't met: the cache isn't right in time, and nothing else is wrong. And the reason.
-const KNOWN: [Cells; 1] = [Cells {
-    faults: &["reordered"],
-    phases: &[SteadyWatch, Reconnect],
-    sizes: &SIZES,
-    reason: "a change behind the version reached is dropped as a replay, though the cache has never held it: its object is \
-        missing, and nothing is told, until something else makes the informer list",
-}];
-
 impl Cells {
     fn has(&self, fault: &str, phase: Phase, size: usize) -> bool {
         (self.faults.is_empty() || self.faults.contains(&fault))
@@ -71,12 +62,4 @@ impl Cells {
 /// Why there is no such cell.
 pub(crate) fn excluded(fault: &str, phase: Phase, size: usize) -> Option<&'static str> {
     EXCLUDED.iter().find(|cells| cells.has(fault, phase, size)).map(|cells| cells.reason)
-}
-
-/// How complaints of a cache begin.
-pub(crate) const NOT_RIGHT: &str = "not right after";
-
-/// Why its cache is known not to be right in time.
-pub(crate) fn known_to_fail(fault: &str, phase: Phase, size: usize) -> Option<&'static str> {
-    KNOWN.iter().find(|cells| cells.has(fault, phase, size)).map(|cells| cells.reason)
 }

@@ -67,10 +67,14 @@ pub(crate) enum Row {
     StayAway(u32),
     /// A list succeeds and its watch then fails.
     ListThenWatch,
+    /// Changes come behind the version reached.
+    Audited,
 }
 
 /// A list, its watch, and another watch: what a phase itself asks.
 const OF_THE_PHASE: usize = 3;
+/// Twice, and once more at the edge of a minute: an audit, and where that proves a loss a list and its watch.
+const AUDITED: usize = 7;
 /// Failures in the first minute of the backoff, at the shortest: after 0, 0.8, 2.4, 5.6, 12, 24.8 and 50.4 s.
 const CLIMB: usize = 7;
 /// Failures after which the backoff is at its cap: the delays before are 0.8, 1.6, 3.2, 6.4, 12.8 and 25.6 s and some more.
@@ -84,6 +88,7 @@ impl Row {
             Self::Failing => CLIMB,
             Self::StayAway(seconds) => 60_usize.div_ceil(seconds as usize),
             Self::ListThenWatch => 2 * CLIMB,
+            Self::Audited => AUDITED,
         }
     }
 
@@ -93,6 +98,7 @@ impl Row {
             Self::Quiet => 1,
             Self::Failing | Self::StayAway(_) => 2,
             Self::ListThenWatch => 4,
+            Self::Audited => AUDITED,
         }
     }
 }
@@ -249,7 +255,9 @@ pub(crate) const FAULTS: [Fault; 24] = [
         name: "reordered",
         steps: |place| {
             let tells = if place == Place::Initial { Tells::Nothing } else { STALE };
-            illegal(Illegal::Reorder { after_events: first(place) }, tells)
+            let mut steps = illegal(Illegal::Reorder { after_events: first(place) }, tells);
+            steps.iter_mut().for_each(|step| step.row = Row::Audited);
+            steps
         },
         at_shutdown: Place::Running,
         heals: Heals::Alone,
@@ -395,7 +403,7 @@ pub(crate) const FAULTS: [Fault; 24] = [
         name: "bookmark wrong",
         steps: |place| {
             let bare_row = if place.is_early() { Row::Failing } else { Row::ListThenWatch };
-            let ahead = Step { inject: Inject::Wire(Tamper::BookmarksAhead), tells: STALE, row: Row::Failing };
+            let ahead = Step { inject: Inject::Wire(Tamper::BookmarksAhead), tells: STALE, row: Row::Audited };
             vec![wire(Tamper::BookmarksBare, "malformed", bare_row), ahead]
         },
         at_shutdown: Place::Running,

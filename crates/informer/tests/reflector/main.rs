@@ -23,7 +23,7 @@ use watchkeeper_informer::object::Cached;
 use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, ReflectorStatus};
 use watchkeeper_informer::request_error::{Refusal, RequestError};
 use watchkeeper_informer::scripted::{Answer, Asked, Piece, ScriptedListWatch};
-use watchkeeper_informer::{Budget, BudgetConfig};
+use watchkeeper_informer::{Budget, BudgetConfig, ResourceVersion};
 
 /// A naive store: key to uid and version.
 #[derive(Default)]
@@ -70,8 +70,10 @@ impl Known for Model {
         cached.get(&format!("{namespace}/{name}")).is_some_and(|found| found.0 == uid && found.1 == version)
     }
 
-    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
-        self.cached.lock().get(&format!("{namespace}/{name}")).is_some_and(|found| found.0 == uid)
+    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
+        let cached = self.cached.lock();
+        let found = cached.get(&format!("{namespace}/{name}")).filter(|found| found.0 == uid)?;
+        Some(ResourceVersion::new(&found.1))
     }
 
     fn count(&self) -> usize {
