@@ -10,6 +10,7 @@
 //! cargo run --release -p watchkeeper-benches -- apiserver-load
 //! cargo run --release -p watchkeeper-benches -- ingest
 //! cargo run --release -p watchkeeper-benches -- relist
+//! cargo run --release -p watchkeeper-benches -- latency
 //! ```
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
@@ -18,6 +19,7 @@ mod apiserver_load;
 mod client_go;
 mod histogram;
 mod ingest;
+mod latency;
 mod lease_storm;
 mod pods;
 mod queue;
@@ -53,6 +55,8 @@ enum Program {
     Ingest(ingest::Options),
     /// The same Pods listed again, where nothing has changed, beside the peers.
     Relist(ingest::Options),
+    /// From the sending of an update to a handler and to a worker, beside the peers.
+    Latency(latency::Options),
     /// One informer that ingests, with the allocator that counts, for ingest to run.
     #[command(hide = true)]
     IngestClient(ingest::client::Options),
@@ -77,6 +81,7 @@ fn run(program: Program) -> Result<(), BoxError> {
         Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),
         Program::Ingest(options) => tokio::runtime::Runtime::new()?.block_on(ingest::ingest(options)),
         Program::Relist(options) => tokio::runtime::Runtime::new()?.block_on(ingest::relist(options)),
+        Program::Latency(options) => tokio::runtime::Runtime::new()?.block_on(latency::run(options)),
         Program::IngestClient(options) => {
             tokio::runtime::Runtime::new()?.block_on(ingest::client::run(options, || Some(live_bytes())))
         }

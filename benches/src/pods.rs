@@ -5,11 +5,14 @@
 //! tolerations, five conditions, and two managers whose fields are those that are there.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
+use watchkeeper::BoxError;
 
 /// One Pod of the corpus.
+#[derive(Clone)]
 pub(crate) struct Pod {
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -22,6 +25,31 @@ pub(crate) struct Pod {
     pub(crate) version: u64,
     pub(crate) node: String,
     pub(crate) ip: String,
+}
+
+impl Pod {
+    /// Writes an annotation before the others.
+    pub(crate) fn annotate(&mut self, name: &str, value: &str) -> Result<(), BoxError> {
+        const START: &str = r#""annotations":{"#;
+        let place = self.item.find(START).ok_or("a Pod without annotations")? + START.len();
+        self.insert(place..place, &format!(r#""{name}":"{value}","#));
+        Ok(())
+    }
+
+    /// The same Pod at a later version.
+    pub(crate) fn at_version(&self, version: u64) -> Result<Self, BoxError> {
+        let mut pod = Self { version, ..self.clone() };
+        let was = format!(r#""resourceVersion":"{}""#, self.version);
+        let place = self.item.find(&was).ok_or("a Pod without its version")?;
+        pod.insert(place..place + was.len(), &format!(r#""resourceVersion":"{version}""#));
+        Ok(pod)
+    }
+
+    /// Within the metadata.
+    fn insert(&mut self, place: Range<usize>, text: &str) {
+        self.metadata_end = self.metadata_end + text.len() - place.len();
+        self.item.replace_range(place, text);
+    }
 }
 
 /// So many Pods; their versions are `first_version` and those after it.
@@ -215,4 +243,24 @@ fn uid(random: &mut Rng) -> String {
         (bits >> 48) & 0xfff,
         bits & 0xffff_ffff_ffff
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: an annotation and a version that are written in are what a reader finds, and the metadata end where they did.
+    #[test]
+    fn a_pod_is_annotated_and_gets_a_later_version() -> Result<(), BoxError> {
+        for mut pod in corpus(20, 5, 1_000_000) {
+            pod.annotate("a.example.com/b", "000")?;
+            let later = pod.at_version(2_000_000_000)?;
+            let read: Value = serde_json::from_str(&later.item)?;
+            assert_eq!(read["metadata"]["annotations"]["a.example.com/b"], "000");
+            assert_eq!(read["metadata"]["resourceVersion"], "2000000000");
+            let metadata: Value = serde_json::from_str(&format!("{}}}", &later.item[..later.metadata_end]))?;
+            assert_eq!(metadata["metadata"], read["metadata"]);
+        }
+        Ok(())
+    }
 }

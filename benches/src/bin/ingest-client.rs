@@ -3,8 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
 #![allow(dead_code, reason = "the program beside it uses more")]
 
+#[path = "../ingest/answer.rs"]
+mod answer;
 #[path = "../ingest/client.rs"]
 mod client;
+#[path = "../ingest/connect.rs"]
+mod connect;
 #[path = "../ingest/figure.rs"]
 mod figure;
 #[path = "../usage.rs"]

@@ -9,18 +9,17 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Pod;
-use kube_client::Client;
 use kube_client::core::{DynamicObject, PartialObjectMeta};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use watchkeeper::BoxError;
 use watchkeeper_informer::decode::{Decoder, DecoderConfig};
 use watchkeeper_informer::shape::{Lazy, Projected};
-use watchkeeper_informer::{
-    Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ReflectorConfig, Scope, SharedInformer,
-};
+use watchkeeper_informer::{Cached, InformerConfig, InformerHandle, ReflectorConfig, SharedInformer};
 
-use super::figure::{Figure, answer, of_object, stand};
+use super::answer::answer;
+use super::connect;
+use super::figure::{Figure, of_object, stand};
 
 /// What is kept of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -123,10 +122,7 @@ async fn ingest<K: Cached>(
     heap: fn() -> Option<u64>,
 ) -> Result<(), BoxError> {
     let started = Instant::now();
-    let mut config = kube_client::Config::new(options.server.parse()?);
-    config.default_retry = false;
-    let client = Client::try_from(config)?;
-    let source = KubeListWatch::new(client, Scope::all::<Pod>(), Deadlines::default());
+    let source = connect::all_pods(&options.server)?;
     let source = if options.shape == Shape::Metadata { source.metadata_only() } else { source };
     let reflector =
         ReflectorConfig { streaming_list: options.streaming, page_size: u32::MAX, ..ReflectorConfig::default() };

@@ -3,8 +3,6 @@
 //! In: this process, and the fields of cached objects. Out: a [`Figure`], which goes as one line of JSON from each client, ours
 //! or a peer's, to the benchmark.
 
-use std::io::BufRead as _;
-
 use serde::{Deserialize, Serialize};
 
 use crate::usage::{Cpu, Memory};
@@ -53,14 +51,4 @@ pub(crate) fn stand(heap_bytes: Option<u64>) -> Result<Figure, BoxError> {
         heap_bytes,
         ..Figure::default()
     })
-}
-
-/// Prints a figure, and another for each line on stdin until there are no more. Blocks.
-pub(crate) fn answer(figure: impl Fn() -> Result<Figure, BoxError>) -> Result<(), BoxError> {
-    let print = || {
-        println!("{}", serde_json::to_string(&figure()?)?);
-        Ok::<_, BoxError>(())
-    };
-    print()?;
-    std::io::stdin().lock().lines().try_for_each(|line| line.map_err(BoxError::from).and_then(|_| print()))
 }

@@ -8,12 +8,14 @@
 //! cargo run --release -p watchkeeper-benches -- relist --json
 //! ```
 
+mod answer;
 pub(crate) mod client;
+mod connect;
 mod figure;
-mod peer;
-mod process;
+pub(crate) mod peer;
+pub(crate) mod process;
 mod report;
-mod source;
+pub(crate) mod source;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -30,6 +32,8 @@ use self::report::{Side, Table};
 use self::source::{FIRST_VERSION, Source};
 use crate::pods::{self, Pod};
 
+/// What a peer's program is asked to do.
+const INGEST: &str = "ingest";
 /// A client has so long to list everything.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -113,7 +117,7 @@ pub(crate) async fn ingest(options: Options) -> Result<(), BoxError> {
         }
         for peer in &bench.peers {
             let side = Side::Peer(peer.which.name());
-            let (process, figure) = bench.start_client(peer.command(&bench.url, options.paged), side).await?;
+            let (process, figure) = bench.start_client(peer.command(INGEST, &bench.url, options.paged), side).await?;
             process.end().await?;
             table.add(side, figure);
         }
@@ -139,7 +143,7 @@ pub(crate) async fn relist(options: Options) -> Result<(), BoxError> {
         }
         for peer in &bench.peers {
             let side = Side::Peer(peer.which.name());
-            table.add_again(side, bench.relist(peer.command(&bench.url, options.paged), side).await?);
+            table.add_again(side, bench.relist(peer.command(INGEST, &bench.url, options.paged), side).await?);
         }
     }
     table.print()
@@ -156,7 +160,7 @@ impl Bench {
         let pods = pods::corpus(options.n, options.seed, FIRST_VERSION);
         let expected = Expected::of(&pods);
         let renderer = peers.iter().find(|peer| peer.which.reads_protobuf()).map(|peer| peer.binary.as_path());
-        let source = Source::start(pods, renderer).await?;
+        let source = Source::start(pods, None, renderer).await?;
         Ok(Self { url: source.url(), source: Some((source, expected)), plain, peers })
     }
 
@@ -179,7 +183,7 @@ impl Bench {
     /// Starts a client, waits until it is synced, and checks what it has.
     async fn start_client(&self, command: Command, side: Side) -> Result<(Process, Figure), BoxError> {
         let mut process = Process::start(command)?;
-        let figure = process.figure(PATIENCE).await?;
+        let figure: Figure = process.answer(PATIENCE).await?;
         if let Some((_, expected)) = &self.source {
             let sum = if side == Side::Ours(Shape::Metadata) { expected.metadata } else { expected.whole };
             if (figure.objects, figure.checksum) != (expected.n, sum) {
@@ -206,8 +210,8 @@ impl Bench {
         let (mut process, first) = self.start_client(command, side).await?;
         let (source, _) = self.source.as_ref().ok_or("there is no source")?;
         process.settle(PATIENCE).await?;
-        let settled = process.ask(PATIENCE).await?;
-        let before = process.ask(PATIENCE).await?;
+        let settled: Figure = process.ask(PATIENCE).await?;
+        let before: Figure = process.ask(PATIENCE).await?;
         let listed = source.listed();
         source.expire();
         let listing = async {
@@ -217,7 +221,7 @@ impl Bench {
         };
         tokio::time::timeout(PATIENCE, listing).await.map_err(|_| format!("{} does not list again", side.name()))?;
         process.settle(PATIENCE).await?;
-        let after = process.ask(PATIENCE).await?;
+        let after: Figure = process.ask(PATIENCE).await?;
         process.end().await?;
         // Between two figures lies also what the first of them has cost: a sum over all objects, in Go a collection.
         let figure_cpu_s = before.user_cpu_s - settled.user_cpu_s;

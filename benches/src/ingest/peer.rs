@@ -1,4 +1,4 @@
-//! The peers: programs that ingest the same Pods by other libraries, and say the same of it.
+//! The peers: programs that do the same with the same Pods by other libraries, and say the same of it.
 //!
 //! In: which. Out: their programs, built where that has to be, and the commands that run them.
 
@@ -62,15 +62,19 @@ impl Peer {
         Ok(Self { which, binary: binary? })
     }
 
-    /// Ingests what is at `url`, by a streaming list or as the library lists without.
-    pub(crate) fn command(&self, url: &str, paged: bool) -> Command {
+    /// Does it with what is at `url`, by a streaming list or as the library lists without.
+    pub(crate) fn command(&self, operation: &str, url: &str, paged: bool) -> Command {
         let client_go = |arguments: &[&str]| {
             let mut command = client_go::command(&self.binary);
-            command.arg("ingest").args(arguments);
+            command.arg(operation).args(arguments);
             command
         };
         let mut command = match self.which {
-            Which::KubeRuntime => Command::new(&self.binary),
+            Which::KubeRuntime => {
+                let mut command = Command::new(&self.binary);
+                command.arg(operation);
+                command
+            }
             Which::ClientGoJson => client_go(&["--content", "json"]),
             Which::ClientGoProtobuf => client_go(&["--content", "protobuf"]),
             Which::ClientGoJsonStripped => client_go(&["--content", "json", "--strip"]),

@@ -1,15 +1,15 @@
 //! A client in a process of its own: it says how it stands once it is synced, and again whenever it is asked.
 //!
-//! In: a command. Out: its [`Figure`]s, a line of JSON each. It ends when nothing more is asked of it.
+//! In: a command. Out: its answers, a line of JSON each. It ends when nothing more is asked of it.
 
 use std::process::Command;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use watchkeeper::BoxError;
 
-use super::figure::Figure;
 use crate::usage::Cpu;
 
 /// How long a client is looked at, to see whether it is at rest.
@@ -38,17 +38,17 @@ impl Process {
         Ok(Self { child, ask, answers })
     }
 
-    /// The next figure.
-    pub(crate) async fn figure(&mut self, patience: Duration) -> Result<Figure, BoxError> {
+    /// The next answer.
+    pub(crate) async fn answer<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<T, BoxError> {
         let line =
             tokio::time::timeout(patience, self.answers.next_line()).await.map_err(|_| "it takes too long")??;
-        let line = line.ok_or("the client has ended without a figure")?;
-        serde_json::from_str(&line).map_err(|error| format!("an unreadable figure: {error}: {line}").into())
+        let line = line.ok_or("the client has ended without an answer")?;
+        serde_json::from_str(&line).map_err(|error| format!("an unreadable answer: {error}: {line}").into())
     }
 
-    pub(crate) async fn ask(&mut self, patience: Duration) -> Result<Figure, BoxError> {
+    pub(crate) async fn ask<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<T, BoxError> {
         self.ask.write_all(b"\n").await?;
-        self.figure(patience).await
+        self.answer(patience).await
     }
 
     /// Waits until it has nothing more to do: twice in a row it used hardly any CPU while it was looked at.

@@ -2,10 +2,11 @@
 //!
 //! In: requests for `/api/v1/pods`. Out: the whole list, pages of it, or a streaming list and the watch behind it, as JSON or
 //! as protobuf. It knows no more of the API than these clients ask for: no selectors, one version that nothing changes until
-//! [`Source::expire`].
+//! [`Source::expire`], but for the [`Updates`] it may be given.
 
 mod json;
 mod protobuf;
+mod updates;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,12 +29,13 @@ use tokio::sync::watch;
 use watchkeeper::BoxError;
 
 use self::json::Form;
+pub(crate) use self::updates::Updates;
 use crate::pods::Pod;
 
 /// The version of the first object.
 pub(crate) const FIRST_VERSION: u64 = 1_000_000;
 /// The version of every list and end mark.
-const VERSION: u64 = 2_000_000_000;
+pub(crate) const VERSION: u64 = 2_000_000_000;
 /// Pieces of a body, as a network brings them.
 const PIECE: usize = 64 * 1024;
 
@@ -57,15 +59,22 @@ struct Shared {
     listed: AtomicU64,
     /// When it changes, all watches end, each with a 410.
     expired: watch::Sender<u64>,
+    /// What changes on a watch.
+    updates: Option<Arc<updates::Rendered>>,
 }
 
 impl Source {
     /// Renders the bytes, those of protobuf by a program if there is one, and serves them until the process ends.
-    pub(crate) async fn start(pods: Vec<Pod>, renderer: Option<&Path>) -> Result<Self, BoxError> {
+    pub(crate) async fn start(
+        pods: Vec<Pod>,
+        updates: Option<Updates>,
+        renderer: Option<&Path>,
+    ) -> Result<Self, BoxError> {
         let [whole, metadata] = [Form::Whole, Form::Metadata].map(|form| Bytes::from(json::list(&pods, form, None)));
         let protobuf = renderer.map(|program| protobuf::Rendered::by(program, &whole)).transpose()?;
-        let (listed, expired) = (AtomicU64::new(0), watch::Sender::new(0));
-        let shared = Arc::new(Shared { pods: pods.into(), whole, metadata, protobuf, listed, expired });
+        let updates = updates.map(|updates| updates::Rendered::of(&updates, renderer)).transpose()?;
+        let (listed, expired, updates) = (AtomicU64::new(0), watch::Sender::new(0), updates.map(Arc::new));
+        let shared = Arc::new(Shared { pods: pods.into(), whole, metadata, protobuf, listed, expired, updates });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let source = Self { shared, address: listener.local_addr()? };
         tokio::spawn(serve(source.shared.clone(), listener));
@@ -79,6 +88,18 @@ impl Source {
     /// Ends all watches as a compacted server does, so that each client lists again.
     pub(crate) fn expire(&self) {
         self.shared.expired.send_modify(|count| *count += 1);
+    }
+
+    /// Sends the updates to whoever watches now.
+    pub(crate) fn begin_updates(&self) {
+        if let Some(updates) = &self.shared.updates {
+            updates.begin();
+        }
+    }
+
+    /// How many updates were sent since the start.
+    pub(crate) fn updates_sent(&self) -> usize {
+        self.shared.updates.as_ref().map_or(0, |updates| updates.sent())
     }
 
     /// How many lists were served whole.
@@ -140,29 +161,41 @@ fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Response<Body> {
     match protobuf {
         Some(rendered) if query.is("watch") => {
             let initial = streaming.then(|| in_pieces(rendered.initial.clone()));
-            respond(StatusCode::OK, protobuf::STREAM_MEDIA_TYPE, events(shared, initial, rendered.expired.clone()))
+            let events = events(shared, initial, true, rendered.expired.clone());
+            respond(StatusCode::OK, protobuf::STREAM_MEDIA_TYPE, events)
         }
         Some(rendered) => respond(StatusCode::OK, protobuf::MEDIA_TYPE, list(shared, rendered.list.clone())),
         None if query.is("watch") => {
             let initial = streaming.then(|| json::initial(shared.pods.clone(), form));
             let expired = Bytes::from_static(json::EXPIRED);
-            respond(StatusCode::OK, json::MEDIA_TYPE, events(shared, initial, expired))
+            respond(StatusCode::OK, json::MEDIA_TYPE, events(shared, initial, false, expired))
         }
         None => respond(StatusCode::OK, json::MEDIA_TYPE, json_list(shared, form, query.page())),
     }
 }
 
-/// A streaming list, where one is asked for, and silence until all watches expire.
-fn events(shared: &Arc<Shared>, initial: Option<impl Iterator<Item = Bytes> + Send + 'static>, expired: Bytes) -> Body {
-    let (is_list, shared, mut expiry) = (initial.is_some(), shared.clone(), shared.expired.subscribe());
-    let end = stream::once(async move {
+/// A streaming list, where one is asked for, then the updates, and silence until all watches expire.
+fn events(
+    shared: &Arc<Shared>,
+    initial: Option<impl Iterator<Item = Bytes> + Send + 'static>,
+    protobuf: bool,
+    expired: Bytes,
+) -> Body {
+    let (is_list, mut expiry) = (initial.is_some(), shared.expired.subscribe());
+    let updates = shared.updates.clone().map(|updates| updates::stream(updates, protobuf));
+    let shared = shared.clone();
+    let listed = stream::once(async move {
         if is_list {
             shared.listed.fetch_add(1, Ordering::Relaxed);
         }
+        None
+    });
+    let end = stream::once(async move {
         _ = expiry.changed().await;
         expired
     });
-    in_frames(stream::iter(initial.into_iter().flatten()).chain(end))
+    let initial = stream::iter(initial.into_iter().flatten()).map(Some).chain(listed).filter_map(std::future::ready);
+    in_frames(initial.chain(stream::iter(updates).flatten()).chain(end))
 }
 
 /// The last or only body of a list.

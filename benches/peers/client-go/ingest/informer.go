@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/features"
 	"k8s.io/client-go/informers"
+	v1 "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -71,22 +72,32 @@ func withoutManagedFields(object any) (any, error) {
 	return object, nil
 }
 
-// ingest runs until stdin ends.
-func ingest(options *options) error {
-	started := time.Now()
+// pods is an informer of all Pods, which isn't running yet.
+func (options *options) pods() (v1.PodInformer, error) {
 	if err := setStreaming(options.streaming); err != nil {
-		return err
+		return nil, err
 	}
 	client, err := options.client()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	informer := informers.NewSharedInformerFactory(client, 0).Core().V1().Pods().Informer()
+	pods := informers.NewSharedInformerFactory(client, 0).Core().V1().Pods()
 	if options.strip {
-		if err := informer.SetTransform(withoutManagedFields); err != nil {
-			return err
+		if err := pods.Informer().SetTransform(withoutManagedFields); err != nil {
+			return nil, err
 		}
 	}
+	return pods, nil
+}
+
+// ingest runs until stdin ends.
+func ingest(options *options) error {
+	started := time.Now()
+	pods, err := options.pods()
+	if err != nil {
+		return err
+	}
+	informer := pods.Informer()
 	var events atomic.Uint64
 	count := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { events.Add(1) },
@@ -103,11 +114,10 @@ func ingest(options *options) error {
 	cache.WaitFor(ctx, "", informer.HasSyncedChecker())
 	wall := time.Since(started).Seconds()
 
-	out := json.NewEncoder(os.Stdout)
-	answer := func() error {
+	return answer(func() (any, error) {
 		figure, err := stand()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		figure.Wall, figure.Events = wall, events.Load()
 		for _, object := range informer.GetStore().List() {
@@ -115,14 +125,26 @@ func ingest(options *options) error {
 			figure.Checksum += checksum(object.(*corev1.Pod))
 		}
 		figure.Heap = heap.Live()
-		return out.Encode(figure)
+		return figure, nil
+	})
+}
+
+// answer says it at once, and again for each line on stdin until there are no more.
+func answer(say func() (any, error)) error {
+	out := json.NewEncoder(os.Stdout)
+	next := func() error {
+		said, err := say()
+		if err != nil {
+			return err
+		}
+		return out.Encode(said)
 	}
-	if err := answer(); err != nil {
+	if err := next(); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		if err := answer(); err != nil {
+		if err := next(); err != nil {
 			return err
 		}
 	}

@@ -41,8 +41,8 @@ func (protobuf protobuf) event(out io.Writer, kind watch.EventType, object runti
 }
 
 // render writes three files: `list`, the list in one body; `initial`, the events of a streaming list with the mark that
-// ends them; and `expired`, the event that ends a watch.
-func render(in io.Reader, folder string) error {
+// ends them; and `expired`, the event that ends a watch. Or it writes one: `modified`, the events that the Pods have changed.
+func render(in io.Reader, folder string, modified bool) error {
 	protobuf, err := newProtobuf()
 	if err != nil {
 		return err
@@ -54,6 +54,9 @@ func render(in io.Reader, folder string) error {
 	pods := &corev1.PodList{}
 	if err := runtime.DecodeInto(scheme.Codecs.UniversalDeserializer(), text, pods); err != nil {
 		return err
+	}
+	if modified {
+		return write(folder, "modified", func(out io.Writer) error { return events(protobuf, out, watch.Modified, pods) })
 	}
 	err = write(folder, "list", func(out io.Writer) error { return protobuf.object.Encode(pods, out) })
 	if err != nil {
@@ -69,12 +72,20 @@ func render(in io.Reader, folder string) error {
 	})
 }
 
-// initial writes the events of a streaming list.
-func initial(protobuf protobuf, out io.Writer, pods *corev1.PodList) error {
+// events writes the same of each Pod.
+func events(protobuf protobuf, out io.Writer, kind watch.EventType, pods *corev1.PodList) error {
 	for index := range pods.Items {
-		if err := protobuf.event(out, watch.Added, &pods.Items[index]); err != nil {
+		if err := protobuf.event(out, kind, &pods.Items[index]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// initial writes the events of a streaming list.
+func initial(protobuf protobuf, out io.Writer, pods *corev1.PodList) error {
+	if err := events(protobuf, out, watch.Added, pods); err != nil {
+		return err
 	}
 	mark := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		ResourceVersion: pods.ResourceVersion,

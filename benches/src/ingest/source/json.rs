@@ -50,20 +50,17 @@ impl Form {
 
 /// All objects as ADDED events, and the mark behind them, in pieces.
 pub(super) fn initial(pods: Arc<[Pod]>, form: Form) -> impl Iterator<Item = Bytes> + Send {
-    let (kind, api_version) = form.object_type();
     let mut at = 0;
     let pieces = std::iter::from_fn(move || {
         let mut piece = Vec::with_capacity(PIECE + 20_000);
         while piece.len() < PIECE {
             let Some(pod) = pods.get(at) else { break };
             at += 1;
-            let head = format!(r#"{{"type":"ADDED","object":{{"kind":"{kind}","apiVersion":"{api_version}","#);
-            piece.extend_from_slice(head.as_bytes());
-            form.members(pod).iter().for_each(|part| piece.extend_from_slice(part));
-            piece.extend_from_slice(b"}\n");
+            event(&mut piece, "ADDED", pod, form);
         }
         (!piece.is_empty()).then(|| Bytes::from(piece))
     });
+    let (kind, api_version) = form.object_type();
     let mark = format!(
         concat!(
             r#"{{"type":"BOOKMARK","object":{{"kind":"{}","apiVersion":"{}","metadata":{{"resourceVersion":"{}","#,
@@ -73,6 +70,21 @@ pub(super) fn initial(pods: Arc<[Pod]>, form: Form) -> impl Iterator<Item = Byte
         kind, api_version, VERSION
     );
     pieces.chain(std::iter::once(Bytes::from(mark)))
+}
+
+/// The event that an object has changed.
+pub(super) fn modified(pod: &Pod) -> Vec<u8> {
+    let mut piece = Vec::with_capacity(pod.item.len() + 100);
+    event(&mut piece, "MODIFIED", pod, Form::Whole);
+    piece
+}
+
+fn event(piece: &mut Vec<u8>, event_type: &str, pod: &Pod, form: Form) {
+    let (kind, api_version) = form.object_type();
+    let head = format!(r#"{{"type":"{event_type}","object":{{"kind":"{kind}","apiVersion":"{api_version}","#);
+    piece.extend_from_slice(head.as_bytes());
+    form.members(pod).iter().for_each(|part| piece.extend_from_slice(part));
+    piece.extend_from_slice(b"}\n");
 }
 
 /// A list; with `next` a page of one, which goes on there.
