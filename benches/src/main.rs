@@ -6,6 +6,7 @@
 //! ```text
 //! cargo run --release -p watchkeeper-benches -- queue --json
 //! cargo run --release -p watchkeeper-benches -- queue-counts --check benches/baselines
+//! cargo run --release -p watchkeeper-benches -- ingest-counts --check benches/baselines
 //! cargo run --release -p watchkeeper-benches -- lease-storm
 //! cargo run --release -p watchkeeper-benches -- apiserver-load
 //! cargo run --release -p watchkeeper-benches -- ingest
@@ -17,8 +18,10 @@
 
 mod apiserver_load;
 mod client_go;
+mod counts;
 mod histogram;
 mod ingest;
+mod ingest_counts;
 mod latency;
 mod lease_storm;
 mod pods;
@@ -43,7 +46,9 @@ enum Program {
     /// The work queue against client-go's, which is built from source: needs Go.
     Queue(queue::Options),
     /// Instructions and allocations of the work queue's operations, compared with a baseline. Needs valgrind.
-    QueueCounts(queue_counts::Options),
+    QueueCounts(counts::Options),
+    /// Allocations of the informer's operations, compared with a baseline.
+    IngestCounts(counts::Options),
     /// One operation of the work queue, for queue-counts to run under valgrind.
     #[command(hide = true)]
     QueueOperation(queue_counts::One),
@@ -76,6 +81,7 @@ fn run(program: Program) -> Result<(), BoxError> {
     match program {
         Program::Queue(options) => queue::run(&options),
         Program::QueueCounts(options) => queue_counts::run(&options),
+        Program::IngestCounts(options) => ingest_counts::run(&options),
         Program::QueueOperation(one) => queue_counts::run_one(&one),
         Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
         Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),

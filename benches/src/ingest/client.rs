@@ -62,7 +62,7 @@ pub(crate) struct Options {
 /// The fields that a scheduler's cache might want.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Placement {
+pub(crate) struct Placement {
     spec: PlacementSpec,
     status: PlacementStatus,
 }

@@ -4,7 +4,7 @@
 //! as protobuf. It knows no more of the API than these clients ask for: no selectors, one version that nothing changes until
 //! [`Source::expire`], but for the [`Updates`] it may be given.
 
-mod json;
+pub(crate) mod json;
 mod protobuf;
 mod updates;
 
@@ -221,7 +221,8 @@ fn json_list(shared: &Shared, form: Form, page: Option<(usize, usize)>) -> Body 
     if next.is_none() { list(shared, body) } else { in_frames(stream::iter(in_pieces(body))) }
 }
 
-fn in_pieces(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
+/// As a network brings it.
+pub(crate) fn in_pieces(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
     (0..body.len()).step_by(PIECE).map(move |at| body.slice(at..body.len().min(at + PIECE)))
 }
 

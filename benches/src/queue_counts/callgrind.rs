@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use watchkeeper::BoxError;
 
-use super::baseline::Count;
+use super::Count;
 use super::operations::{Operation, Said};
 
 /// One run's totals.
@@ -55,7 +55,7 @@ impl Run {
 
     /// What one of the `n` operations costs that this run made more than the `smaller` one.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    pub(crate) fn each_beyond(&self, smaller: &Self, n: usize) -> Count {
+    pub(super) fn each_beyond(&self, smaller: &Self, n: usize) -> Count {
         Count {
             instructions: self.instructions.saturating_sub(smaller.instructions) as f64 / n as f64,
             allocations: self.allocations.saturating_sub(smaller.allocations) as f64 / n as f64,

@@ -13,7 +13,7 @@ use crate::pods::Pod;
 /// Of everything, events included.
 pub(super) const MEDIA_TYPE: &str = "application/json";
 /// What a watch ends with once its version is compacted.
-pub(super) const EXPIRED: &[u8] = concat!(
+pub(crate) const EXPIRED: &[u8] = concat!(
     r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
     r#""message":"too old resource version","reason":"Expired","code":410}}"#,
     "\n"
@@ -22,7 +22,7 @@ pub(super) const EXPIRED: &[u8] = concat!(
 
 /// What of each object is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Whole,
     Metadata,
 }
@@ -73,7 +73,7 @@ pub(super) fn initial(pods: Arc<[Pod]>, form: Form) -> impl Iterator<Item = Byte
 }
 
 /// The event that an object has changed.
-pub(super) fn modified(pod: &Pod) -> Vec<u8> {
+pub(crate) fn modified(pod: &Pod) -> Vec<u8> {
     let mut piece = Vec::with_capacity(pod.item.len() + 100);
     event(&mut piece, "MODIFIED", pod, Form::Whole);
     piece
@@ -88,7 +88,7 @@ fn event(piece: &mut Vec<u8>, event_type: &str, pod: &Pod, form: Form) {
 }
 
 /// A list; with `next` a page of one, which goes on there.
-pub(super) fn list(pods: &[Pod], form: Form, next: Option<usize>) -> Vec<u8> {
+pub(crate) fn list(pods: &[Pod], form: Form, next: Option<usize>) -> Vec<u8> {
     let length: usize = pods.iter().map(|pod| pod.item.len() + 100).sum();
     let mut list = Vec::with_capacity(length + 200);
     let token = next.map(|next| format!(r#","continue":"{next}""#)).unwrap_or_default();

@@ -1,24 +1,33 @@
 //! The baselines: what the operations cost when somebody last looked.
 //!
-//! In: a folder. Out: the file of this machine's CPU model in it, read, compared or written. A file a model, since the
-//! C library chooses its copying and comparing functions by the CPU.
+//! In: a folder. Out: a file in it, read, compared or written: that of this machine's CPU model where counts depend on it, since
+//! the C library chooses its copying and comparing functions by the CPU.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use watchkeeper::BoxError;
 
 /// What one operation costs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Count {
-    pub(crate) instructions: f64,
-    pub(crate) allocations: f64,
+pub(crate) trait Count: Copy + Serialize + DeserializeOwned {
+    /// Each of its figures.
+    fn figures(&mut self) -> [Figure<'_>; 2];
+}
+
+/// One figure of a count.
+pub(crate) struct Figure<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'a mut f64,
+    /// Decimals that can be compared.
+    pub(crate) decimals: i32,
+    /// So much more or less is no difference, beside the margin.
+    pub(crate) few: f64,
 }
 
 /// By the operation's name.
-pub(crate) type Counts = BTreeMap<String, Count>;
+pub(crate) type Counts<C> = BTreeMap<String, C>;
 
 /// How a count compares with its baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +47,10 @@ impl Verdict {
     }
 }
 
-/// The baseline file of a CPU model, which needn't exist.
+/// A baseline file, which needn't exist.
 pub(crate) struct Baseline {
-    model: String,
+    /// Of what.
+    of: String,
     path: PathBuf,
 }
 
@@ -48,11 +58,16 @@ impl Baseline {
     pub(crate) fn of_this_machine(folder: &Path) -> Result<Self, BoxError> {
         let model = model(&std::fs::read_to_string("/proc/cpuinfo")?);
         let path = folder.join(file_name(&model));
-        Ok(Self { model, path })
+        Ok(Self { of: model, path })
     }
 
-    pub(crate) fn model(&self) -> &str {
-        &self.model
+    /// One that is the same on every machine.
+    pub(crate) fn of_all_machines(folder: &Path, of: &str) -> Self {
+        Self { of: of.to_owned(), path: folder.join(file_name(of)) }
+    }
+
+    pub(crate) fn of(&self) -> &str {
+        &self.of
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -60,7 +75,7 @@ impl Baseline {
     }
 
     /// None: no such file.
-    pub(crate) fn read(&self) -> Result<Option<Counts>, BoxError> {
+    pub(crate) fn read<C: Count>(&self) -> Result<Option<Counts<C>>, BoxError> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -71,41 +86,35 @@ impl Baseline {
         Ok(Some(counts))
     }
 
-    pub(crate) fn write(&self, counts: &Counts) -> Result<(), BoxError> {
+    pub(crate) fn write<C: Count>(&self, counts: &Counts<C>) -> Result<(), BoxError> {
         std::fs::write(&self.path, text(counts)? + "\n")
             .map_err(|error| format!("cannot write {}: {error}", self.path.display()).into())
     }
 }
 
 /// The text of a baseline file: counts rounded to what can be compared.
-pub(crate) fn text(counts: &Counts) -> Result<String, BoxError> {
-    let rounded = |value: f64, digits: f64| (value * digits).round() / digits;
-    let counts: Counts = counts
-        .iter()
-        .map(|(name, count)| {
-            let instructions = rounded(count.instructions, 10.0);
-            (name.clone(), Count { instructions, allocations: rounded(count.allocations, 10_000.0) })
-        })
-        .collect();
+pub(crate) fn text<C: Count>(counts: &Counts<C>) -> Result<String, BoxError> {
+    let mut counts = counts.clone();
+    for figure in counts.values_mut().flat_map(Count::figures) {
+        let unit = 10_f64.powi(figure.decimals);
+        *figure.value = (*figure.value * unit).round() / unit;
+    }
     Ok(serde_json::to_string_pretty(&counts)?)
 }
 
-/// An allocation a hundred operations more or less is a table that grew earlier or later.
-const FEW_ALLOCATIONS: f64 = 0.01;
-
 /// Compares, with a margin as a share of the count before.
-pub(crate) fn judge(before: &Count, now: &Count, margin: f64) -> Verdict {
-    let slack = Count {
-        instructions: before.instructions * margin,
-        allocations: before.allocations * margin + FEW_ALLOCATIONS,
+pub(crate) fn judge<C: Count>(mut before: C, mut now: C, margin: f64) -> Verdict {
+    let (before, now) = (before.figures(), now.figures());
+    let pairs = before.iter().zip(&now).map(|(before, now)| (*before.value, *now.value, before.few));
+    let is_off = |off: fn(f64, f64) -> bool| {
+        pairs.clone().any(|(before, now, few)| {
+            let slack = before * margin + few;
+            off(now - before, slack)
+        })
     };
-    let pairs = [
-        (before.instructions, now.instructions, slack.instructions),
-        (before.allocations, now.allocations, slack.allocations),
-    ];
-    if pairs.iter().any(|(before, now, slack)| *now > before + slack) {
+    if is_off(|more, slack| more > slack) {
         Verdict::Dearer
-    } else if pairs.iter().any(|(before, now, slack)| *now < before - slack) {
+    } else if is_off(|more, slack| -more > slack) {
         Verdict::Cheaper
     } else {
         Verdict::Same
@@ -137,15 +146,38 @@ mod tests {
         assert_eq!(file_name(&model), "intel-r-xeon-r-cpu-2-20ghz.json");
     }
 
+    #[derive(Clone, Copy, Serialize, serde::Deserialize)]
+    struct Pair {
+        instructions: f64,
+        allocations: f64,
+    }
+
+    impl Count for Pair {
+        fn figures(&mut self) -> [Figure<'_>; 2] {
+            [
+                Figure { name: "instructions", value: &mut self.instructions, decimals: 1, few: 0.0 },
+                Figure { name: "allocations", value: &mut self.allocations, decimals: 4, few: 0.01 },
+            ]
+        }
+    }
+
     /// Goal: dearer in one count is dearer, whatever the other one says; the margin is on both sides.
     #[test]
     fn counts_within_the_margin_are_the_same() {
-        let before = Count { instructions: 1000.0, allocations: 1.0 };
-        let judged = |instructions, allocations| judge(&before, &Count { instructions, allocations }, 0.03);
+        let before = Pair { instructions: 1000.0, allocations: 1.0 };
+        let judged = |instructions, allocations| judge(before, Pair { instructions, allocations }, 0.03);
         assert_eq!(judged(1029.0, 1.03), Verdict::Same);
         assert_eq!(judged(971.0, 0.97), Verdict::Same);
         assert_eq!(judged(1031.0, 0.5), Verdict::Dearer);
         assert_eq!(judged(500.0, 1.1), Verdict::Dearer);
         assert_eq!(judged(969.0, 1.0), Verdict::Cheaper);
+    }
+
+    #[test]
+    fn a_baseline_is_rounded_to_what_can_be_compared() -> Result<(), BoxError> {
+        let counts = Counts::from([("add".to_owned(), Pair { instructions: 12.345_67, allocations: 0.123_456 })]);
+        let read: Counts<Pair> = serde_json::from_str(&text(&counts)?)?;
+        assert_eq!(read.get("add").map(|count| (count.instructions, count.allocations)), Some((12.3, 0.1235)));
+        Ok(())
     }
 }
