@@ -11,6 +11,8 @@ use watchkeeper::BoxError;
 
 /// The program that measures the work queue.
 pub(crate) const QUEUE: &str = ".";
+/// The program that measures the queues of deltas.
+pub(crate) const FIFO: &str = "fifo";
 /// The program that ingests.
 pub(crate) const INGEST: &str = "ingest";
 

@@ -7,6 +7,7 @@
 //! cargo run --release -p watchkeeper-benches -- queue --json
 //! cargo run --release -p watchkeeper-benches -- queue-counts --check benches/baselines
 //! cargo run --release -p watchkeeper-benches -- ingest-counts --check benches/baselines
+//! cargo run --release -p watchkeeper-benches -- fifo
 //! cargo run --release -p watchkeeper-benches -- lease-storm
 //! cargo run --release -p watchkeeper-benches -- apiserver-load
 //! cargo run --release -p watchkeeper-benches -- ingest
@@ -19,6 +20,7 @@
 mod apiserver_load;
 mod client_go;
 mod counts;
+mod fifo;
 mod histogram;
 mod ingest;
 mod ingest_counts;
@@ -52,6 +54,8 @@ enum Program {
     /// One operation of the work queue, for queue-counts to run under valgrind.
     #[command(hide = true)]
     QueueOperation(queue_counts::One),
+    /// The informer's queue of deltas against client-go's, which are built from source: needs Go.
+    Fifo(fifo::Options),
     /// Many Leases renewed in front of the Lease monitor.
     LeaseStorm(lease_storm::Storm),
     /// Many objects, updates and watchers on the embedded API server.
@@ -83,6 +87,7 @@ fn run(program: Program) -> Result<(), BoxError> {
         Program::QueueCounts(options) => queue_counts::run(&options),
         Program::IngestCounts(options) => ingest_counts::run(&options),
         Program::QueueOperation(one) => queue_counts::run_one(&one),
+        Program::Fifo(options) => fifo::run(&options),
         Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
         Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),
         Program::Ingest(options) => tokio::runtime::Runtime::new()?.block_on(ingest::ingest(options)),

@@ -17,12 +17,12 @@ pub(crate) struct Cpu {
 impl Cpu {
     pub(crate) fn start() -> Self {
         let process = read(ClockId::ProcessCPUTime);
-        Self { process, thread: read(ClockId::ThreadCPUTime) }
+        Self { process, thread: thread_time() }
     }
 
     /// What one of `n` operations on this thread took of it.
     pub(crate) fn figure(&self, n: usize) -> Figure {
-        let thread = read(ClockId::ThreadCPUTime) - self.thread;
+        let thread = thread_time() - self.thread;
         let process = read(ClockId::ProcessCPUTime) - self.process;
         Figure { nanos: Some(each(thread, n)), process_nanos: Some(each(process, n)), ..Figure::default() }
     }
@@ -34,12 +34,18 @@ impl Cpu {
     }
 }
 
+/// The CPU time of this thread.
+pub(crate) fn thread_time() -> Duration {
+    read(ClockId::ThreadCPUTime)
+}
+
 fn read(clock: ClockId) -> Duration {
     let at = clock_gettime(clock);
     Duration::new(at.tv_sec.try_into().unwrap_or(0), at.tv_nsec.try_into().unwrap_or(0))
 }
 
+/// What one of `n` took, in nanoseconds.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people to read")]
-fn each(took: Duration, n: usize) -> f64 {
+pub(crate) fn each(took: Duration, n: usize) -> f64 {
     took.as_nanos() as f64 / n as f64
 }

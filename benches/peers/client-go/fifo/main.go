@@ -1,0 +1,167 @@
+// Command fifo is client-go's side of the benchmark `fifo` of this workspace: push and pop of its queues of deltas.
+//
+// In: which queue, and a workload. Out: one JSON line on stdout, a [figure]. It takes one figure and ends, so that each
+// starts with an empty heap. Pods are made before; all runs on one thread but for the garbage collector, whose threads
+// aren't counted.
+//
+//	fifo --queue real-fifo --keys 100000 --pending 1000 --updates 1 --turns 1000
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+)
+
+// figure is what one run gives.
+type figure struct {
+	// Push and Pop are the CPU time of the thread, of one delta pushed.
+	Push float64 `json:"push"`
+	Pop  float64 `json:"pop"`
+	// Popped is how many deltas the consumer was handed.
+	Popped int `json:"popped"`
+}
+
+// fifo is a queue, and how its deltas are handed out: next pops once and says how many deltas that were.
+type fifo struct {
+	queue cache.Queue
+	next  func() int
+}
+
+// newFifo makes a queue as client-go's informers do.
+func newFifo(name string) fifo {
+	var popped int
+	single := func(object any, _ bool) error {
+		deltas, isDeltas := object.(cache.Deltas)
+		if !isDeltas {
+			fail("popped a %T", object)
+		}
+		popped += len(deltas)
+		return nil
+	}
+	batch := func(deltas []cache.Delta, _ bool) error {
+		popped += len(deltas)
+		return nil
+	}
+	count := func(pop func() error) func() int {
+		return func() int {
+			popped = 0
+			if err := pop(); err != nil {
+				fail("cannot pop: %v", err)
+			}
+			return popped
+		}
+	}
+	switch name {
+	case "delta-fifo":
+		queue := cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{
+			KnownObjects:          cache.NewStore(cache.MetaNamespaceKeyFunc),
+			EmitDeltaTypeReplaced: true,
+		})
+		return fifo{queue, count(func() error { _, err := queue.Pop(single); return err })}
+	case "real-fifo", "real-fifo-single":
+		queue := cache.NewRealFIFOWithOptions(cache.RealFIFOOptions{
+			KeyFunction:           cache.MetaNamespaceKeyFunc,
+			AtomicEvents:          true,
+			UnlockWhileProcessing: true,
+			EmitDeltaTypeBookmark: true,
+		})
+		if name == "real-fifo" {
+			return fifo{queue, count(func() error { return queue.PopBatch(batch, single) })}
+		}
+		return fifo{queue, count(func() error { _, err := queue.Pop(single); return err })}
+	default:
+		fail("%q is not a queue", name)
+		panic("unreachable")
+	}
+}
+
+// update makes an object like the benchmark's own.
+func update(number, version int) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace:       fmt.Sprintf("namespace-%04d", number%100),
+		Name:            fmt.Sprintf("deployment-7d4b9c6f5d-%012d", number),
+		UID:             types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", number)),
+		ResourceVersion: strconv.Itoa(version),
+	}}
+}
+
+func main() {
+	name := flag.String("queue", "real-fifo", "delta-fifo, real-fifo or real-fifo-single")
+	keys := flag.Int("keys", 100_000, "how many different keys there are")
+	pending := flag.Int("pending", 1_000, "keys pushed before anything is popped")
+	updates := flag.Int("updates", 1, "how often each of them is pushed before")
+	turns := flag.Int("turns", 1_000, "how often that is done")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fail("%q is not expected", flag.Arg(0))
+	}
+	if *pending < 1 || *updates < 1 || *turns < 1 || *keys < 1 || *keys%*pending != 0 {
+		fail("every size must be at least 1, and the keys a multiple of those pending")
+	}
+	// What all turns push, in order.
+	var objects []*corev1.Pod
+	for first := 0; first < *keys; first += *pending {
+		for range *updates {
+			for number := first; number < first+*pending; number++ {
+				objects = append(objects, update(number, len(objects)+1))
+			}
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(measure(newFifo(*name), objects, *pending**updates, *turns)); err != nil {
+		fail("cannot write the figure: %v", err)
+	}
+}
+
+// measure pushes so many objects and pops all, over and over.
+func measure(fifo fifo, objects []*corev1.Pod, turn, turns int) figure {
+	runtime.GC() // What making the objects left behind isn't collected in the operations' time.
+	runtime.LockOSThread()
+	var push, pop time.Duration
+	popped, next := 0, 0
+	for range turns {
+		began := threadTime()
+		for _, object := range objects[next : next+turn] {
+			if err := fifo.queue.Update(object); err != nil {
+				fail("cannot push: %v", err)
+			}
+		}
+		pushed := threadTime()
+		for left := turn; left > 0; {
+			handed := fifo.next()
+			left -= handed
+			popped += handed
+		}
+		pop += threadTime() - pushed
+		push += pushed - began
+		if next += turn; next == len(objects) {
+			next = 0
+		}
+	}
+	deltas := float64(turn * turns)
+	return figure{Push: float64(push) / deltas, Pop: float64(pop) / deltas, Popped: popped}
+}
+
+// threadTime is the CPU time of this thread.
+func threadTime() time.Duration {
+	var at unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &at); err != nil {
+		fail("cannot read the CPU time: %v", err)
+	}
+	return time.Duration(at.Nano())
+}
+
+func fail(format string, arguments ...any) {
+	fmt.Fprintf(os.Stderr, "client-go: "+format+"\n", arguments...)
+	os.Exit(2)
+}
