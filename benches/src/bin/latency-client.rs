@@ -1,6 +1,6 @@
 //! Our client of `latency`: an informer with a source, a handler and one worker behind a work queue.
 //!
-//! In: where the Pods are. Out: a line of JSON, what was [`Seen`](sighting::Seen), once synced and for each line on stdin. All is
+//! In: where the Pods are. Out: a line of JSON, what was [`Seen`], once synced and for each line on stdin. All is
 //! as a user has it: the default decoder, the default queue, the allocator of the system, tokio's default threads.
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]

@@ -1,7 +1,7 @@
 //! Updates of Pods on a watch, at a pace, each told when it is sent.
 //!
 //! In: Pods at later versions, whose annotation says that they were never sent. Out: their MODIFIED events, the moment written
-//! into the bytes as they are handed to the socket. Whoever watches before [`Updates::begin`] is sent them all, once.
+//! into the bytes as they are handed to the socket. Whoever watches before [`Rendered::begin`] is sent them all, once.
 
 use std::path::Path;
 use std::sync::Arc;
