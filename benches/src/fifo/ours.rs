@@ -2,14 +2,13 @@
 //!
 //! In: which queue, and a workload. Out: its figure.
 
-use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use watchkeeper::BoxError;
-use watchkeeper_informer::delta_fifo::{Batch, Change, Coalescing, Delta, FifoLimits, Ordered, Work};
+use watchkeeper_informer::delta_fifo::{Batch, Coalescing, Delta, FifoLimits, Ordered, Work};
 use watchkeeper_informer::{DeltaFifo, ResourceVersion};
 
 use super::{Figure, Workload};
@@ -49,55 +48,49 @@ impl Queue {
 /// How large an object says it was.
 const BYTES: usize = 10_000;
 
-/// Versions are made for so many objects at a time.
-const PIECE: usize = 1_000;
+/// Objects are made so many at a time, shortly before they are pushed, as a watch brings them.
+const PIECE: usize = 100;
 
 pub(super) fn measure(queue: Queue, workload: Workload, n: usize) -> Result<Figure, BoxError> {
-    let objects = objects(workload);
     let fifo = queue.make();
-    let (mut push, mut pop, mut popped, mut version) = (Duration::ZERO, Duration::ZERO, 0, 0_u64);
-    let turns = objects.chunks(workload.pending * workload.updates).cycle().take(workload.turns(n));
+    let (mut push, mut pop, mut popped, mut version) = (Duration::ZERO, Duration::ZERO, 0, 0);
     one_thread()?.block_on(async {
-        for turn in turns {
-            for piece in turn.chunks(PIECE) {
-                let pushed: Vec<(Delta<Pod>, ResourceVersion)> = (piece.iter())
-                    .map(|object| {
-                        version += 1;
-                        (Delta::Applied(object.clone()), ResourceVersion::new(&version.to_string()))
-                    })
-                    .collect();
+        for turn in 0..workload.turns(n) {
+            let first = turn * workload.pending % workload.keys;
+            let numbers = (0..workload.updates).flat_map(|_| first..first + workload.pending).collect::<Vec<_>>();
+            // Both sides free objects outside of the figures: the peer by its collector, whose threads aren't counted.
+            let mut kept = Vec::with_capacity(numbers.len());
+            for piece in numbers.chunks(PIECE) {
+                let mut pushed = Vec::with_capacity(PIECE);
+                for number in piece {
+                    version += 1;
+                    let object = object(*number, version);
+                    kept.push(Arc::clone(&object));
+                    pushed.push((Delta::Applied(object), ResourceVersion::new(&version.to_string())));
+                }
                 let began = thread_time();
                 for (delta, version) in pushed {
                     fifo.push(delta, BYTES, version);
                 }
                 push += thread_time() - began;
             }
+            let mut handed = Vec::new();
             let began = thread_time();
             while fifo.depth() > 0 {
                 let Batch { work, receipt, .. } = fifo.pop().await.ok_or("the queue was closed")?;
-                if let Work::Changes(changes) = work {
-                    popped += changes.into_iter().map(look).count();
-                }
+                handed.push(work);
                 receipt.applied();
             }
             pop += thread_time() - began;
+            for work in handed {
+                if let Work::Changes(changes) = work {
+                    popped += changes.len();
+                }
+            }
         }
         let deltas = workload.deltas(n);
         Ok(Figure { push: each(push, deltas), pop: each(pop, deltas), popped })
     })
-}
-
-fn look(change: Change<Pod>) {
-    match black_box(change) {
-        Change::Applied(object) | Change::Deleted { last: object, .. } => drop(black_box(object)),
-    }
-}
-
-/// What all turns push, in order: keys in turn, within a turn as often as the workload says. Made like the peer's.
-fn objects(workload: Workload) -> Vec<Arc<Pod>> {
-    let turns = (0..workload.keys).step_by(workload.pending);
-    let numbers = turns.flat_map(|first| (0..workload.updates).flat_map(move |_| first..first + workload.pending));
-    numbers.enumerate().map(|(place, number)| object(number, place + 1)).collect()
 }
 
 fn object(number: usize, version: usize) -> Arc<Pod> {

@@ -5,8 +5,8 @@
 //! keep up is felt by the server's side of the connection, and memory stays within [`FifoLimits`].
 //!
 //! What is kept of the deltas that wait is the business of a [`DeltaQueue`], of which there are two: [`Coalescing`] keeps of
-//! each key at most "the old life is gone, then this is there", so that a busy object costs no more than a quiet one;
-//! [`Ordered`] keeps every delta as it came, so that handlers hear of each state that was read. A replacement is one barrier
+//! each key at most "the old life is gone, then this is there" once many wait, so that a busy object costs no more than a quiet
+//! one; [`Ordered`] keeps every delta as it came, so that handlers hear of each state that was read. A replacement is one barrier
 //! in both: it supersedes everything that was still pending, an older replacement included, because a list is the whole truth
 //! at its version. What vanished in between is worked out by the store, which alone knows what it holds.
 //!
@@ -92,6 +92,15 @@ pub enum Change<K> {
         /// Whether the watch said so, or the queue concluded it from a new uid under the same name.
         finality: Finality,
     },
+}
+
+impl<K> From<Delta<K>> for Change<K> {
+    fn from(delta: Delta<K>) -> Self {
+        match delta {
+            Delta::Applied(object) => Self::Applied(object),
+            Delta::Deleted(last) => Self::Deleted { last, finality: Finality::Observed },
+        }
+    }
 }
 
 /// What a [`Batch`] asks for.
@@ -310,6 +319,8 @@ impl<K: Cached> DeltaFifo<K> {
             state.version = None;
             state.barrier = Some(replacement);
         });
+        // There is room again.
+        self.shared.changed.notify_waiters();
     }
 
     /// Waits until everything pushed so far has been applied (or superseded), or the queue is closed. From then on,
@@ -352,14 +363,19 @@ impl<K: Cached> DeltaFifo<K> {
     }
 
     fn change(&self, change: impl FnOnce(&mut State<K>)) {
-        {
+        let was_empty = {
             let mut state = self.shared.state.lock();
             if state.closed {
                 return;
             }
+            let was_empty = state.is_empty();
             change(&mut state);
+            was_empty
+        };
+        // Who waits for something to be there has been told of the first, and who waits for nothing to be there hears of none.
+        if was_empty {
+            self.shared.changed.notify_waiters();
         }
-        self.shared.changed.notify_waiters();
     }
 }
 

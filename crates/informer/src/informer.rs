@@ -143,7 +143,8 @@ impl<K: Cached> SharedInformer<K> {
         self.processor.writer.add_index(values)
     }
 
-    /// Adds a function that is called inline with every event, after the store shows it and before any handler hears
+    /// Adds a function that is called inline with every event, after the store shows it (or what came
+    /// after it in the same batch) and before any handler hears
     /// of it. It must neither block nor panic (a panic ends [`SharedInformer::run`]): it is meant for work queues,
     /// which coalesce by themselves. Everything else registers a handler.
     pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {

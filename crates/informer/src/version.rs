@@ -6,28 +6,50 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A resource version; cloning copies a pointer. Equality is that of the text.
+/// A resource version; making one of up to 22 bytes and cloning any allocate nothing. Equality is that of the text.
 ///
 /// Versions are comparable within one kind on one server. Upstream counterpart: `resourceversion.CompareResourceVersion`.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ResourceVersion(Arc<str>);
+#[derive(Clone)]
+pub struct ResourceVersion(Text);
+
+#[derive(Clone)]
+enum Text {
+    /// What every server of today sends: up to 20 digits.
+    Short(u8, [u8; SHORT]),
+    Long(Arc<str>),
+}
+
+const SHORT: usize = 22;
 
 impl ResourceVersion {
     /// The version with this text.
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        let mut short = [0; SHORT];
+        match (short.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self(Text::Short(length, short))
+            }
+            _ => Self(Text::Long(text.into())),
+        }
     }
 
     /// The text as the server gave it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Short(length, bytes) => {
+                std::str::from_utf8(&bytes[..usize::from(*length)]).expect("it was made of a text")
+            }
+            Text::Long(text) => text,
+        }
     }
 
     /// Older, equal or newer than `other`; `None` where Kubernetes defines no order between different texts.
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
-        compare(&self.0, &other.0)
+        compare(self.as_str(), other.as_str())
     }
 
     /// Known to be at or after `other`: equal, or newer where an order is defined.
@@ -49,15 +71,29 @@ fn is_ordered(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+impl PartialEq for ResourceVersion {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for ResourceVersion {}
+
+impl Hash for ResourceVersion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
 impl fmt::Display for ResourceVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for ResourceVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ResourceVersion({})", self.0)
+        write!(f, "ResourceVersion({self})")
     }
 }
 
@@ -88,6 +124,18 @@ mod tests {
         let big = "9".repeat(60);
         let bigger = format!("1{}", "0".repeat(60));
         assert_eq!(compare(&big, &bigger), Some(Ordering::Less));
+    }
+
+    /// Goal: the text is kept, whatever its length, and is what counts.
+    #[test]
+    fn texts_are_kept() {
+        for length in 0..60 {
+            for text in ["7".repeat(length), "é".repeat(length)] {
+                let version = ResourceVersion::new(&text);
+                assert_eq!((version.as_str(), &version.clone()), (text.as_str(), &version));
+            }
+        }
+        assert_ne!(ResourceVersion::new("1"), ResourceVersion::new("10"));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 // Command fifo is client-go's side of the benchmark `fifo` of this workspace: push and pop of its queues of deltas.
 //
 // In: which queue, and a workload. Out: one JSON line on stdout, a [figure]. It takes one figure and ends, so that each
-// starts with an empty heap. Pods are made before; all runs on one thread but for the garbage collector, whose threads
+// starts with an empty heap. Pods are made shortly before they are pushed, outside of the figure; all runs on one thread but for the garbage collector, whose threads
 // aren't counted.
 //
 //	fifo --queue real-fifo --keys 100000 --pending 1000 --updates 1 --turns 1000
@@ -109,44 +109,42 @@ func main() {
 	if *pending < 1 || *updates < 1 || *turns < 1 || *keys < 1 || *keys%*pending != 0 {
 		fail("every size must be at least 1, and the keys a multiple of those pending")
 	}
-	// What all turns push, in order.
-	var objects []*corev1.Pod
-	for first := 0; first < *keys; first += *pending {
-		for range *updates {
-			for number := first; number < first+*pending; number++ {
-				objects = append(objects, update(number, len(objects)+1))
-			}
-		}
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(measure(newFifo(*name), objects, *pending**updates, *turns)); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(measure(newFifo(*name), *keys, *pending, *updates, *turns)); err != nil {
 		fail("cannot write the figure: %v", err)
 	}
 }
 
+// piece is how many objects are made at a time, shortly before they are pushed.
+const piece = 100
+
 // measure pushes so many objects and pops all, over and over.
-func measure(fifo fifo, objects []*corev1.Pod, turn, turns int) figure {
-	runtime.GC() // What making the objects left behind isn't collected in the operations' time.
+func measure(fifo fifo, keys, pending, updates, turns int) figure {
 	runtime.LockOSThread()
 	var push, pop time.Duration
-	popped, next := 0, 0
-	for range turns {
-		began := threadTime()
-		for _, object := range objects[next : next+turn] {
-			if err := fifo.queue.Update(object); err != nil {
-				fail("cannot push: %v", err)
+	popped, version, turn := 0, 0, pending*updates
+	for number := range turns {
+		first := number * pending % keys
+		for place := 0; place < turn; place += piece {
+			objects := make([]*corev1.Pod, 0, piece)
+			for next := place; next < min(place+piece, turn); next++ {
+				version++
+				objects = append(objects, update(first+next%pending, version))
 			}
+			began := threadTime()
+			for _, object := range objects {
+				if err := fifo.queue.Update(object); err != nil {
+					fail("cannot push: %v", err)
+				}
+			}
+			push += threadTime() - began
 		}
-		pushed := threadTime()
+		began := threadTime()
 		for left := turn; left > 0; {
 			handed := fifo.next()
 			left -= handed
 			popped += handed
 		}
-		pop += threadTime() - pushed
-		push += pushed - began
-		if next += turn; next == len(objects) {
-			next = 0
-		}
+		pop += threadTime() - began
 	}
 	deltas := float64(turn * turns)
 	return figure{Push: float64(push) / deltas, Pop: float64(pop) / deltas, Popped: popped}

@@ -6,7 +6,6 @@
 //! Upstream counterpart: `RealFIFO` in client-go's tools/cache.
 
 use super::{Change, Delta, DeltaQueue};
-use crate::event::Finality;
 
 /// Keeps all deltas of all keys in one order.
 #[derive(Debug)]
@@ -24,10 +23,7 @@ impl<K> Default for Ordered<K> {
 impl<K: Send + Sync + 'static> DeltaQueue<K> for Ordered<K> {
     fn push(&mut self, delta: Delta<K>, bytes: usize) {
         self.bytes += bytes;
-        self.changes.push(match delta {
-            Delta::Applied(object) => Change::Applied(object),
-            Delta::Deleted(last) => Change::Deleted { last, finality: Finality::Observed },
-        });
+        self.changes.push(delta.into());
     }
 
     fn drain(&mut self) -> Vec<Change<K>> {

@@ -2,7 +2,7 @@
 //!
 //! In: batches of the DeltaFIFO, newcomers of the registry. Out: changes in the store, then calls of the inline
 //! sources, then mail for the handlers, in this order; so whoever hears of an event finds the store and the indexes
-//! showing it. It owns the store's writer, the list of subscriptions and the tasks that deliver, and holds no lock
+//! showing it, or what came after it in the same batch. It owns the store's writer, the list of subscriptions and the tasks that deliver, and holds no lock
 //! while foreign code runs.
 //!
 //! A newcomer is taken up between two batches. That makes its snapshot and the changes after it one seamless story,
