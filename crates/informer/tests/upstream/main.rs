@@ -1,10 +1,12 @@
-//! client-go's own tests of its reflector and its pager, as tests of these: each has upstream's name in
+//! client-go's own tests of its reflector, its pager and its queues of deltas, as tests of these: each has upstream's name in
 //! snake case, and says where what holds here is another thing on purpose. What a test of another file covers at greater
-//! length is here once more, short, so that the list is complete.
+//! length is here once more, short, so that the list is complete; `complete` sees to that.
 //!
 //! What isn't here, and why:
 //!
-//! - `TestReflectorResyncChan`, `TestReflectorResync`: there is no resync. It tells handlers again what they have
+//! - `TestReflectorResyncChan`, `TestReflectorResync`, `TestDeltaFIFO_ResyncNonExisting`, `TestDeltaFIFO_Resync`,
+//!   `TestDeltaFIFO_UpdateResyncRace`, `TestRealFIFO_ResyncNonExisting`, `TestRealFIFO_Resync`,
+//!   `TestRealFIFO_UpdateResyncRace`, `TestRealFIFO_ResyncAtomic`: there is no resync. It tells handlers again what they have
 //!   been told; what should happen again after some time is a delay in a work queue.
 //! - `TestGetTypeDescriptionFromObject`, `TestGetExpectedGVKFromObject`: upstream reads from an example object what it is to
 //!   call its kind, and which kind to expect. Here the kind is a value of the scope, the name in logs is configured, and what
@@ -15,10 +17,26 @@
 //!   allow. No caller's list is turned into another here: a streaming list has no options, and begins at the newest version.
 //! - `TestRetryWithDeadline`: a window within which an internal error is tried again from the same version. There is none: the
 //!   table of `recovery` says what follows an error, and the backoff when; `reflector::retry_internal_error` tests that.
+//! - `TestDeltaFIFO_KeyOf`, `TestRealFIFO_KeyOf`: what lies in upstream's queues is an object, a list of deltas or a tombstone,
+//!   each with a key to be found in another way. Types tell them apart here, and every one of them holds an object or its key.
+//! - `TestRealFIFO_PopBrokenItemsInBatch`: no key function can fail: what doesn't say who it is never reaches the queue.
+//! - `TestFIFO_basic`, `TestFIFO_addUpdate`, `TestFIFO_addReplace`, `TestFIFO_detectLineJumpers`, `TestFIFO_HasSynced`,
+//!   `TestFIFO_PopShouldUnblockWhenClosed`: a third queue, which keeps the newest state of a key without its end. Nothing here
+//!   could use it; its order and its end are those of the coalescing queue, in `delta_fifo`.
+//! - `TestHeapBasic`, `TestHeap_Add`, `TestHeap_BulkAdd`, `TestHeapEmptyPop`, `TestHeap_AddIfNotPresent`, `TestHeap_Delete`,
+//!   `TestHeap_Update`, `TestHeap_Get`, `TestHeap_GetByKey`, `TestHeap_List`, `TestHeap_ListKeys`, `TestHeap_Close`,
+//!   `TestHeapAddAfterClose`: nothing in an informer is ordered by anything but arrival. Delays and priorities are the work
+//!   queue's.
+//! - `TestUpdateCallsPush`, `TestDeleteCallsPush`, `TestReplaceCallsPush`, `TestReadsDoNotCallPush`: a store that hands all of
+//!   itself to a function at each write. A handler is told of each change instead, and can list the store.
 #![allow(clippy::disallowed_methods, clippy::panic)]
 
+mod complete;
 mod consistency;
+mod delta_fifo;
 mod pager;
+mod pipe;
+mod real_fifo;
 mod reflector;
 mod rig;
 mod watch_list;
