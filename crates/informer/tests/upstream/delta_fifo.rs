@@ -98,12 +98,13 @@ fn delta_fifo_enqueueing_with_lister() {
     assert_eq!(outcome.events, ["updated foo=10", "updated bar=15", "deleted baz=20"]);
 }
 
-/// TestDeltaFIFO_addReplace: what was added and then listed comes out once, as it was listed.
+/// TestDeltaFIFO_addReplace: what was added and then listed comes out once, as it was listed, also if more comes behind it.
 #[test]
 fn delta_fifo_add_replace() {
-    let outcome = play(Coalescing, &[], &[Apply("foo", 10), Replace(&[("foo", 15)], 20)], false);
-    let (batches, events) = (vec!["replace: foo=15 @20".to_owned()], vec!["initial foo=15".to_owned()]);
-    assert_eq!(outcome, Outcome { batches, events });
+    let ops = [Apply("foo", 10), Replace(&[("foo", 15)], 20), Apply("bar", 21)];
+    let outcome = play(Coalescing, &[], &ops, false);
+    assert_eq!(outcome.batches, ["replace: foo=15 @20", "applied bar=21 @21"]);
+    assert_eq!(outcome.events, ["initial foo=15", "added bar=21"]);
 }
 
 /// TestDeltaFIFO_DeleteExistingNonPropagated: an end is kept though the store may not hold the object: an older state might be

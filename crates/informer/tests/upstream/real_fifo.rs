@@ -184,7 +184,7 @@ fn real_fifo_pop_multiple_delta_in_batch() {
 #[test]
 fn real_fifo_replace_atomic() {
     const FOO: &[Item] = &[("foo", 2)];
-    let cases: [(&[Op], &[&str], &[&str]); 5] = [
+    let cases: [(&[Op], &[&str], &[&str]); 6] = [
         (&[Replace(&[], 123)], &["replace: nothing @123"], &["replace: nothing @123"]),
         (
             &[Apply("foo", 2), Replace(&[], 123)],
@@ -195,6 +195,11 @@ fn real_fifo_replace_atomic() {
             &[Apply("foo", 2), Replace(FOO, 10), Replace(FOO, 20), Replace(&[], 56)],
             &["applied foo=2 @2", "replace: foo=2 @10", "replace: foo=2 @20", "replace: nothing @56"],
             &["replace: nothing @56"],
+        ),
+        (
+            &[Apply("foo", 2), Replace(&[], 123), Apply("bar", 124)],
+            &["applied foo=2 @2", "replace: nothing @123", "applied bar=124 @124"],
+            &["replace: nothing @123", "applied bar=124 @124"],
         ),
         (
             &[Bookmark(123), Replace(&[], 1234)],
