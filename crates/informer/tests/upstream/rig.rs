@@ -24,7 +24,7 @@ use watchkeeper_informer::{
     Verdict,
 };
 
-/// The longest that anything is waited for: virtual time, but for a run that ends.
+/// The longest that anything is waited for, in virtual time.
 const BOUND: Duration = Duration::from_secs(7_200);
 
 /// What a reflector is made of.
