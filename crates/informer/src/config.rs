@@ -15,12 +15,15 @@ pub struct Deadlines {
     pub list_answer: Duration,
     /// Between two pieces of a list's body. Default 30 s.
     pub list_silence: Duration,
+    /// For the whole body of a list, or of a page of it, so that a line that creeps is no list for ever. Default 5 min, five
+    /// times the server's own limit.
+    pub list_whole: Duration,
     /// From sending a watch to its headers, which a server sends at once unless it queues the request. Default 30 s.
     pub watch_answer: Duration,
     /// Between two pieces of a watch's body. Default 3 min: bookmarks come about every minute. Where a server sends
     /// none, an idle kind costs one new watch in this time.
     pub watch_silence: Duration,
-    /// A watch silent for its own `timeoutSeconds` and this is over, too. Default 10 s.
+    /// A watch is over after its own `timeoutSeconds` and this, whatever comes. Default 10 s.
     pub watch_margin: Duration,
 }
 
@@ -29,6 +32,7 @@ impl Default for Deadlines {
         Self {
             list_answer: Duration::from_secs(60),
             list_silence: Duration::from_secs(30),
+            list_whole: Duration::from_secs(300),
             watch_answer: Duration::from_secs(30),
             watch_silence: Duration::from_secs(180),
             watch_margin: Duration::from_secs(10),
@@ -60,7 +64,7 @@ pub struct ReflectorConfig {
     /// one is preceded by backoff. Default 30 s.
     pub suspicious: Duration,
     /// How long a relist waits for the consumer to catch up, so that it may ask what is already cached; after that it
-    /// decodes everything. Default 10 s.
+    /// decodes everything. Also how long an audit waits for that, and for the headers of each page. Default 10 s.
     pub catch_up: Duration,
     /// Between two audits: a list of the version reached, compared with what is cached by identity alone, which finds what a
     /// watch has lost. Varied by a tenth; `None`: only on demand. Default 10 h.
@@ -95,7 +99,7 @@ pub enum DeltaOrder {
     /// object's newest state, not of all.
     #[default]
     Coalescing,
-    /// All, as they came: [`Ordered`](crate::delta_fifo::Ordered).
+    /// All, as they came: [`Ordered`](crate::delta_fifo::Ordered). A list supersedes what waits here, too.
     Ordered,
 }
 

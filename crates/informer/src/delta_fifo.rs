@@ -6,7 +6,7 @@
 //!
 //! What is kept of the deltas that wait is the business of a [`DeltaQueue`], of which there are two: [`Coalescing`] keeps of
 //! each key at most "the old life is gone, then this is there" once many wait, so that a busy object costs no more than a quiet
-//! one; [`Ordered`] keeps every delta as it came, so that handlers hear of each state that was read. A replacement is one barrier
+//! one; [`Ordered`] keeps every delta as it came, so that the store sees each change that was read between two lists. A replacement is one barrier
 //! in both: it supersedes everything that was still pending, an older replacement included, because a list is the whole truth
 //! at its version. What vanished in between is worked out by the store, which alone knows what it holds.
 //!
@@ -50,6 +50,16 @@ pub enum Relisted<K> {
     New(Arc<K>),
     /// The store holds exactly this state ([`Known`] said so after [`DeltaFifo::consumed`]), so it wasn't decoded.
     Unchanged(ObjectKey),
+}
+
+impl<K: Cached> Relisted<K> {
+    /// Of which object.
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::New(object) => ObjectKey::of(&**object),
+            Self::Unchanged(key) => key.clone(),
+        }
+    }
 }
 
 /// A complete list: whatever is not in `items` does not exist at `version`.
@@ -328,14 +338,17 @@ impl<K: Cached> DeltaFifo<K> {
     pub async fn consumed(&self) {
         loop {
             let changed = self.shared.changed.notified();
-            {
-                let state = self.shared.state.lock();
-                if state.closed || (state.is_empty() && !state.in_hand) {
-                    return;
-                }
+            if self.is_consumed() {
+                return;
             }
             changed.await;
         }
+    }
+
+    /// Whether everything pushed so far has been applied, see [`DeltaFifo::consumed`].
+    pub fn is_consumed(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.closed || (state.is_empty() && !state.in_hand)
     }
 
     /// Takes everything pending up to a barrier, waiting for something to be there and for the receipt of the batch

@@ -17,6 +17,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use kube_client::client::Body;
+use tokio::time::Instant;
 
 use crate::config::Deadlines;
 use crate::decode::Identity;
@@ -116,6 +117,14 @@ pub struct KubeListWatch {
     metadata_only: bool,
 }
 
+/// How long to wait for the parts of an answer.
+#[derive(Clone, Copy)]
+struct Waits {
+    answer: Duration,
+    silence: Duration,
+    whole: Duration,
+}
+
 /// What a body is made of.
 #[derive(Clone, Copy)]
 enum Form {
@@ -168,12 +177,7 @@ impl KubeListWatch {
     }
 
     /// Sends a GET and sees to the status: an error unless it is 2xx.
-    async fn get(
-        &self,
-        url: String,
-        form: Form,
-        (answer, silence): (Duration, Duration),
-    ) -> Result<ByteStream, RequestError> {
+    async fn get(&self, url: String, form: Form, waits: Waits) -> Result<ByteStream, RequestError> {
         let request = http::Request::get(url)
             .header(ACCEPT, if self.metadata_only { form.metadata() } else { "application/json" })
             // Servers from 1.37 on compress watches in a way that few decoders read (one gzip member an event).
@@ -181,13 +185,13 @@ impl KubeListWatch {
             .body(Body::empty())
             .map_err(|error| RequestError::Unsendable(error.to_string()))?;
         let send = async { self.client.send(request).await.map_err(|error| RequestError::unreachable(&error)) };
-        let response = within(answer, Awaited::Answer, send).await?;
+        let response = within(waits.answer, Awaited::Answer, send).await?;
         if response.status().is_success() {
-            return Ok(body_stream(response.into_body(), silence));
+            return Ok(body_stream(response.into_body(), waits.silence, waits.whole));
         }
         let (parts, body) = response.into_parts();
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let body = error_body(body, silence).await;
+        let body = error_body(body, waits.silence).await;
         Err(RequestError::Refused(Refusal::from_answer(parts.status.as_u16(), retry_after, &body)))
     }
 }
@@ -212,8 +216,9 @@ impl ListWatch for KubeListWatch {
         };
         parameters.extend(version.map(|version| ("resourceVersion", version.as_str())));
         parameters.extend(rule.map(|rule| ("resourceVersionMatch", rule)));
-        let deadlines = (self.deadlines.list_answer, self.deadlines.list_silence);
-        self.get(self.scope.url(&parameters), Form::List, deadlines).await
+        let Deadlines { list_answer, list_silence, list_whole, .. } = self.deadlines;
+        let waits = Waits { answer: list_answer, silence: list_silence, whole: list_whole };
+        self.get(self.scope.url(&parameters), Form::List, waits).await
     }
 
     async fn watch(&self, request: &WatchRequest) -> Result<ByteStream, RequestError> {
@@ -229,8 +234,10 @@ impl ListWatch for KubeListWatch {
             ]),
         }
         let timeout = Duration::from_secs(request.timeout_seconds.into());
-        let silence = self.deadlines.watch_silence.min(timeout.saturating_add(self.deadlines.watch_margin));
-        self.get(self.scope.url(&parameters), Form::Events, (self.deadlines.watch_answer, silence)).await
+        let Deadlines { watch_answer, watch_silence, watch_margin, .. } = self.deadlines;
+        let whole = timeout.saturating_add(watch_margin);
+        let waits = Waits { answer: watch_answer, silence: watch_silence, whole };
+        self.get(self.scope.url(&parameters), Form::Events, waits).await
     }
 }
 
@@ -244,14 +251,18 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(bound, what).await.unwrap_or(Err(timed_out))
 }
 
-/// The data of a body, with a bound on the silence between two pieces; ends after the first error.
-fn body_stream<B>(body: B, silence: Duration) -> ByteStream
+/// The data of a body, with bounds on the silence between two pieces and on it all; ends after the first error.
+#[expect(clippy::disallowed_methods, reason = "run modules read tokio's clock, which tests pause")]
+fn body_stream<B>(body: B, silence: Duration, whole: Duration) -> ByteStream
 where
     B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
     B::Error: StdError + Send + 'static,
 {
+    let end = Instant::now().checked_add(whole);
     let next = move |body: Option<B>| async move {
         let mut body = body?;
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+        let (bound, waited_for) = if silence <= left { (silence, Awaited::Data) } else { (left, Awaited::End) };
         let piece = async {
             loop {
                 return match body.frame().await {
@@ -264,9 +275,12 @@ where
                 };
             }
         };
-        match within(silence, Awaited::Data, piece).await {
+        match within(bound, waited_for, piece).await {
             Ok(None) => None,
             Ok(Some(data)) => Some((Ok(data), Some(body))),
+            Err(RequestError::TimedOut { waited_for: Awaited::End, .. }) => {
+                Some((Err(RequestError::TimedOut { waited_for: Awaited::End, bound: whole }), None))
+            }
             Err(error) => Some((Err(error), None)),
         }
     };
@@ -280,7 +294,7 @@ where
     B::Error: StdError + Send + 'static,
 {
     let mut kept = Vec::new();
-    let mut pieces = body_stream(body, bound);
+    let mut pieces = body_stream(body, bound, bound);
     let read = async {
         while let Some(Ok(piece)) = pieces.next().await {
             if kept.len() + piece.len() > ERROR_BODY_LIMIT {

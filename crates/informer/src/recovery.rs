@@ -24,6 +24,7 @@
 //! | watch | silent from its start | ask for the newest version | backoff |
 //! | watch | ended cleanly, something delivered | watch | none |
 //! | watch | ended cleanly, nothing delivered, short / long | watch / ask for the newest version | backoff / none |
+//! | watch | open beyond its own time | as if it had ended cleanly | the same |
 //! | watch | a deletion that can't be decoded | list | backoff |
 //! | newest version | it is behind ours (a restore) | list | none; backoff if the last list is recent |
 //! | newest version | it is at or after ours | watch | none |
@@ -203,6 +204,7 @@ fn after_watch(trouble: &Trouble, watch: WatchPhase) -> (Next, bool) {
         Trouble::Failed(RequestError::TimedOut { waited_for: Awaited::Data, .. }) if !watch.delivered => {
             (Next::NewestVersion, true)
         }
+        Trouble::Failed(RequestError::TimedOut { waited_for: Awaited::End, .. }) => after_watch(&Trouble::Ended, watch),
         Trouble::Failed(_) => (Next::Watch, true),
         Trouble::UndecodableChange => (Next::List, true),
         Trouble::Ended if watch.delivered => (Next::Watch, false),

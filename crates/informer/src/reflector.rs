@@ -20,6 +20,7 @@
 //! Upstream counterpart: `Reflector` of client-go, without resync.
 
 mod audit;
+mod initial;
 mod list;
 mod quarantine;
 mod status;

@@ -55,6 +55,8 @@ pub enum Awaited {
     Answer,
     /// The next bytes of an answer that had begun.
     Data,
+    /// The end of an answer that had begun.
+    End,
     /// The bookmark that ends a streaming list.
     EndOfInitialEvents,
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Awaited {
         f.write_str(match self {
             Self::Answer => "an answer",
             Self::Data => "more data",
+            Self::End => "the end of the answer",
             Self::EndOfInitialEvents => "the bookmark at the end of the initial events",
         })
     }

@@ -264,8 +264,20 @@ async fn deadlines() {
     let mut body = source.watch(&request).await.unwrap();
     assert_eq!(body.next().await, Some(Ok(Bytes::from_static(b"{}"))));
     let bound = Duration::from_secs(30) + deadlines.watch_margin;
-    assert_eq!(body.next().await, Some(Err(timed_out(Awaited::Data, bound))));
+    assert_eq!(body.next().await, Some(Err(timed_out(Awaited::End, bound))));
     assert_eq!(body.next().await, None);
+
+    // A line that creeps: never silent, and never at its end.
+    let (source, _) = by_hand(|| {
+        let creeping = futures::stream::unfold((), |()| async {
+            sleep(Duration::from_secs(20)).await;
+            Some((Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(b" "))), ()))
+        });
+        Some(http::Response::new(StreamBody::new(creeping).boxed_unsync()))
+    });
+    let body = source.list(&ListRequest::default()).await.unwrap();
+    let pieces: Vec<_> = body.collect().await;
+    assert_eq!((pieces.len(), pieces.last()), (16, Some(&Err(timed_out(Awaited::End, deadlines.list_whole)))));
 
     let (source, _) = by_hand(move || Some(endless(500)));
     assert!(matches!(source.watch(&request).await.err(), Some(RequestError::Refused(refusal)) if refusal.code == 500));

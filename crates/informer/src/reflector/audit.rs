@@ -12,9 +12,9 @@ use futures::StreamExt;
 use super::{Run, now};
 use crate::decode::{Identity, who};
 use crate::frame::{FrameError, ListSplitter};
-use crate::list_watch::{ListAt, ListRequest};
+use crate::list_watch::{ListAt, ListRequest, within};
 use crate::object::Cached;
-use crate::request_error::RequestError;
+use crate::request_error::{Awaited, RequestError};
 use crate::version::ResourceVersion;
 
 /// What an audit found.
@@ -131,7 +131,9 @@ impl<K: Cached> Run<K> {
         };
         loop {
             self.given.shared.status.lock().counts.lists += 1;
-            let mut body = self.given.list_watch.list(&request).await?;
+            // The watch isn't read meanwhile: that must not take long.
+            let opened = self.given.list_watch.list(&request);
+            let mut body = within(self.given.config.catch_up, Awaited::Answer, opened).await?;
             let mut splitter = ListSplitter::new(self.given.config.limits);
             while let Some(chunk) = body.next().await {
                 splitter.push(&chunk?, |item| {

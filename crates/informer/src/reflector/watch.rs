@@ -4,17 +4,16 @@
 //! What is not newer than what is cached of its object (a replay) is dropped and counted.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::initial::InitialItems;
 use super::status::Asked;
 use super::{Activity, Ended, Run, now, pace};
-use crate::decode::{Bookmark, EventType, Identity, Undecodable, WatchFrame, bookmark, identity, watch_frame};
-use crate::delta_fifo::{Delta, Relisted};
+use crate::decode::{Bookmark, EventType, Identity, Undecodable, WatchFrame, bookmark, identity, watch_frame, who};
+use crate::delta_fifo::Delta;
 use crate::frame::{Frame, WatchSplitter};
-use crate::key::ObjectKey;
 use crate::list_watch::{ByteStream, WatchRequest, WatchStart};
 use crate::object::Cached;
 use crate::recovery::{Phase, Trouble, WatchPhase};
@@ -32,7 +31,7 @@ struct Session<K> {
 /// The initial events of a streaming list. They come in key order, not in the order of their versions, so they move no
 /// version; changes in between replace or remove them.
 struct Initial<K> {
-    items: BTreeMap<ObjectKey, Relisted<K>>,
+    items: InitialItems<K>,
     any_event: bool,
     ask_known: bool,
     deadline: Instant,
@@ -53,13 +52,13 @@ impl<K: Cached> Run<K> {
         let ask_known = self.begin_list().await;
         let opened = now();
         self.last_watch = Some(opened);
-        let initial = Initial { items: BTreeMap::new(), any_event: false, ask_known, deadline: opened };
+        let initial = Initial { items: InitialItems::default(), any_event: false, ask_known, deadline: opened };
         let mut session = Session { opened, open: false, delivered: false, initial: Some(initial) };
         self.run_session(&mut session, WatchStart::InitialEvents).await
     }
 
     async fn run_session(&mut self, session: &mut Session<K>, start: WatchStart) -> Ended {
-        let timeout_seconds = self.random.u32(self.given.config.watch_timeout_seconds.clone());
+        let timeout_seconds = self.timeout_seconds();
         if let Some(initial) = &mut session.initial {
             // A server that ignores `sendInitialEvents` may also ignore the time it was given.
             let margin = self.given.config.initial_events_silence;
@@ -87,6 +86,12 @@ impl<K: Cached> Run<K> {
             Ok(()) => Ended::RelistAsked,
             Err(trouble) => Ended::Trouble(trouble, self.phase(session)),
         }
+    }
+
+    /// From a range that may stand the wrong way round; 0 would leave the time to the server.
+    fn timeout_seconds(&mut self) -> u32 {
+        let (a, b) = (*self.given.config.watch_timeout_seconds.start(), *self.given.config.watch_timeout_seconds.end());
+        self.random.u32(a.min(b)..=a.max(b)).max(1)
     }
 
     fn phase(&self, session: &Session<K>) -> Phase {
@@ -191,7 +196,7 @@ impl<K: Cached> Run<K> {
                 let waited_for = Awaited::EndOfInitialEvents;
                 return Err(Trouble::Failed(RequestError::TimedOut { waited_for, bound }));
             }
-            let items = std::mem::take(&mut initial.items).into_values().collect();
+            let items = std::mem::take(&mut initial.items).settled();
             session.initial = None;
             session.delivered = true;
             self.replace(items, bookmark.version);
@@ -211,18 +216,17 @@ impl<K: Cached> Run<K> {
     fn initial(&mut self, initial: &mut Initial<K>, event_type: EventType, object: &[u8]) {
         initial.any_event = true;
         if event_type == EventType::Deleted {
-            match identity(object) {
-                Ok(identity) => drop(initial.items.remove(&identity.key())),
-                Err(_) => self.note_undecodable(Undecodable::nameless()),
+            if let Ok(identity) = who(object) {
+                initial.items.push((identity.key(), None));
+            } else {
+                // Whatever it was, another list won't show it.
+                self.note_undecodable(Undecodable::nameless());
+                self.given.shared.ask_relist();
             }
             return;
         }
         if let Some(item) = self.relisted(object, initial.ask_known) {
-            let key = match &item {
-                Relisted::New(object) => ObjectKey::of(&**object),
-                Relisted::Unchanged(key) => key.clone(),
-            };
-            initial.items.insert(key, item);
+            initial.items.push((item.key(), Some(item)));
         }
     }
 
@@ -266,14 +270,16 @@ impl<K: Cached> Run<K> {
 
     /// A change that isn't newer than the version reached is a replay if something as new is cached of its object. If something
     /// older is, the server sent it out of order, and it counts. If nothing is, the object may have been deleted since, or its
-    /// change may be the one that was overtaken: it is left out, and an audit tells.
+    /// change may be the one that was overtaken; and while the store has yet to take what was pushed, nobody knows what is
+    /// cached. Then it is left out, and an audit tells.
     fn is_stale(&mut self, identity: &Identity<'_>) -> bool {
         let Identity { namespace, name, uid, version, .. } = identity;
         let order = self.version.as_ref().and_then(|reached| version::compare(version, reached.as_str()));
         if !matches!(order, Some(Ordering::Less | Ordering::Equal)) {
             return false;
         }
-        match self.given.known.held(namespace, name, uid) {
+        let held = if self.given.fifo.is_consumed() { self.given.known.held(namespace, name, uid) } else { None };
+        match held {
             Some(held) => version::compare(held.as_str(), version) != Some(Ordering::Less),
             None => {
                 self.audit_soon();

@@ -114,3 +114,42 @@ async fn an_item_without_a_version_is_not_taken_for_deleted() {
     let lists = rig.asked().iter().filter(|asked| asked.starts_with("list")).count();
     assert_eq!(lists, 3, "{:?}", rig.asked());
 }
+
+/// Goal: among the initial events of a streaming list a deletion counts even if it doesn't say its version; one that doesn't
+/// say its name is made good by another list; and of an object shown twice the newer state stays.
+#[tokio::test(start_paused = true)]
+async fn initial_events_in_any_state() {
+    let server = ScriptedListWatch::new();
+    let added = |name: &str, version| event("ADDED", &object(name, version));
+    let events = [added("a", 1), added("b", 7), added("c", 4), added("b", 3), event("DELETED", &unversioned("a"))];
+    server.on_watch(Answer::live_with(events.concat() + &bookmark(9, true)));
+    let rig = Rig::streaming(&server);
+    seconds(60).await;
+    assert_eq!(rig.cached(), ["d/b=7", "d/c=4"]);
+    assert_eq!(rig.asked(), ["stream"]);
+
+    let server = ScriptedListWatch::new();
+    let nameless = event("DELETED", r#"{"metadata":{"resourceVersion":"5"}}"#);
+    server.on_watch(Answer::live_with(added("a", 1) + &nameless + &bookmark(9, true)));
+    server.on_watch(Answer::live_with(bookmark(9, true)));
+    let rig = Rig::streaming(&server);
+    seconds(60).await;
+    assert_eq!((rig.asked(), rig.cached()), (vec!["stream".to_owned(); 2], Vec::new()));
+}
+
+/// Goal: however many changes come among the initial events, no more is kept than the objects there are.
+#[tokio::test(start_paused = true)]
+async fn initial_events_are_settled() {
+    let server = ScriptedListWatch::new();
+    let (answer, feed) = Answer::live();
+    server.on_watch(answer);
+    let rig = Rig::streaming(&server);
+    for round in 0..30_u64 {
+        let changes = (0..10_000).map(|n| event("ADDED", &object(&format!("o-{}", n % 100), 1 + round * 10_000 + n)));
+        assert!(feed.text(changes.collect::<String>()));
+        seconds(1).await;
+    }
+    assert!(feed.text(bookmark(900_000, true)));
+    seconds(1).await;
+    assert_eq!((rig.cached().len(), rig.cached()[0].as_str()), (100, "d/o-0=299901"));
+}

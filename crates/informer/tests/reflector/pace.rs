@@ -232,3 +232,19 @@ async fn a_shared_budget_spreads_lists() {
         }
     }
 }
+
+/// Goal: a range of watch timeouts that stands the wrong way round, or begins at nothing, is no panic and no endless request.
+#[tokio::test(start_paused = true)]
+async fn odd_ranges_of_timeouts() {
+    #[expect(clippy::reversed_empty_ranges, reason = "that is the point")]
+    for (range, allowed) in [(600..=300, 300..=600), (0..=0, 1..=1)] {
+        let server = ScriptedListWatch::new();
+        Rig::quiet(&server);
+        let config = ReflectorConfig { watch_timeout_seconds: range, ..ReflectorConfig::default() };
+        let _rig = Rig::start(&server, config);
+        seconds(1).await;
+        let asked = server.asked();
+        let Some((_, Asked::Watch(request))) = asked.first() else { panic!("nothing was asked") };
+        assert!(allowed.contains(&request.timeout_seconds), "{}", request.timeout_seconds);
+    }
+}

@@ -134,12 +134,14 @@ async fn reflector_handle_watch_result_chan_closed_after() {
 }
 
 /// TestReflectorWatchHandler: an object of another kind isn't cached, the others reach the store. The version reached is that
-/// of the last event that was taken: one with a lower version is a replay here, which upstream takes for the newest.
+/// of the last event that was taken: one with a lower version is a replay here, which upstream takes for the newest; whether
+/// it was is audited.
 #[tokio::test(start_paused = true)]
 async fn reflector_watch_handler() {
     let server = script();
     let (answer, feed) = Answer::live();
     server.on_list(list(5, &[object("foo", 3), object("bar", 4)])).on_watch(answer);
+    server.on_list(list(55, &[object("bar", 55)]));
     let rig = Maps::paged().start(&server);
     let mut service = object("rejected", 6);
     (service["apiVersion"], service["kind"]) = (json!("v1"), json!("Service"));
@@ -151,7 +153,7 @@ async fn reflector_watch_handler() {
     assert_eq!(rig.handle.quarantine()[0].key, Some(ObjectKey::new("d", "rejected")));
     feed.text(added("baz", 56));
     seconds(1).await;
-    assert_eq!((rig.cached(), rig.asked().len()), (vec!["bar=55".to_owned(), "baz=56".to_owned()], 2));
+    assert_eq!((rig.cached(), rig.asked().len()), (vec!["bar=55".to_owned(), "baz=56".to_owned()], 3));
 }
 
 /// TestReflectorStopWatch: cancelled in the moment in which the watch is opened, it lets go of what it is given.

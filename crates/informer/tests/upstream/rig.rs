@@ -72,7 +72,8 @@ impl<K: Cached + DeserializeOwned> Setup<K> {
 /// An empty queue without a limit worth mentioning.
 pub(crate) fn queue<K: Cached>(order: DeltaOrder) -> DeltaFifo<K> {
     match order {
-        DeltaOrder::Coalescing => DeltaFifo::with_queue(Coalescing::default(), FifoLimits::default()),
+        // However few wait.
+        DeltaOrder::Coalescing => DeltaFifo::with_queue(Coalescing::beyond(0), FifoLimits::default()),
         DeltaOrder::Ordered => DeltaFifo::with_queue(Ordered::default(), FifoLimits::default()),
     }
 }
