@@ -51,7 +51,7 @@ pub struct DecoderConfig {
 impl DecoderConfig {
     /// What becomes of an item's managed fields.
     pub(crate) fn of(self, identity: &Identity<'_>) -> ManagedFields {
-        if self.managed_fields { ManagedFields::Kept } else { ManagedFields::LeftOut(identity.managed_fields.clone()) }
+        if self.managed_fields { ManagedFields::Kept } else { ManagedFields::LeftOut(identity.known_managed_fields()) }
     }
 }
 

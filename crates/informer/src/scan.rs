@@ -284,6 +284,11 @@ pub(crate) fn member<'a>(bytes: &'a [u8], key: &str) -> Option<&'a [u8]> {
     members(bytes).find(|member| member.key == key.as_bytes()).map(|member| &bytes[member.value])
 }
 
+/// Iterates over the members that are left of an object, from where [`Members::at`] said.
+pub(crate) fn members_from(bytes: &[u8], at: usize) -> Members<'_> {
+    Members { bytes, at }
+}
+
 fn members_at(bytes: &[u8], at: usize) -> Members<'_> {
     let start = skip_whitespace(bytes, at);
     let at = if bytes.get(start) == Some(&b'{') { start + 1 } else { bytes.len() };
@@ -306,6 +311,11 @@ impl Members<'_> {
         let colon = skip_whitespace(bytes, end);
         let value = skip_whitespace(bytes, colon + 1);
         (bytes.get(colon) == Some(&b':') && value < bytes.len()).then_some((start..end, value))
+    }
+
+    /// Where the iteration stands: behind a value.
+    pub(crate) fn at(&self) -> usize {
+        self.at
     }
 
     pub(crate) fn go_on_at(&mut self, end: usize) {

@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> Decoder<Projected<T>> {
     /// Decodes just the fields that `T` names. What `T` doesn't name is passed over, not decoded.
     pub fn projected() -> Self {
         Self::from_fn(|item, identity| {
-            let left_out = ManagedFields::LeftOut(identity.managed_fields.clone());
+            let left_out = ManagedFields::LeftOut(identity.known_managed_fields());
             Ok(Projected { who: Who::new(identity), fields: json::read(item, left_out)? })
         })
     }
@@ -205,7 +205,7 @@ impl<T> Decoder<Lazy<T>> {
     /// Decodes nothing but who the object is.
     pub fn lazy() -> Self {
         Self::from_fn(|item, identity| {
-            let cut = with_comma(item, identity.managed_fields.clone());
+            let cut = with_comma(item, identity.managed_fields(item));
             let mut json = Vec::with_capacity(item.len() - cut.len());
             json.extend_from_slice(&item[..cut.start]);
             json.extend_from_slice(&item[cut.end..]);

@@ -146,6 +146,9 @@ impl<K: Cached> StoreWriter<K> {
     fn replace(&mut self, part: usize, items: Vec<Relisted<K>>, applied: &mut Applied<K>) {
         let initial = self.store.reached_in(part).replacements == 0;
         let before = self.store.root();
+        if self.parts.len() == 1 && is_as_before(&before, &items) {
+            return;
+        }
         let after = before.emptied();
         let namespace = self.parts[part].as_deref();
         let is_elsewhere = |object: &K| namespace.is_some_and(|namespace| object.namespace() != namespace);
@@ -190,6 +193,17 @@ impl<K: Cached> StoreWriter<K> {
         }
         self.store.shared.root.store(Arc::new(after));
     }
+}
+
+/// Whether a list says of everything that is cached that it is unchanged, and nothing else. Its items have to be in the order of
+/// their keys, as servers send them; of others it isn't worked out.
+fn is_as_before<K: Cached>(root: &Root<K>, items: &[Relisted<K>]) -> bool {
+    let mut last: Option<&ObjectKey> = None;
+    items.len() == root.len()
+        && items.iter().all(|item| {
+            let Relisted::Unchanged(key) = item else { return false };
+            last.replace(key).is_none_or(|last| last < key) && root.get(key.as_str()).is_some()
+        })
 }
 
 fn put<K: Cached>(root: &Root<K>, object: Arc<K>, applied: &mut Applied<K>) {

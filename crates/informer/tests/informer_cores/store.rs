@@ -228,3 +228,24 @@ async fn versions_are_reached() {
     assert_eq!(store.reached().version, Some(ResourceVersion::new("3")));
     assert_eq!(store.reached().replacements, 1);
 }
+
+/// Goal: a list in which everything is unchanged tells nothing; one that only looks like it (as many items, one twice or one that
+/// isn't cached) tells what is gone or missing.
+#[test]
+fn an_unchanged_list_is_one_in_every_item() {
+    let version = |at: u64| ResourceVersion::new(&at.to_string());
+    let replace =
+        |items: Vec<Relisted<Thing>>, at| (Work::Replace(Replacement { items, version: version(at) }), version(at));
+    let unchanged = |names: &[u8]| names.iter().map(|name| Relisted::Unchanged(key(&thing(*name, 1, 1)))).collect();
+    let mut writer = StoreWriter::default();
+    let (work, at) = replace((1..=3).map(|name| Relisted::New(thing(name, 1, 1))).collect(), 5);
+    assert_eq!(writer.apply(work, at).events.len(), 3);
+    let cases: [(&[u8], usize, usize); 5] =
+        [(&[1, 2, 3], 0, 0), (&[3, 1, 2], 0, 0), (&[1, 2, 2], 1, 0), (&[1, 2, 4], 0, 1), (&[1, 4], 1, 1)];
+    for (number, (names, gone, missing)) in (6..).zip(cases) {
+        let (work, at) = replace(unchanged(names), number);
+        let applied = writer.apply(work, at.clone());
+        assert_eq!((applied.events.len(), applied.missing), (gone, missing), "{names:?}");
+        assert_eq!(writer.store().reached().version, Some(at));
+    }
+}
