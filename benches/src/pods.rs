@@ -52,10 +52,12 @@ impl Pod {
     }
 }
 
-/// So many Pods; their versions are `first_version` and those after it.
+/// So many Pods, in the order in which servers list them; their versions are `first_version` and those after it, by age.
 pub(crate) fn corpus(count: usize, seed: u64, first_version: u64) -> Vec<Pod> {
     let mut random = Rng::with_seed(seed);
-    (0..count).map(|number| pod(&mut random, number, first_version + number as u64)).collect()
+    let mut pods: Vec<_> = (0..count).map(|number| pod(&mut random, number, first_version + number as u64)).collect();
+    pods.sort_by_key(|pod| format!("{}/{}", pod.namespace, pod.name));
+    pods
 }
 
 /// A part of a Pod: its JSON, and the fields a manager owns there.

@@ -73,9 +73,9 @@ pub struct Replacement<K> {
 
 /// What is cached, as far as the reflector may know it.
 pub trait Known: Send + Sync + 'static {
-    /// Whether the cached object under this name is of this uid and exactly this version. Only true to the whole
-    /// truth when the consumer has caught up ([`DeltaFifo::consumed`]): a pending delta may be about to change it.
-    fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool;
+    /// The key under which the cache holds this object, of this uid and at exactly this version; `None`: it doesn't. Only the
+    /// whole truth when the consumer has caught up ([`DeltaFifo::consumed`]): a pending delta may be about to change it.
+    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey>;
 
     /// The version at which this life of the object is cached, if it is.
     fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion>;

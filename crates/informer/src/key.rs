@@ -22,11 +22,7 @@ impl ObjectKey {
     ///
     /// The namespace ends at the first slash: Kubernetes allows none in either part.
     pub fn new(namespace: &str, name: &str) -> Self {
-        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
-        text.push_str(namespace);
-        text.push('/');
-        text.push_str(name);
-        Self(text.into())
+        with_text(namespace, name, |text| Self(text.into()))
     }
 
     /// The key of a cached object.
@@ -48,6 +44,24 @@ impl ObjectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The longest namespace and name that Kubernetes allows, and the slash.
+const LONGEST: usize = 63 + 1 + 253;
+
+/// Makes the text of a key for a moment, without an allocation unless it is longer than Kubernetes allows.
+pub(crate) fn with_text<T>(namespace: &str, name: &str, then: impl FnOnce(&str) -> T) -> T {
+    let length = namespace.len() + 1 + name.len();
+    let mut short = [0; LONGEST];
+    if let Some(text) = short.get_mut(..length) {
+        text[..namespace.len()].copy_from_slice(namespace.as_bytes());
+        text[namespace.len()] = b'/';
+        text[namespace.len() + 1..].copy_from_slice(name.as_bytes());
+        if let Ok(text) = std::str::from_utf8(text) {
+            return then(text);
+        }
+    }
+    then(&format!("{namespace}/{name}"))
 }
 
 /// Maps keyed by `ObjectKey` can be asked with the text of [`ObjectKey::as_str`], from a scratch buffer.

@@ -271,10 +271,10 @@ impl<K: Cached> Run<K> {
             return None;
         }
         let Identity { namespace, name, uid, version, .. } = &identity;
-        if ask_known && self.given.known.is_current(namespace, name, uid, version) {
+        if ask_known && let Some(key) = self.given.known.current(namespace, name, uid, version) {
             self.given.shared.status.lock().counts.unchanged += 1;
             self.release(&identity);
-            return Some(Relisted::Unchanged(identity.key()));
+            return Some(Relisted::Unchanged(key));
         }
         match self.given.decoder.object(item, &identity) {
             Ok(object) => {

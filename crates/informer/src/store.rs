@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::delta_fifo::{Change, Known, Relisted, Work, is_older};
 use crate::event::{Event, Finality};
 use crate::index::{Index, IndexValue, Values};
-use crate::key::ObjectKey;
+use crate::key::{ObjectKey, with_text};
 use crate::object::Cached;
 use crate::version::{self, ResourceVersion};
 
@@ -349,8 +349,8 @@ pub(crate) struct Part<K> {
 }
 
 impl<K: Cached> Known for Part<K> {
-    fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool {
-        self.store.is_current(namespace, name, uid, version)
+    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey> {
+        self.store.current(namespace, name, uid, version)
     }
 
     fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
@@ -366,15 +366,14 @@ impl<K: Cached> Known for Part<K> {
 }
 
 impl<K: Cached> Known for ThreadSafeStore<K> {
-    fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool {
-        let cached = self.get(&ObjectKey::new(namespace, name));
-        cached.is_some_and(|cached| {
-            cached.uid() == uid && version::compare(cached.version(), version) == Some(Ordering::Equal)
-        })
+    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey> {
+        let (key, cached) = with_text(namespace, name, |key| self.root().get_entry(key))?;
+        let is_same = cached.uid() == uid && version::compare(cached.version(), version) == Some(Ordering::Equal);
+        is_same.then_some(key)
     }
 
     fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
-        let cached = self.get(&ObjectKey::new(namespace, name))?;
+        let cached = with_text(namespace, name, |key| self.root().get(key))?;
         (cached.uid() == uid).then(|| ResourceVersion::new(cached.version()))
     }
 

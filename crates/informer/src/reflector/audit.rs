@@ -171,7 +171,7 @@ impl<K: Cached> Run<K> {
         let held = self.given.known.holds(namespace, name, uid);
         if self.given.shared.quarantine.lock().holds(|| identity.key()) {
             compared.current += usize::from(held);
-        } else if self.given.known.is_current(namespace, name, uid, version) {
+        } else if self.given.known.current(namespace, name, uid, version).is_some() {
             compared.current += 1;
         } else if held {
             compared.stale += 1;

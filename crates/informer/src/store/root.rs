@@ -62,6 +62,11 @@ impl<K: Cached> Root<K> {
         self.shard(key).read().get(key).cloned()
     }
 
+    /// The same, with the key as it is held: copying that allocates nothing.
+    pub(crate) fn get_entry(&self, key: &str) -> Option<(ObjectKey, Arc<K>)> {
+        self.shard(key).read().get_key_value(key).map(|(key, object)| (key.clone(), Arc::clone(object)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

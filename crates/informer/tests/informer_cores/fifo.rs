@@ -102,11 +102,9 @@ impl Pipeline {
         let caught_up = self.fifo.consumed().now_or_never().is_some();
         let store = self.writer.store();
         let items = self.server.live.values().map(|(_, object)| {
-            if caught_up && store.is_current(&object.namespace, &object.name, &object.uid, &object.version) {
-                Relisted::Unchanged(key(object))
-            } else {
-                Relisted::New(Arc::clone(object))
-            }
+            let Thing { namespace, name, uid, version, .. } = &**object;
+            let current = store.current(namespace, name, uid, version).filter(|_| caught_up);
+            current.map_or_else(|| Relisted::New(Arc::clone(object)), Relisted::Unchanged)
         });
         self.fifo.replace(Replacement { items: items.collect(), version: self.server.version() });
         self.connected = true;

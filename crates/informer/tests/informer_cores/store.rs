@@ -119,10 +119,9 @@ fn agree(writer: &StoreWriter<Thing>, by_group: &Index<Thing, u8>, model: &Model
         assert_eq!(store.get(&probe), model.objects.get(&probe).cloned());
     }
     for object in &all {
-        let is_current = |uid: &str, version: &str| store.is_current(&object.namespace, &object.name, uid, version);
-        assert!(is_current(&object.uid, &object.version));
-        assert!(!is_current("other", &object.version));
-        assert!(!is_current(&object.uid, "99"));
+        let current = |uid: &str, version: &str| store.current(&object.namespace, &object.name, uid, version);
+        assert_eq!(current(&object.uid, &object.version), Some(key(object)));
+        assert_eq!((current("other", &object.version), current(&object.uid, "99")), (None, None));
     }
     for namespace in ["ns0", "ns1", "other"] {
         let expected: Vec<_> = all.iter().filter(|object| object.namespace == namespace).cloned().collect();

@@ -23,7 +23,7 @@ use watchkeeper_informer::object::Cached;
 use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, ReflectorStatus};
 use watchkeeper_informer::request_error::{Refusal, RequestError};
 use watchkeeper_informer::scripted::{Answer, Asked, Piece, ScriptedListWatch};
-use watchkeeper_informer::{Budget, BudgetConfig, ResourceVersion};
+use watchkeeper_informer::{Budget, BudgetConfig, ObjectKey, ResourceVersion};
 
 /// A naive store: key to uid and version.
 #[derive(Default)]
@@ -65,9 +65,10 @@ impl Model {
 }
 
 impl Known for Model {
-    fn is_current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> bool {
+    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey> {
         let cached = self.cached.lock();
-        cached.get(&format!("{namespace}/{name}")).is_some_and(|found| found.0 == uid && found.1 == version)
+        let found = cached.get(&format!("{namespace}/{name}")).filter(|found| found.0 == uid && found.1 == version);
+        found.map(|_| ObjectKey::new(namespace, name))
     }
 
     fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
