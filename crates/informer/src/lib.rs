@@ -1,6 +1,18 @@
 //! Cluster state, locally: list-watch, reflector, DeltaFIFO, store, handlers.
 //!
 //! One stage a file, in the order in which an object meets them (see ARCHITECTURE.md for the walk).
+//!
+//! | to | look at |
+//! | --- | --- |
+//! | say what is cached: a kind, a namespace, selectors, a shard | [`Scope`], [`KubeListWatch`] |
+//! | the same over several namespaces | [`SharedInformer::in_namespaces`] |
+//! | choose what is kept of an object: typed, metadata, a struct of one's own, lazy, transformed | [`shape`], [`SharedInformer::with_decoder`] |
+//! | know which deadlines there are, and how requests are spread | [`Deadlines`], [`ReflectorConfig`], [`Budget`] |
+//! | know what happens after 401, 403, 404, 410, 429 and everything else | the table of [`recovery`] |
+//! | know how often the server is asked | the table of [`reflector`] |
+//! | know what can't be decoded, whether anything was lost, who isn't synced | [`InformerHandle`] |
+//! | keep every delta in order, and bound what waits | [`DeltaOrder`], [`delta_fifo::FifoLimits`] |
+//! | test against a script instead of a server | [`scripted`] |
 #![forbid(unsafe_code)]
 
 pub mod backoff;
