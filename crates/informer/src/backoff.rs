@@ -73,11 +73,16 @@ impl Backoff {
         delays.reset();
         Self {
             delays,
-            jitter: config.jitter.clamp(0.0, 1.0),
+            jitter: if config.jitter.is_nan() { 0.0 } else { config.jitter.clamp(0.0, 1.0) },
             reset_after: config.reset_after,
             random: fastrand::Rng::with_seed(seed),
             quiet_since: None,
         }
+    }
+
+    /// This, and up to the jitter's part of it more.
+    pub(crate) fn longer(&mut self, delay: Duration) -> Duration {
+        scaled(delay, 1.0 + self.jitter * self.random.f64())
     }
 
     /// A failure at `now`: how long to wait before the next attempt.
@@ -87,10 +92,15 @@ impl Backoff {
             self.delays.reset();
         }
         let delay = self.delays.next_backoff().expect("no elapsed limit is set, so there is always a next delay");
-        let delay = delay.mul_f64(1.0 + self.jitter * self.random.f64());
+        let delay = self.longer(delay);
         self.quiet_since = now.checked_add(delay);
         delay
     }
+}
+
+/// A duration times a factor; the longest there is where that is longer.
+pub(crate) fn scaled(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

@@ -76,9 +76,15 @@ impl Budget {
         let now = Instant::now();
         let mut next = self.next.lock();
         let turn = next.map_or(now, |next| next.max(now));
-        *next = turn.checked_add(self.spacing);
+        *next = Some(later(turn, self.spacing));
         turn
     }
+}
+
+/// So much later; what no clock can say is 30 years later, which nobody lives to see.
+pub(crate) fn later(at: Instant, by: Duration) -> Instant {
+    const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    at.checked_add(by).unwrap_or_else(|| at + FOREVER)
 }
 
 #[cfg(test)]

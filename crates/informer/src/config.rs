@@ -8,7 +8,8 @@ use crate::delta_fifo::FifoLimits;
 use crate::frame::FrameLimits;
 
 /// How long each wait on the server may take. There is no wait without one of these: HTTP/1.1 has no keep-alive of its
-/// own, so silence is the only sign of a peer that is gone.
+/// own, so silence is the only sign of a peer that is gone. The end mark of a streaming list and the store's catching up are
+/// waited for as [`ReflectorConfig`] says; the body of a refusal for 5 s at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlines {
     /// From sending a list to its headers. Default 60 s, the server's own limit for such requests.
@@ -45,7 +46,8 @@ impl Default for Deadlines {
 pub struct ReflectorConfig {
     /// What logs call it, for example the scope's text.
     pub name: String,
-    /// Seed of every random choice: watch timeouts, jitter.
+    /// Seed of every random choice: watch timeouts, jitter. Default 0: give each informer of each process another one, or they
+    /// retry in step (a `Connection` of the crate watchkeeper does).
     pub seed: u64,
     /// Begin with a streaming list (`sendInitialEvents`), falling back to paged lists. Default true.
     pub streaming_list: bool,
@@ -67,7 +69,8 @@ pub struct ReflectorConfig {
     /// decodes everything. Also how long an audit waits for that, and for the headers of each page. Default 10 s.
     pub catch_up: Duration,
     /// Between two audits: a list of the version reached, compared with what is cached by identity alone, which finds what a
-    /// watch has lost. Varied by a tenth; `None`: only on demand. Default 10 h.
+    /// watch has lost. Varied by a tenth, and never sooner than `suspicious` after the last; `None`: only on demand and on
+    /// suspicion. Default 10 h.
     pub audit: Option<Duration>,
     /// Sizes accepted.
     pub limits: FrameLimits,
@@ -95,20 +98,20 @@ impl Default for ReflectorConfig {
 /// Which of the deltas that wait for the store are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeltaOrder {
-    /// Of each key what the store needs to know: [`Coalescing`](crate::delta_fifo::Coalescing). A handler hears of a busy
-    /// object's newest state, not of all.
+    /// Of each key what the store needs to know, once more than 1,024 wait: [`Coalescing`](crate::delta_fifo::Coalescing).
     #[default]
     Coalescing,
-    /// All, as they came: [`Ordered`](crate::delta_fifo::Ordered). A list supersedes what waits here, too.
+    /// All, as they came: [`Ordered`](crate::delta_fifo::Ordered). A list supersedes what waits here, too. The store and the
+    /// sources hear of each; a handler that lags doesn't, its mailbox coalesces in any case.
     Ordered,
 }
 
 /// What can be set of an informer beyond its source.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InformerConfig {
-    /// Which of the deltas that wait for the store are kept.
+    /// Which of the deltas that wait for the store are kept. Default [`DeltaOrder::Coalescing`].
     pub order: DeltaOrder,
-    /// How many may wait.
+    /// How many of them may wait, and how many bytes, before the watch isn't read on. Default 100,000 and 64 MiB.
     pub fifo: FifoLimits,
     /// What is kept of an object.
     pub decoder: DecoderConfig,

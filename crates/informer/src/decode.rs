@@ -91,7 +91,7 @@ impl<K: Cached> Decoder<K> {
             transform(&mut object);
             let is = [object.namespace(), object.name(), object.uid(), object.version()];
             let was = [&identity.namespace, &identity.name, &identity.uid, &identity.version];
-            if is.iter().zip(was).all(|(is, was)| **is == **was) { Ok(object) } else { Err(DecodeFault::Identity) }
+            if is.iter().zip(was).all(|(is, was)| **is == **was) { Ok(object) } else { Err(DecodeFault::Transformed) }
         })
     }
 }
@@ -111,6 +111,9 @@ pub enum DecodeFault {
     /// It is JSON, but not of the type that the informer caches.
     #[error("its fields do not fit the type")]
     Shape,
+    /// The transform has made another object of it.
+    #[error("the transform has changed its namespace, name, uid or resource version")]
+    Transformed,
 }
 
 /// An object that couldn't be decoded: which, at which version, and the class of the fault.

@@ -197,7 +197,7 @@ pub trait DeltaQueue<K>: Send {
     }
 }
 
-/// Beyond these there is no room. They are exceeded by what was read at once, a piece of a body, and no more.
+/// Beyond these there is no room, unless nothing waits at all. They are exceeded by what was read at once, a piece of a body, and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FifoLimits {
     /// Deltas or keys that wait. Default 100,000.
@@ -398,7 +398,8 @@ impl<K> State<K> {
     }
 
     fn has_room(&self) -> bool {
-        self.closed || (self.pending.len() < self.limits.len && self.pending.bytes() < self.limits.bytes)
+        let fits = |pending: &dyn DeltaQueue<K>| pending.len() < self.limits.len && pending.bytes() < self.limits.bytes;
+        self.closed || self.pending.is_empty() || fits(&*self.pending)
     }
 }
 

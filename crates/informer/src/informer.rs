@@ -29,7 +29,7 @@ use crate::key::ObjectKey;
 use crate::list_watch::ListWatch;
 use crate::lister::Lister;
 use crate::object::Cached;
-use crate::reflector::{Reflector, ReflectorHandle, Verdict};
+use crate::reflector::{Audit, Reflector, ReflectorHandle, Verdict};
 use crate::request_error::RequestError;
 use crate::store::{self, Reached, StoreWriter, ThreadSafeStore};
 use crate::sync::SyncStatus;
@@ -57,6 +57,9 @@ pub enum NamespacesError {
     /// There are none.
     #[error("an informer needs at least one namespace")]
     None,
+    /// One is the empty text, which is no namespace: an informer over everything is [`SharedInformer::new`].
+    #[error("the empty text is no namespace; leave the namespaces out to mean all of them")]
+    Empty,
     /// One is there twice: its objects would be told of twice.
     #[error("the namespace {0:?} is given twice")]
     Twice(String),
@@ -77,13 +80,14 @@ impl<K: Cached> SharedInformer<K> {
 
     /// An informer over several namespaces, each with a source that lists and watches it alone; for those who may not read a
     /// kind in the whole cluster. One cache and one set of handlers are filled by a reflector a namespace. It is synced when
-    /// each of them has listed, and where it stands is the lowest of the versions that they have reached. Should be few: a
-    /// list of one namespace touches all objects.
+    /// each of them has listed, and where it stands is the lowest of the versions that they have reached. What a source sends of
+    /// other namespaces is passed over. Should be few, tens rather than hundreds: a list of one namespace touches all
+    /// objects, and where four of them hang, the others' first lists wait for their deadlines ([`Budget`]).
     ///
     /// Upstream counterpart: `cache.Options.DefaultNamespaces` of controller-runtime, with an informer a namespace.
     ///
     /// # Errors
-    /// There is no namespace, or one is given twice.
+    /// There is no namespace, or an empty one, or one is given twice.
     pub fn in_namespaces(
         sources: impl IntoIterator<Item = (String, Arc<dyn ListWatch>)>,
         decoder: &Decoder<K>,
@@ -91,6 +95,9 @@ impl<K: Cached> SharedInformer<K> {
     ) -> Result<Self, NamespacesError> {
         let (mut seen, mut parts) = (BTreeSet::new(), Vec::new());
         for (namespace, list_watch) in sources {
+            if namespace.is_empty() {
+                return Err(NamespacesError::Empty);
+            }
             if !seen.insert(namespace.clone()) {
                 return Err(NamespacesError::Twice(namespace));
             }
@@ -121,7 +128,7 @@ impl<K: Cached> SharedInformer<K> {
             let (reflector, handle) =
                 Reflector::new(Arc::clone(&list_watch), decoder.clone(), known, fifo.clone(), config);
             fifos.push(fifo);
-            reflectors.push(reflector.with_budget(budget.clone()));
+            reflectors.push(reflector.within(namespace.clone()).with_budget(budget.clone()));
             parts.push(Part { namespace, list_watch, reflector: handle });
         }
         let ended = CancellationToken::new();
@@ -226,7 +233,9 @@ impl<K: Cached> InformerHandle<K> {
 
     /// Registers a handler, before the informer runs or while it does; it first hears of everything that is there, as
     /// [`Event::Added`] with `initial`. Calls come one at a time, on a task of the handler's own; they must not block
-    /// the thread. After the informer has ended it is never called.
+    /// the thread. After the informer has ended it is never called. One that is slower than the changes hears of each object's
+    /// newest state and of the end of each life it was told of, not of every state, whatever the
+    /// [`DeltaOrder`](crate::DeltaOrder); a source ([`SharedInformer::add_source`]) hears of all that the store is given.
     pub fn add_handler(&self, handler: impl FnMut(Event<K>) + Send + 'static) -> Registration {
         self.registry.add(Box::new(handler))
     }
@@ -242,16 +251,36 @@ impl<K: Cached> InformerHandle<K> {
         self.store.wait_until(|reached| reached.replacements > 0).await;
     }
 
-    /// The objects that can't be decoded at the moment: of what is cached of them, an older state stays.
+    /// The objects that can't be decoded at the moment, at most
+    /// [`QUARANTINE_LIMIT`](crate::reflector::QUARANTINE_LIMIT) a namespace watched: of what is cached of them, an older state
+    /// stays.
     pub fn quarantine(&self) -> Vec<Undecodable> {
         self.parts.iter().flat_map(|part| part.reflector.quarantine()).collect()
     }
 
-    /// Whether the cache is what the server had at the version reached; see [`ReflectorHandle::audit`]. Never returns if the
-    /// informer ends before: bound it. Cancel-safe.
+    /// Asks for a list that begins after this call; see [`ReflectorHandle::relist`].
+    pub fn relist(&self) {
+        self.parts.iter().for_each(|part| part.reflector.relist());
+    }
+
+    /// Whether the cache is what the server had at the version reached, but for what is in quarantine; see
+    /// [`ReflectorHandle::audit`]. It comes while watching, so it waits for the first list and for backoffs: bound it.
+    /// Cancel-safe.
     pub async fn audit(&self) -> Verdict {
-        let audits = join_all(self.parts.iter().map(|part| part.reflector.audit())).await;
-        audits.into_iter().map(|audit| audit.verdict).reduce(Verdict::and).expect("there is at least one part")
+        let audits = join_all(self.parts.iter().map(|part| part.reflector.audit()));
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Verdict::Unknown("the informer has ended".to_owned()),
+            audits = audits => {
+                let verdicts = audits.into_iter().map(|audit| audit.verdict);
+                verdicts.reduce(Verdict::and).expect("there is at least one part")
+            }
+        }
+    }
+
+    /// What the last audits found, by namespace as in [`InformerHandle::sync_status`].
+    pub fn last_audits(&self) -> Vec<Audit> {
+        self.parts.iter().filter_map(|part| part.reflector.last_audit()).collect()
     }
 
     /// Who is synced, who isn't, and why.
@@ -259,6 +288,8 @@ impl<K: Cached> InformerHandle<K> {
         SyncStatus {
             reached: self.store.reached(),
             objects: self.store.len(),
+            quarantined: self.parts.iter().map(|part| part.reflector.quarantine().len()).sum(),
+            ended: self.ended.is_cancelled(),
             reflectors: self.parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),
             handlers: self.registry.statuses(),
         }

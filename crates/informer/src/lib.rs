@@ -13,6 +13,41 @@
 //! | know what can't be decoded, whether anything was lost, who isn't synced | [`InformerHandle`] |
 //! | keep every delta in order, and bound what waits | [`DeltaOrder`], [`delta_fifo::FifoLimits`] |
 //! | test against a script instead of a server | [`scripted`] |
+//!
+//! An informer without a server. By default the first request is a streaming list, which is a watch:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tokio_util::sync::CancellationToken;
+//! use watchkeeper_informer::decode::Decoder;
+//! use watchkeeper_informer::scripted::{Answer, ScriptedListWatch};
+//! use watchkeeper_informer::shape::Projected;
+//! use watchkeeper_informer::{InformerConfig, ObjectKey, SharedInformer};
+//!
+//! #[derive(Debug, serde::Deserialize)]
+//! struct Data {
+//!     data: std::collections::BTreeMap<String, String>,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let script = ScriptedListWatch::new();
+//! script.on_watch(Answer::live_with(concat!(
+//!     r#"{"type":"ADDED","object":{"metadata":{"namespace":"n","name":"a","resourceVersion":"4"},"data":{"k":"v"}}}"#,
+//!     r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
+//! )));
+//! // With a server: `KubeListWatch`, or `Connection::informer_with` of the crate watchkeeper.
+//! let decoder = Decoder::<Projected<Data>>::projected();
+//! let informer = SharedInformer::with_decoder(Arc::new(script), decoder, InformerConfig::default());
+//! let (handle, stop) = (informer.handle(), CancellationToken::new());
+//! handle.add_handler(|event| println!("{event:?}"));
+//! let running = tokio::spawn(informer.run(stop.clone()));
+//! handle.synced().await;
+//! let cached = handle.lister().get(&ObjectKey::new("n", "a")).expect("listed");
+//! assert_eq!(cached.data["k"], "v");
+//! stop.cancel();
+//! running.await.expect("it ends");
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod backoff;

@@ -22,6 +22,7 @@
 mod audit;
 mod initial;
 mod list;
+mod pages;
 mod quarantine;
 mod status;
 mod watch;
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::budget::{Budget, ListPermit};
+use crate::budget::{Budget, ListPermit, later};
 use crate::config::ReflectorConfig;
 use crate::decode::{DecodeFault, Decoder, Identity, Undecodable, identity, who};
 use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
@@ -55,6 +56,8 @@ pub struct Reflector<K> {
     known: Arc<dyn Known>,
     fifo: DeltaFifo<K>,
     config: ReflectorConfig,
+    /// Objects elsewhere aren't wanted.
+    namespace: Option<String>,
     budget: Budget,
     shared: Arc<Shared>,
 }
@@ -80,7 +83,14 @@ impl<K: Cached> Reflector<K> {
     ) -> (Self, ReflectorHandle) {
         let shared = Arc::new(Shared::default());
         let handle = ReflectorHandle(Arc::clone(&shared));
-        (Self { list_watch, decoder, known, fifo, config, budget: Budget::default(), shared }, handle)
+        let (namespace, budget) = (None, Budget::default());
+        (Self { list_watch, decoder, known, fifo, config, namespace, budget, shared }, handle)
+    }
+
+    /// Passes over what isn't in this namespace, whatever the source sends.
+    #[must_use]
+    pub(crate) fn within(self, namespace: Option<String>) -> Self {
+        Self { namespace, ..self }
     }
 
     /// Shares what may be asked of the server with others; without it, this reflector has a budget of its own.
@@ -114,6 +124,10 @@ struct Run<K> {
     permit: Option<ListPermit>,
     last_audit: Option<Instant>,
     next_audit: Option<Instant>,
+    /// A change was left out that may not have been a replay.
+    suspicion: bool,
+    /// Something was listed or deleted without saying what it is: another list shall tell, but not at once.
+    relist_at: Option<Instant>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "run modules read tokio's clock, which tests pause")]
@@ -140,6 +154,8 @@ impl<K: Cached> Run<K> {
             permit: None,
             last_audit: None,
             next_audit: None,
+            suspicion: false,
+            relist_at: None,
         };
         run.schedule_audit();
         run
@@ -189,9 +205,7 @@ impl<K: Cached> Run<K> {
         let delay = self.backoff.failed(now().into_std());
         let delay = match wait {
             // Not all who were told the same come back together.
-            Wait::BackoffAndAtLeast(asked) => {
-                delay.max(asked.mul_f64(1.0 + self.given.config.backoff.jitter.clamp(0.0, 1.0) * self.random.f64()))
-            }
+            Wait::BackoffAndAtLeast(asked) => delay.max(self.backoff.longer(asked)),
             Wait::None | Wait::Backoff => delay,
         };
         self.note_failure(trouble, next, delay);
@@ -254,6 +268,7 @@ impl<K: Cached> Run<K> {
         self.permit = None;
         self.permit = Some(self.given.budget.list().await);
         self.last_list = Some(now());
+        self.relist_at = None;
         self.given.shared.take_relist();
         self.given.shared.quarantine.lock().list_begins();
         self.given.shared.status.lock().activity = Activity::Listing;
@@ -289,8 +304,15 @@ impl<K: Cached> Run<K> {
         }
     }
 
+    /// Wants another list, but not sooner than a list may follow another without being suspicious.
+    fn relist_later(&mut self) {
+        let last = self.last_list.unwrap_or_else(now);
+        self.relist_at = Some(later(last, self.given.config.suspicious));
+    }
+
     fn wants(&self, identity: &Identity<'_>) -> bool {
-        let wanted = self.given.list_watch.wants(identity);
+        let is_here = self.given.namespace.as_ref().is_none_or(|namespace| identity.namespace == **namespace);
+        let wanted = is_here && self.given.list_watch.wants(identity);
         if !wanted {
             self.given.shared.status.lock().counts.unwanted += 1;
         }
@@ -298,7 +320,7 @@ impl<K: Cached> Run<K> {
     }
 
     /// An item that doesn't say its version: it is there, so what is cached of it stays, and another list must tell more.
-    fn unversioned(&self, item: &[u8]) -> Option<Relisted<K>> {
+    fn unversioned(&mut self, item: &[u8]) -> Option<Relisted<K>> {
         let Ok(identity) = who(item) else {
             self.note_undecodable(Undecodable::nameless());
             return None;
@@ -307,7 +329,7 @@ impl<K: Cached> Run<K> {
             return None;
         }
         self.note_undecodable(Undecodable::known(&identity, DecodeFault::Identity));
-        self.given.shared.ask_relist();
+        self.relist_later();
         let Identity { namespace, name, uid, .. } = &identity;
         self.given.known.holds(namespace, name, uid).then(|| Relisted::Unchanged(identity.key()))
     }
@@ -319,6 +341,7 @@ impl<K: Cached> Run<K> {
         self.missed_bookmark = false;
         self.malformed_before = false;
         self.permit = None;
+        self.suspicion = false;
         {
             let mut status = self.given.shared.status.lock();
             status.counts.replacements += 1;
@@ -353,8 +376,8 @@ impl<K: Cached> Run<K> {
 
 /// Waits until `pace` has passed since the last time, and notes this time.
 async fn pace(last: &mut Option<Instant>, pace: Duration) {
-    if let Some(earliest) = last.and_then(|last| last.checked_add(pace)) {
-        tokio::time::sleep_until(earliest).await;
+    if let Some(last) = *last {
+        tokio::time::sleep_until(later(last, pace)).await;
     }
     *last = Some(now());
 }

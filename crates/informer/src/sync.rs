@@ -18,6 +18,10 @@ pub struct SyncStatus {
     pub reached: Reached,
     /// Objects cached.
     pub objects: usize,
+    /// Objects that can't be decoded at the moment.
+    pub quarantined: usize,
+    /// It has been stopped: nothing of this changes any more.
+    pub ended: bool,
     /// What the reflectors are up against, by namespace; of an informer that isn't one of several namespaces, the one of all.
     pub reflectors: Vec<(Option<String>, ReflectorStatus)>,
     /// Every registration that hasn't ended, in order of registration.
@@ -67,6 +71,12 @@ impl fmt::Display for SyncStatus {
             let (count, pending) = busy.fold((0, 0), |(count, pending), one| (count + 1, pending + one.pending));
             write!(f, "listed, {count} of {} handlers at work on the first snapshot", self.handlers.len())?;
             write!(f, " with {pending} keys pending")?;
+        }
+        if self.quarantined > 0 {
+            write!(f, "; {} in quarantine, they can't be decoded", self.quarantined)?;
+        }
+        if self.ended {
+            write!(f, "; stopped")?;
         }
         if let Some(failing) = &reflector.failing {
             let place = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();

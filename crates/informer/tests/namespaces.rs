@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::access::{AccessRule, Effect};
 use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 use watchkeeper_informer::decode::{Decoder, DecoderConfig};
-use watchkeeper_informer::scripted::ScriptedListWatch;
+use watchkeeper_informer::scripted::{Answer, ScriptedListWatch};
 use watchkeeper_informer::{
     Cached, Deadlines, Event, InformerConfig, InformerHandle, KubeListWatch, ListWatch, NamespacesError, Registration,
     ResourceVersion, Scope, SharedInformer, Verdict,
@@ -199,6 +199,43 @@ fn namespaces_are_a_set() {
         SharedInformer::in_namespaces(sources, &decoder, &InformerConfig::default()).err()
     };
     assert_eq!(made(&[]), Some(NamespacesError::None));
+    assert_eq!(made(&["a", ""]), Some(NamespacesError::Empty));
     assert_eq!(made(&["a", "b", "a"]), Some(NamespacesError::Twice("a".to_owned())));
     assert_eq!(made(&["a", "b"]), None);
+}
+
+/// Goal: what a source sends of another namespace than its own is passed over, by the list, the watch and the audit.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_is_a_namespace() {
+    let object = |namespace: &str, name: &str, version: u32| {
+        format!(
+            r#"{{"metadata":{{"namespace":"{namespace}","name":"{name}","uid":"{name}","resourceVersion":"{version}"}}}}"#
+        )
+    };
+    let list = |items: &[String]| {
+        Answer::body(format!(r#"{{"metadata":{{"resourceVersion":"5"}},"items":[{}]}}"#, items.join(",")))
+    };
+    let source = ScriptedListWatch::new();
+    source.on_watch(Answer::refused(422, "Invalid")).on_list(list(&[object("own", "a", 3), object("other", "b", 4)]));
+    let event = format!(r#"{{"type":"ADDED","object":{}}}"#, object("other", "c", 7));
+    source.on_watch(Answer::live_with(event));
+    source.on_list(Answer::body(format!(
+        r#"{{"metadata":{{"resourceVersion":"7"}},"items":[{},{}]}}"#,
+        object("own", "a", 3),
+        object("other", "b", 4)
+    )));
+    let sources = [("own".to_owned(), Arc::new(source) as Arc<dyn ListWatch>)];
+    let decoder = Decoder::<ConfigMap>::new(DecoderConfig::default());
+    let informer = SharedInformer::in_namespaces(sources, &decoder, &InformerConfig::default()).unwrap();
+    let handle = informer.handle();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(informer.run(stop.clone()));
+    seconds(5).await;
+    assert_eq!(handle.keys().iter().map(ToString::to_string).collect::<Vec<_>>(), ["own/a"]);
+    assert_eq!(handle.audit().await, Verdict::Agrees { objects: 1 });
+    assert_eq!(handle.sync_status().reflector().counts.unwanted, 3);
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(handle.audit().await, Verdict::Unknown("the informer has ended".to_owned()));
+    assert!(handle.sync_status().to_string().contains("stopped"));
 }

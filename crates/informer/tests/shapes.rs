@@ -113,5 +113,5 @@ async fn transformed() {
     assert!(objects.iter().all(|object| object.data.is_none()));
     let item = br#"{"metadata":{"name":"a","resourceVersion":"5"}}"#;
     let renamed = decoder().with_transform(|object| object.metadata.name = Some("b".to_owned()));
-    assert_eq!(renamed.object(item, &identity(item).expect("known")).unwrap_err(), DecodeFault::Identity);
+    assert_eq!(renamed.object(item, &identity(item).expect("known")).unwrap_err(), DecodeFault::Transformed);
 }

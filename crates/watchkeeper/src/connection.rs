@@ -160,7 +160,8 @@ impl Connection {
         self.informer_in(Scope::all::<K>())
     }
 
-    /// An informer of the objects in `scope` (a namespace, a selector, a shard), otherwise as [`informer`](Self::informer).
+    /// An informer of the objects in `scope` (a namespace, a selector, a shard); all that are made here share a budget
+    /// ([`Connection::budget`]). Otherwise as [`informer`](Self::informer).
     ///
     /// # Errors
     /// As [`client`](Self::client).
@@ -173,11 +174,37 @@ impl Connection {
         Ok(SharedInformer::new(Arc::new(list_watch), config).with_budget(self.budget.clone()))
     }
 
+    /// An informer that keeps what `decoder` makes of the objects in `scope`: metadata, a struct of one's own, lazy or transformed
+    /// objects ([`shape`](watchkeeper_informer::shape)); read as `config` says. Begin with [`Connection::informer_config`].
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub fn informer_with<K: Cached>(
+        &self,
+        scope: Scope,
+        decoder: Decoder<K>,
+        config: InformerConfig,
+    ) -> Result<SharedInformer<K>, ConnectionError> {
+        let list_watch = Arc::new(KubeListWatch::new(self.client()?, scope, Deadlines::default()));
+        Ok(SharedInformer::with_decoder(list_watch, decoder, config).with_budget(self.budget.clone()))
+    }
+
+    /// What all informers made here may ask of the server together; for those that are made otherwise.
+    pub fn budget(&self) -> Budget {
+        self.budget.clone()
+    }
+
+    /// The same connection with another budget, for informers made from now on.
+    #[must_use]
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
     /// An informer of the objects of `scope` in these namespaces only, for those who may not read the kind in the whole cluster;
     /// see [`SharedInformer::in_namespaces`].
     ///
     /// # Errors
-    /// As [`client`](Self::client); no namespace, or one that is given twice.
+    /// As [`client`](Self::client); no namespace, an empty one, or one that is given twice. `scope.namespace` has no say.
     pub fn informer_in_namespaces<K: Cached + DeserializeOwned>(
         &self,
         scope: &Scope,
@@ -190,10 +217,11 @@ impl Connection {
         Ok(informer.with_budget(self.budget.clone()))
     }
 
-    fn informer_config(&self, scope: &Scope) -> InformerConfig {
+    /// The defaults, with a name and a seed for an informer of this scope: different for each scope and process.
+    pub fn informer_config(&self, scope: &Scope) -> InformerConfig {
         let mut config = InformerConfig::default();
         config.reflector.name = scope.to_string();
-        // Different for each scope and process, so that informers neither list nor retry in step.
+        // So that informers neither list nor retry in step.
         let mut hasher = DefaultHasher::new();
         (self.seed, &config.reflector.name).hash(&mut hasher);
         config.reflector.seed = hasher.finish();

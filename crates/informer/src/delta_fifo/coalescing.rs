@@ -22,7 +22,7 @@ const KEPT: usize = 4_096;
 /// Deltas that wait as they came: a consumer that is so little behind has taken them before they were put together.
 const BEYOND: usize = 1_024;
 
-/// Keeps of each key what the store needs to know. Its length is bounded by how many objects there are and by how many deltas
+/// Keeps of each key what the store needs to know, once more than 1,024 deltas wait ([`Coalescing::beyond`]). Its length is bounded by how many objects there are and by how many deltas
 /// wait as they came, not by how often objects change.
 pub struct Coalescing<K> {
     /// As they came, until these are too many; then they are put together, and so is what comes after them.
@@ -102,7 +102,9 @@ impl<K: Cached> DeltaQueue<K> for Coalescing<K> {
     fn drain(&mut self) -> Vec<Change<K>> {
         if self.pending.is_empty() {
             self.bytes = 0;
-            return self.first.drain(..).map(|(delta, _)| delta.into()).collect();
+            let changes = self.first.drain(..).map(|(delta, _)| delta.into()).collect();
+            self.first.shrink_to(KEPT);
+            return changes;
         }
         self.bytes = 0;
         let mut changes = Vec::with_capacity(self.pending.len());

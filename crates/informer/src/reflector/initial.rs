@@ -42,17 +42,17 @@ impl<K: Cached> InitialItems<K> {
 
     /// One entry a key. What comes in order is not moved.
     fn settle(&mut self) {
-        if self.items.is_sorted_by(|(a, _), (b, _)| a < b) {
-            return;
+        if !self.items.is_sorted_by(|(a, _), (b, _)| a < b) {
+            self.items.sort_by(|(a, _), (b, _)| a.cmp(b));
+            self.items.dedup_by(|(later_key, later), (key, earlier)| {
+                let is_same = later_key == key;
+                if is_same && !is_older(later.as_ref(), earlier.as_ref()) {
+                    *earlier = later.take();
+                }
+                is_same
+            });
         }
-        self.items.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.items.dedup_by(|(later_key, later), (key, earlier)| {
-            let is_same = later_key == key;
-            if is_same && !is_older(later.as_ref(), earlier.as_ref()) {
-                *earlier = later.take();
-            }
-            is_same
-        });
+        self.items.retain(|(_, item)| item.is_some());
     }
 }
 

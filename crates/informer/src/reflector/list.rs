@@ -5,6 +5,7 @@
 
 use futures::StreamExt;
 
+use super::pages::Pages;
 use super::{Ended, Run};
 use crate::delta_fifo::Relisted;
 use crate::frame::{FrameError, ListEnd, ListSplitter};
@@ -19,6 +20,7 @@ impl<K: Cached> Run<K> {
         let ask_known = self.begin_list().await;
         let (mut items, mut request) = (Vec::new(), ListRequest { limit, ..ListRequest::default() });
         let mut version: Option<ResourceVersion> = None;
+        let mut pages = Pages::default();
         loop {
             let end = match self.page(&request, ask_known, &mut items).await {
                 Ok(end) => end,
@@ -28,8 +30,9 @@ impl<K: Cached> Run<K> {
                 }
             };
             let moved = version.as_ref().is_some_and(|first| *first != end.version);
-            if moved || (end.continue_token.is_some() && end.continue_token == request.continue_token) {
-                let error = FrameError::NotAList("pages of one version with tokens that move on");
+            let turned = end.continue_token.as_deref().map_or(Ok(()), |token| pages.turn(token));
+            let moved = if moved { Err(FrameError::NotAList("pages of one version")) } else { turned };
+            if let Err(error) = moved {
                 return Ended::Trouble(error.into(), Phase::List { continued: true });
             }
             version.get_or_insert(end.version);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decode::Undecodable;
+use crate::decode::{Identity, Undecodable};
 use crate::key::ObjectKey;
 
 /// Objects that are listed at most.
@@ -39,8 +39,18 @@ impl Quarantine {
         !self.held.is_empty() && self.held.remove(&Some(key())).is_some()
     }
 
-    pub(super) fn holds(&self, key: impl FnOnce() -> ObjectKey) -> bool {
-        !self.held.is_empty() && self.held.contains_key(&Some(key()))
+    /// Whether it is this very state of the object that couldn't be decoded.
+    pub(super) fn holds(&self, identity: &Identity<'_>) -> bool {
+        let is_it = |held: &Held| {
+            let version = held.what.version.as_ref().map_or("", |version| version.as_str());
+            held.what.uid == *identity.uid && version == identity.version
+        };
+        !self.held.is_empty() && self.held.get(&Some(identity.key())).is_some_and(is_it)
+    }
+
+    /// Beyond this, not all are listed.
+    pub(super) fn is_full(&self) -> bool {
+        self.held.len() >= QUARANTINE_LIMIT
     }
 
     pub(super) fn list_begins(&mut self) {

@@ -103,13 +103,6 @@ impl ReflectorStatus {
     }
 }
 
-/// What somebody has asked a reflector for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    Relist,
-    Audit,
-}
-
 /// What the reflector and its handles share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -118,6 +111,7 @@ pub(super) struct Shared {
     relist_asked: AtomicBool,
     audit_asked: AtomicBool,
     asked: Notify,
+    audit_notify: Notify,
     audits_begun: AtomicU64,
     last_audit: watch::Sender<Option<Audit>>,
 }
@@ -130,16 +124,10 @@ impl Shared {
         }
     }
 
-    /// Waits for anything to be asked for. Cancel-safe, as above.
-    pub(super) async fn asked(&self) -> Asked {
-        loop {
-            if self.relist_asked.load(Ordering::Acquire) {
-                return Asked::Relist;
-            }
-            if self.audit_asked.load(Ordering::Acquire) {
-                return Asked::Audit;
-            }
-            self.asked.notified().await;
+    /// Waits for an audit to be asked for. Cancel-safe, as above.
+    pub(super) async fn audit_asked(&self) {
+        while !self.audit_asked.load(Ordering::Acquire) {
+            self.audit_notify.notified().await;
         }
     }
 
@@ -157,7 +145,7 @@ impl Shared {
     async fn audit(&self) -> Audit {
         let begun = self.audits_begun.load(Ordering::Acquire);
         self.audit_asked.store(true, Ordering::Release);
-        self.asked.notify_one();
+        self.audit_notify.notify_one();
         let mut audits = self.last_audit.subscribe();
         loop {
             if let Some(audit) = &*audits.borrow_and_update()

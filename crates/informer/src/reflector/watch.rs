@@ -9,8 +9,8 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::initial::InitialItems;
-use super::status::Asked;
 use super::{Activity, Ended, Run, now, pace};
+use crate::budget::later;
 use crate::decode::{Bookmark, EventType, Identity, Undecodable, WatchFrame, bookmark, identity, watch_frame, who};
 use crate::delta_fifo::Delta;
 use crate::frame::{Frame, WatchSplitter};
@@ -19,6 +19,13 @@ use crate::object::Cached;
 use crate::recovery::{Phase, Trouble, WatchPhase};
 use crate::request_error::{Awaited, Refusal, RequestError};
 use crate::version::{self, ResourceVersion};
+
+/// What somebody has asked a reflector for, or what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Relist,
+    Audit,
+}
 
 /// One watch request and what has come of it.
 struct Session<K> {
@@ -61,8 +68,8 @@ impl<K: Cached> Run<K> {
         let timeout_seconds = self.timeout_seconds();
         if let Some(initial) = &mut session.initial {
             // A server that ignores `sendInitialEvents` may also ignore the time it was given.
-            let margin = self.given.config.initial_events_silence;
-            initial.deadline = session.opened + std::time::Duration::from_secs(timeout_seconds.into()) + margin;
+            let timeout = std::time::Duration::from_secs(timeout_seconds.into());
+            initial.deadline = later(later(session.opened, timeout), self.given.config.initial_events_silence);
         }
         {
             let mut status = self.given.shared.status.lock();
@@ -138,16 +145,24 @@ impl<K: Cached> Run<K> {
 
     /// What somebody asks for, or the audit that is due.
     async fn asked(&self) -> Asked {
-        let due = async {
-            match self.next_audit {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
+        let due = async |at: Option<Instant>| match at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        };
+        // Between two audits the watch is read for as long as the pace says.
+        let audit = async {
+            tokio::select! {
+                biased;
+                () = self.given.shared.audit_asked() => {}
+                () = due(self.next_audit) => {}
             }
+            due(Some(self.last_audit.map_or_else(now, |last| later(last, self.given.config.pace)))).await;
         };
         tokio::select! {
             biased;
-            asked = self.given.shared.asked() => asked,
-            () = due => Asked::Audit,
+            () = self.given.shared.relist_asked() => Asked::Relist,
+            () = due(self.relist_at) => Asked::Relist,
+            () = audit => Asked::Audit,
         }
     }
 
@@ -167,7 +182,7 @@ impl<K: Cached> Run<K> {
         body: &mut ByteStream,
     ) -> Option<Result<bytes::Bytes, RequestError>> {
         let bound = self.given.config.initial_events_silence;
-        let until = deadline.min(now() + bound);
+        let until = deadline.min(later(now(), bound));
         match tokio::time::timeout_at(until, body.next()).await {
             Ok(chunk) => chunk,
             Err(_) => Some(Err(RequestError::TimedOut { waited_for: Awaited::EndOfInitialEvents, bound })),
@@ -217,11 +232,12 @@ impl<K: Cached> Run<K> {
         initial.any_event = true;
         if event_type == EventType::Deleted {
             if let Ok(identity) = who(object) {
+                self.release(&identity);
                 initial.items.push((identity.key(), None));
             } else {
                 // Whatever it was, another list won't show it.
                 self.note_undecodable(Undecodable::nameless());
-                self.given.shared.ask_relist();
+                self.relist_later();
             }
             return;
         }
@@ -238,14 +254,14 @@ impl<K: Cached> Run<K> {
             self.note_undecodable(Undecodable::nameless());
             return Err(Trouble::UndecodableChange);
         };
-        if self.is_stale(&identity) {
-            self.given.shared.status.lock().counts.stale_dropped += 1;
-            return Ok(());
-        }
         let version = ResourceVersion::new(&identity.version);
         if !self.wants(&identity) {
             self.given.fifo.reached(version.clone());
             self.advance(session, version);
+            return Ok(());
+        }
+        if self.is_stale(&identity, is_deletion) {
+            self.given.shared.status.lock().counts.stale_dropped += 1;
             return Ok(());
         }
         let bytes = object.len();
@@ -272,7 +288,9 @@ impl<K: Cached> Run<K> {
     /// older is, the server sent it out of order, and it counts. If nothing is, the object may have been deleted since, or its
     /// change may be the one that was overtaken; and while the store has yet to take what was pushed, nobody knows what is
     /// cached. Then it is left out, and an audit tells.
-    fn is_stale(&mut self, identity: &Identity<'_>) -> bool {
+    ///
+    /// A replayed deletion finds the state that it ended no longer cached: where that is cached, it counts.
+    fn is_stale(&mut self, identity: &Identity<'_>, is_deletion: bool) -> bool {
         let Identity { namespace, name, uid, version, .. } = identity;
         let order = self.version.as_ref().and_then(|reached| version::compare(version, reached.as_str()));
         if !matches!(order, Some(Ordering::Less | Ordering::Equal)) {
@@ -280,8 +298,13 @@ impl<K: Cached> Run<K> {
         }
         let held = if self.given.fifo.is_consumed() { self.given.known.held(namespace, name, uid) } else { None };
         match held {
-            Some(held) => version::compare(held.as_str(), version) != Some(Ordering::Less),
+            Some(held) => match version::compare(held.as_str(), version) {
+                Some(Ordering::Less) => false,
+                Some(Ordering::Equal) => !is_deletion,
+                _ => true,
+            },
             None => {
+                self.suspicion = true;
                 self.audit_soon();
                 true
             }

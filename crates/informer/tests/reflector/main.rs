@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use watchkeeper_informer::backoff::BackoffConfig;
 use watchkeeper_informer::config::ReflectorConfig;
 use watchkeeper_informer::decode::{Decoder, DecoderConfig, Undecodable};
 use watchkeeper_informer::delta_fifo::{Change, Coalescing, DeltaFifo, FifoLimits, Known, Relisted, Work};

@@ -248,3 +248,83 @@ async fn odd_ranges_of_timeouts() {
         assert!(allowed.contains(&request.timeout_seconds), "{}", request.timeout_seconds);
     }
 }
+
+/// Goal: tokens that go round end a list as malformed, with backoff, whether two or three take turns.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_go_round() {
+    for cycle in [2, 3] {
+        let server = ScriptedListWatch::new();
+        let mut pages = 0;
+        server.otherwise(move |_| {
+            pages += 1;
+            list(5, &[object("a", 3)], &format!("token-{}", pages % cycle))
+        });
+        let rig = Rig::start(&server, ReflectorConfig { streaming_list: false, ..ReflectorConfig::default() });
+        seconds(600).await;
+        assert!(rig.asked().len() < 100, "{}", rig.asked().len());
+        assert_eq!(rig.status().failing.expect("it fails").class, "malformed");
+    }
+}
+
+/// Goal: a list with an item that never says its version is read again, but not all the time. (It was once a second.)
+#[tokio::test(start_paused = true)]
+async fn what_never_says_its_version_is_no_loop() {
+    let unversioned = r#"{"metadata":{"name":"u","namespace":"d"}}"#;
+    for streaming_list in [true, false] {
+        let server = ScriptedListWatch::new();
+        server.otherwise(move |asked| match asked {
+            Asked::List(_) => list(5, &[unversioned.to_owned()], ""),
+            Asked::Watch(_) => Answer::live_with(event("ADDED", unversioned) + &bookmark(5, true)),
+        });
+        let rig = Rig::start(&server, ReflectorConfig { streaming_list, ..ReflectorConfig::default() });
+        seconds(600).await;
+        assert!((2..=45).contains(&rig.asked().len()), "{}", rig.asked().len());
+    }
+}
+
+/// Goal: the largest and the oddest settings are no panic, and what can't be waited for is waited for without end.
+#[tokio::test(start_paused = true)]
+async fn absurd_settings() {
+    let max = Duration::MAX;
+    let default = ReflectorConfig::default();
+    let backoff = |initial, max, jitter| BackoffConfig { initial, max, jitter, ..BackoffConfig::default() };
+    let second = Duration::from_secs(1);
+    let configs = [
+        ReflectorConfig { audit: Some(max), ..default.clone() },
+        ReflectorConfig { initial_events_silence: max, ..default.clone() },
+        ReflectorConfig { suspicious: max, pace: max, catch_up: max, ..default.clone() },
+        ReflectorConfig { backoff: backoff(max, max, 0.5), ..default.clone() },
+        ReflectorConfig { backoff: backoff(second, second, f64::NAN), ..default.clone() },
+        ReflectorConfig { page_size: 0, ..default },
+    ];
+    for config in configs {
+        let server = ScriptedListWatch::new();
+        server.otherwise(|asked| match asked {
+            Asked::List(_) => list(5, &[object("a", 3)], ""),
+            Asked::Watch(_) => Answer::live_with(event("ADDED", &object("a", 3)) + &bookmark(5, true) + "!"),
+        });
+        let rig = Rig::start(&server, config.clone());
+        seconds(100).await;
+        assert_eq!(rig.cached(), ["d/a=3"], "{config:?}");
+        rig.stop.cancel();
+        tokio::time::timeout(second, rig.run).await.expect("it stops").expect("no panic");
+    }
+    let budget = Budget::new(BudgetConfig { lists: 0, spacing: max });
+    budget.turn().await;
+    assert!(tokio::time::timeout(Duration::from_secs(1_000), budget.turn()).await.is_err());
+}
+
+/// Goal: limits of nothing still let one change through at a time.
+#[tokio::test(start_paused = true)]
+async fn limits_of_nothing() {
+    let server = ScriptedListWatch::new();
+    server.on_list(list(5, &[], ""));
+    let events = (10..20).map(|n| Piece::Bytes(event("ADDED", &object(&format!("o-{n}"), n)).into()));
+    server.on_watch(Answer::pieces(events.chain([Piece::Silence(Duration::from_secs(1_000))])));
+    let fifo = DeltaFifo::with_queue(Coalescing::default(), FifoLimits { len: 0, bytes: 0 });
+    let config = ReflectorConfig { streaming_list: false, ..ReflectorConfig::default() };
+    let rig = Rig::without_consumer(&server, config, fifo.clone());
+    rig.consume(fifo);
+    seconds(1).await;
+    assert_eq!(rig.cached().len(), 10);
+}
