@@ -60,7 +60,7 @@ enum Program {
     LeaseStorm(lease_storm::Storm),
     /// Many objects, updates and watchers on the embedded API server.
     ApiserverLoad(apiserver_load::Load),
-    /// Many Pods, listed until they are cached, in each shape, beside the peers: client-go's need Go.
+    /// Many Pods, listed until they are cached, in each shape, beside the peers: client-go's need Go (--peers kube-runtime: none).
     Ingest(ingest::Options),
     /// The same Pods listed again, where nothing has changed, beside the peers.
     Relist(ingest::Options),

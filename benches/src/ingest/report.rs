@@ -118,6 +118,11 @@ impl Table {
         }
         let peers: Vec<Side> = sides.iter().copied().filter(|side| matches!(side, Side::Peer(_))).collect();
         if !self.json {
+            println!(
+                "medians; user s: CPU of the client until it is synced, counted in hundredths, of relist that of the second list;\n\
+                 again/first: the second list's CPU in that of the first; events: that the second list has caused;\n\
+                 x peer: how many times more CPU the peer takes, left out where ours is hardly counted\n"
+            );
             let head =
                 ["user s", "us each", "wall s", "heap B each", "rss B each", "peak MiB", "again/first", "events"];
             let ratios: String = peers.iter().map(|peer| format!("  x {}", peer.name())).collect();

@@ -1,7 +1,7 @@
 //! What is printed of latencies.
 //!
 //! In: what each side has seen, a round each. Out: per side and place the medians of the rounds' quantiles, as a table or as
-//! lines of JSON; on our lines how many times longer the peers' are.
+//! lines of JSON; on the peers' lines how many times longer theirs are.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -44,6 +44,7 @@ use crate::recovery::{Next, Phase, Step, Trouble, Wait, misses_bookmark, next_st
 use crate::request_error::RequestError;
 use crate::version::ResourceVersion;
 
+use audit::Audits;
 pub use audit::{Audit, Verdict};
 pub use quarantine::QUARANTINE_LIMIT;
 use status::Shared;
@@ -122,10 +123,7 @@ struct Run<K> {
     last_watch: Option<Instant>,
     /// While a list is read.
     permit: Option<ListPermit>,
-    last_audit: Option<Instant>,
-    next_audit: Option<Instant>,
-    /// A change was left out that may not have been a replay.
-    suspicion: bool,
+    audits: Audits,
     /// Something was listed or deleted without saying what it is: another list shall tell, but not at once.
     relist_at: Option<Instant>,
 }
@@ -152,9 +150,7 @@ impl<K: Cached> Run<K> {
             last_list: None,
             last_watch: None,
             permit: None,
-            last_audit: None,
-            next_audit: None,
-            suspicion: false,
+            audits: Audits::default(),
             relist_at: None,
         };
         run.schedule_audit();
@@ -341,7 +337,7 @@ impl<K: Cached> Run<K> {
         self.missed_bookmark = false;
         self.malformed_before = false;
         self.permit = None;
-        self.suspicion = false;
+        self.audits.suspicion = false;
         {
             let mut status = self.given.shared.status.lock();
             status.counts.replacements += 1;

@@ -13,6 +13,7 @@
 //! It never retries: each caller owns its deadline and its backoff (kube-client's default stack retries 429, 503 and 504 up to
 //! 15 times inside, `kube-rs/kube:kube-client/src/client/retry.rs`).
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -283,7 +284,7 @@ where
 }
 
 /// Why an API server can't be reached at all; what to do is part of the text.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum ConnectionError {
     /// A kubeconfig that was asked for can't be used.
     #[error("cannot use the kubeconfig {path}: {source}; check that the file exists, is readable and has a current context", path = path.display())]
@@ -312,6 +313,13 @@ pub enum ConnectionError {
     /// No informer can be made of these namespaces.
     #[error(transparent)]
     Namespaces(#[from] NamespacesError),
+}
+
+/// As for people: a `main` that returns this error prints it so.
+impl fmt::Debug for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl ConnectionError {

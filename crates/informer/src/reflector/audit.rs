@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::time::Instant;
 
 use super::pages::Pages;
 use super::{Run, now};
@@ -74,6 +75,15 @@ impl Verdict {
     }
 }
 
+/// When there are audits.
+#[derive(Default)]
+pub(super) struct Audits {
+    pub(super) last: Option<Instant>,
+    pub(super) next: Option<Instant>,
+    /// A change was left out that may not have been a replay.
+    pub(super) suspicion: bool,
+}
+
 /// An audit is given up after this: the watch isn't read meanwhile.
 const AT_MOST: Duration = Duration::from_secs(60);
 
@@ -94,13 +104,14 @@ impl<K: Cached> Run<K> {
     pub(super) fn schedule_audit(&mut self) {
         let jitter = 0.9 + 0.2 * self.random.f64();
         let period = self.given.config.audit.map(|period| scaled(period, jitter).max(self.given.config.suspicious));
-        self.next_audit = period.map(|period| later(now(), period));
+        self.audits.next = period.map(|period| later(now(), period));
     }
 
-    /// Brings the next one forward: to now, or to [`ReflectorConfig::suspicious`](crate::ReflectorConfig) after the last.
-    pub(super) fn audit_soon(&mut self) {
-        let earliest = self.last_audit.map_or_else(now, |last| later(last, self.given.config.suspicious));
-        self.next_audit = Some(self.next_audit.map_or(earliest, |next| next.min(earliest)));
+    /// A change was left out that may not have been a replay. Brings the next audit forward: to now, or to [`ReflectorConfig::suspicious`](crate::ReflectorConfig) after the last.
+    pub(super) fn suspect(&mut self) {
+        self.audits.suspicion = true;
+        let earliest = self.audits.last.map_or_else(now, |last| later(last, self.given.config.suspicious));
+        self.audits.next = Some(self.audits.next.map_or(earliest, |next| next.min(earliest)));
     }
 
     /// Compares at the version reached, while the watch waits; asks for a list where one is needed: where something was lost,
@@ -115,7 +126,7 @@ impl<K: Cached> Run<K> {
                 (Verdict::Unknown(error.to_string()), expired)
             }
         };
-        self.last_audit = Some(now());
+        self.audits.last = Some(now());
         self.schedule_audit();
         let lost = matches!(verdict, Verdict::Differs { .. });
         let reflector = &self.given.config.name;
@@ -130,7 +141,7 @@ impl<K: Cached> Run<K> {
             status.counts.gaps += u64::from(lost);
         }
         let agrees = matches!(verdict, Verdict::Agrees { .. });
-        let suspicion = std::mem::take(&mut self.suspicion) && !agrees;
+        let suspicion = std::mem::take(&mut self.audits.suspicion) && !agrees;
         if lost || expired {
             self.given.shared.ask_relist();
         } else if suspicion {

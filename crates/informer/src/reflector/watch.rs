@@ -154,9 +154,9 @@ impl<K: Cached> Run<K> {
             tokio::select! {
                 biased;
                 () = self.given.shared.audit_asked() => {}
-                () = due(self.next_audit) => {}
+                () = due(self.audits.next) => {}
             }
-            due(Some(self.last_audit.map_or_else(now, |last| later(last, self.given.config.pace)))).await;
+            due(Some(self.audits.last.map_or_else(now, |last| later(last, self.given.config.pace)))).await;
         };
         tokio::select! {
             biased;
@@ -304,8 +304,7 @@ impl<K: Cached> Run<K> {
                 _ => true,
             },
             None => {
-                self.suspicion = true;
-                self.audit_soon();
+                self.suspect();
                 true
             }
         }
