@@ -235,7 +235,7 @@ impl<K: Cached> InformerHandle<K> {
     /// [`Event::Added`] with `initial`. Calls come one at a time, on a task of the handler's own; they must not block
     /// the thread. After the informer has ended it is never called. One that is slower than the changes hears of each object's
     /// newest state and of the end of each life it was told of, not of every state, whatever the
-    /// [`DeltaOrder`](crate::DeltaOrder); a source ([`SharedInformer::add_source`]) hears of all that the store is given.
+    /// [`DeltaOrder`]; a source ([`SharedInformer::add_source`]) hears of all that the store is given.
     pub fn add_handler(&self, handler: impl FnMut(Event<K>) + Send + 'static) -> Registration {
         self.registry.add(Box::new(handler))
     }
