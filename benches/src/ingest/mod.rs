@@ -151,7 +151,7 @@ pub(crate) async fn relist(options: Options) -> Result<(), BoxError> {
 
 impl Bench {
     async fn start(options: &Options) -> Result<Self, BoxError> {
-        let plain = peer::build("watchkeeper-benches", "ingest-client")?;
+        let plain = peer::build("watchkeeper-benches-clients", "ingest-client")?;
         let peers = options.peers.iter().map(|which| Peer::build(*which)).collect::<Result<Vec<_>, _>>()?;
         if let Some(url) = options.server.clone() {
             return Ok(Self { url, source: None, plain, peers });

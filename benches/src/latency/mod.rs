@@ -76,7 +76,7 @@ enum Updater {
 
 /// Takes all rounds, and prints.
 pub(crate) async fn run(options: Options) -> Result<(), BoxError> {
-    let plain = peer::build("watchkeeper-benches", "latency-client")?;
+    let plain = peer::build("watchkeeper-benches-clients", "latency-client")?;
     let peers = options.peers.iter().map(|which| Peer::build(*which)).collect::<Result<Vec<_>, _>>()?;
     let (url, pods, updater) = match &options.server {
         Some(url) => {

@@ -6,15 +6,15 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
 #![allow(dead_code, reason = "the program beside it uses more")]
 
-#[path = "../ingest/answer.rs"]
+#[path = "../../../src/ingest/answer.rs"]
 mod answer;
-#[path = "../ingest/connect.rs"]
+#[path = "../../../src/ingest/connect.rs"]
 mod connect;
-#[path = "../latency/lookout.rs"]
+#[path = "../../../src/latency/lookout.rs"]
 mod lookout;
-#[path = "../latency/sent.rs"]
+#[path = "../../../src/latency/sent.rs"]
 mod sent;
-#[path = "../latency/sighting.rs"]
+#[path = "../../../src/latency/sighting.rs"]
 mod sighting;
 
 use std::sync::Arc;

@@ -3,15 +3,15 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts its own load")]
 #![allow(dead_code, reason = "the program beside it uses more")]
 
-#[path = "../ingest/answer.rs"]
+#[path = "../../../src/ingest/answer.rs"]
 mod answer;
-#[path = "../ingest/client.rs"]
+#[path = "../../../src/ingest/client.rs"]
 mod client;
-#[path = "../ingest/connect.rs"]
+#[path = "../../../src/ingest/connect.rs"]
 mod connect;
-#[path = "../ingest/figure.rs"]
+#[path = "../../../src/ingest/figure.rs"]
 mod figure;
-#[path = "../usage.rs"]
+#[path = "../../../src/usage.rs"]
 mod usage;
 
 use clap::Parser;
