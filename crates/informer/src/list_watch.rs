@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::config::Deadlines;
 use crate::decode::Identity;
-use crate::frame::{FrameError, FrameLimits, ListSplitter};
+use crate::frame::{FrameError, FrameLimits, ListEnd, ListSplitter};
 use crate::request_error::{Awaited, ERROR_BODY_LIMIT, Refusal, RequestError};
 use crate::scope::Scope;
 use crate::version::ResourceVersion;
@@ -92,17 +92,26 @@ pub trait ListWatch: Send + Sync + 'static {
     /// The newest version of this scope, by a consistent read that begins after the call: a list of at most one object.
     async fn newest_version(&self) -> Result<ResourceVersion, RequestError> {
         let body = self.list(&ListRequest { limit: Some(1), ..ListRequest::default() }).await?;
-        list_version(body).await
+        Ok(read_list(body, FrameLimits::default(), |_| {}).await?.version)
     }
 }
 
-/// Reads a list to its end for nothing but its version.
-async fn list_version(mut body: ByteStream) -> Result<ResourceVersion, RequestError> {
-    let mut splitter = ListSplitter::new(FrameLimits::default());
+/// Reads one body of a list to its end, item by item.
+pub(crate) async fn read_list(
+    mut body: ByteStream,
+    limits: FrameLimits,
+    mut item: impl FnMut(&[u8]),
+) -> Result<ListEnd, RequestError> {
+    let mut splitter = ListSplitter::new(limits);
     while let Some(chunk) = body.next().await {
-        splitter.push(&chunk?, |_| Ok::<(), FrameError>(()))?;
+        splitter.push(&chunk?, |bytes| {
+            item(bytes);
+            Ok::<(), FrameError>(())
+        })?;
+        // Bytes that are already here would otherwise be decoded without ever giving way to other tasks.
+        tokio::task::coop::consume_budget().await;
     }
-    Ok(splitter.finish()?.version)
+    Ok(splitter.finish()?)
 }
 
 /// Lists and watches one scope through a `kube_client::Client`.

@@ -171,8 +171,7 @@ impl Connection {
         scope: Scope,
     ) -> Result<SharedInformer<K>, ConnectionError> {
         let config = self.informer_config(&scope);
-        let list_watch = KubeListWatch::new(self.client()?, scope, Deadlines::default());
-        Ok(SharedInformer::new(Arc::new(list_watch), config).with_budget(self.budget.clone()))
+        self.informer_with(scope, Decoder::new(config.decoder), config)
     }
 
     /// An informer that keeps what `decoder` makes of the objects in `scope`: metadata, a struct of one's own, lazy or transformed

@@ -22,8 +22,8 @@ const KEPT: usize = 4_096;
 /// Deltas that wait as they came: a consumer that is so little behind has taken them before they were put together.
 const BEYOND: usize = 1_024;
 
-/// Keeps of each key what the store needs to know, once more than 1,024 deltas wait ([`Coalescing::beyond`]). Its length is bounded by how many objects there are and by how many deltas
-/// wait as they came, not by how often objects change.
+/// Keeps of each key what the store needs to know, once more than 1,024 deltas wait ([`Coalescing::beyond`]). Its length is
+/// bounded by how many objects there are and by how many deltas wait as they came, not by how often objects change.
 pub struct Coalescing<K> {
     /// As they came, until these are too many; then they are put together, and so is what comes after them.
     first: Vec<(Delta<K>, usize)>,

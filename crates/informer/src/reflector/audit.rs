@@ -11,7 +11,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::pages::Pages;
@@ -19,8 +18,7 @@ use super::{Run, now};
 use crate::backoff::scaled;
 use crate::budget::later;
 use crate::decode::{Identity, who};
-use crate::frame::{FrameError, ListSplitter};
-use crate::list_watch::{ListAt, ListRequest, within};
+use crate::list_watch::{ListAt, ListRequest, read_list, within};
 use crate::object::Cached;
 use crate::request_error::{Awaited, RequestError};
 use crate::version::ResourceVersion;
@@ -107,7 +105,8 @@ impl<K: Cached> Run<K> {
         self.audits.next = period.map(|period| later(now(), period));
     }
 
-    /// A change was left out that may not have been a replay. Brings the next audit forward: to now, or to [`ReflectorConfig::suspicious`](crate::ReflectorConfig) after the last.
+    /// A change was left out that may not have been a replay. Brings the next audit forward: to now, or to
+    /// [`ReflectorConfig::suspicious`](crate::ReflectorConfig) after the last.
     pub(super) fn suspect(&mut self) {
         self.audits.suspicion = true;
         let earliest = self.audits.last.map_or_else(now, |last| later(last, self.given.config.suspicious));
@@ -178,16 +177,9 @@ impl<K: Cached> Run<K> {
         };
         loop {
             self.given.shared.status.lock().counts.lists += 1;
-            let mut body = within(patience, Awaited::Answer, self.given.list_watch.list(&request)).await?;
-            let mut splitter = ListSplitter::new(self.given.config.limits);
-            while let Some(chunk) = body.next().await {
-                splitter.push(&chunk?, |item| {
-                    self.compare_item(item, &mut compared);
-                    Ok::<(), FrameError>(())
-                })?;
-                tokio::task::coop::consume_budget().await;
-            }
-            let end = splitter.finish()?;
+            let body = within(patience, Awaited::Answer, self.given.list_watch.list(&request)).await?;
+            let compare = |item: &[u8]| self.compare_item(item, &mut compared);
+            let end = read_list(body, self.given.config.limits, compare).await?;
             if end.version != *version {
                 return Ok(Verdict::Unknown(format!("the server lists version {} instead", end.version)));
             }

@@ -3,13 +3,11 @@
 //! In: pages of bytes. Out: one replacement when the last page is complete, nothing before. Pages of different
 //! versions are never mixed.
 
-use futures::StreamExt;
-
 use super::pages::Pages;
 use super::{Ended, Run};
 use crate::delta_fifo::Relisted;
-use crate::frame::{FrameError, ListEnd, ListSplitter};
-use crate::list_watch::ListRequest;
+use crate::frame::{FrameError, ListEnd};
+use crate::list_watch::{ListRequest, read_list};
 use crate::object::Cached;
 use crate::recovery::{Phase, Trouble};
 use crate::version::ResourceVersion;
@@ -52,16 +50,9 @@ impl<K: Cached> Run<K> {
         items: &mut Vec<Relisted<K>>,
     ) -> Result<ListEnd, Trouble> {
         self.given.shared.status.lock().counts.lists += 1;
-        let mut body = self.given.list_watch.list(request).await.map_err(Trouble::Failed)?;
-        let mut splitter = ListSplitter::new(self.given.config.limits);
-        while let Some(chunk) = body.next().await {
-            splitter.push(&chunk.map_err(Trouble::Failed)?, |item| {
-                items.extend(self.relisted(item, ask_known));
-                Ok::<(), Trouble>(())
-            })?;
-            // Bytes that are already here would otherwise be decoded without ever giving way to other tasks.
-            tokio::task::coop::consume_budget().await;
-        }
-        Ok(splitter.finish()?)
+        let body = self.given.list_watch.list(request).await.map_err(Trouble::Failed)?;
+        let limits = self.given.config.limits;
+        let read = read_list(body, limits, |item| items.extend(self.relisted(item, ask_known)));
+        read.await.map_err(Trouble::Failed)
     }
 }

@@ -108,32 +108,51 @@ impl ReflectorStatus {
 pub(super) struct Shared {
     pub(super) status: Mutex<ReflectorStatus>,
     pub(super) quarantine: Mutex<Quarantine>,
-    relist_asked: AtomicBool,
-    audit_asked: AtomicBool,
-    asked: Notify,
-    audit_notify: Notify,
+    relist: Wish,
+    audit: Wish,
     audits_begun: AtomicU64,
     last_audit: watch::Sender<Option<Audit>>,
+}
+
+/// Something that is asked for until it is taken up. One task waits for it.
+#[derive(Debug, Default)]
+struct Wish {
+    asked: AtomicBool,
+    told: Notify,
+}
+
+impl Wish {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    /// Cancel-safe: the wish stays until it is taken.
+    async fn asked(&self) {
+        while !self.asked.load(Ordering::Acquire) {
+            self.told.notified().await;
+        }
+    }
+
+    fn take(&self) {
+        self.asked.store(false, Ordering::Release);
+    }
 }
 
 impl Shared {
     /// Waits for a relist to be asked for. Cancel-safe: the request stays until [`Shared::take_relist`].
     pub(super) async fn relist_asked(&self) {
-        while !self.relist_asked.load(Ordering::Acquire) {
-            self.asked.notified().await;
-        }
+        self.relist.asked().await;
     }
 
     /// Waits for an audit to be asked for. Cancel-safe, as above.
     pub(super) async fn audit_asked(&self) {
-        while !self.audit_asked.load(Ordering::Acquire) {
-            self.audit_notify.notified().await;
-        }
+        self.audit.asked().await;
     }
 
     /// An audit begins: whatever was asked for until now is served by it. Returns its number.
     pub(super) fn audit_begins(&self) -> u64 {
-        self.audit_asked.store(false, Ordering::Release);
+        self.audit.take();
         self.audits_begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
@@ -142,33 +161,23 @@ impl Shared {
     }
 
     /// Waits for an audit that begins after this call.
-    async fn audit(&self) -> Audit {
+    async fn next_audit(&self) -> Audit {
         let begun = self.audits_begun.load(Ordering::Acquire);
-        self.audit_asked.store(true, Ordering::Release);
-        self.audit_notify.notify_one();
+        self.audit.ask();
         let mut audits = self.last_audit.subscribe();
-        loop {
-            if let Some(audit) = &*audits.borrow_and_update()
-                && audit.number > begun
-            {
-                return audit.clone();
-            }
-            if audits.changed().await.is_err() {
-                // The sender is in `self`.
-                std::future::pending::<()>().await;
-            }
-        }
+        let later = audits.wait_for(|last| last.as_ref().is_some_and(|audit| audit.number > begun)).await;
+        let later = later.ok().and_then(|audit| audit.clone());
+        later.expect("the sender is in `self`, and what was waited for is there")
     }
 
     /// Wants a list that begins after this.
     pub(super) fn ask_relist(&self) {
-        self.relist_asked.store(true, Ordering::Release);
-        self.asked.notify_one();
+        self.relist.ask();
     }
 
     /// A list begins: whatever was asked for until now is served by it.
     pub(super) fn take_relist(&self) {
-        self.relist_asked.store(false, Ordering::Release);
+        self.relist.take();
     }
 }
 
@@ -187,7 +196,7 @@ impl ReflectorHandle {
     /// the version reached. It comes while watching, else when the present list or backoff is over; never returns if the
     /// reflector ends before: bound it. Cancel-safe; the audit itself goes on.
     pub async fn audit(&self) -> Audit {
-        self.0.audit().await
+        self.0.next_audit().await
     }
 
     /// What the last audit found.
