@@ -23,9 +23,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::event::Finality;
-use crate::key::ObjectKey;
 use crate::object::Cached;
-use crate::version::ResourceVersion;
+use crate::version::{self, ResourceVersion};
 
 mod coalescing;
 mod ordered;
@@ -46,18 +45,23 @@ pub enum Delta<K> {
 /// One item of a list that replaces what is cached.
 #[derive(Debug)]
 pub enum Relisted<K> {
-    /// Decoded from the list.
-    New(Arc<K>),
-    /// The store holds exactly this state ([`Known`] said so after [`DeltaFifo::consumed`]), so it wasn't decoded.
-    Unchanged(ObjectKey),
+    /// Decoded from the list, and how many bytes it had there.
+    New(Arc<K>, u32),
+    /// The cached object ([`Known`] had it after [`DeltaFifo::consumed`]), for the item is this state of it, and wasn't decoded; or
+    /// couldn't be decoded, and what is cached of this life stays.
+    Unchanged(Arc<K>),
 }
 
-impl<K: Cached> Relisted<K> {
-    /// Of which object.
-    pub fn key(&self) -> ObjectKey {
+impl<K> Relisted<K> {
+    /// An object whose size isn't known.
+    pub fn new(object: Arc<K>) -> Self {
+        Self::New(object, 0)
+    }
+
+    /// The object it is about.
+    pub fn object(&self) -> &Arc<K> {
         match self {
-            Self::New(object) => ObjectKey::of(&**object),
-            Self::Unchanged(key) => key.clone(),
+            Self::New(object, _) | Self::Unchanged(object) => object,
         }
     }
 }
@@ -71,30 +75,32 @@ pub struct Replacement<K> {
     pub version: ResourceVersion,
 }
 
-/// What is cached, as far as the reflector may know it.
-pub trait Known: Send + Sync + 'static {
-    /// The key under which the cache holds this object, of this uid and at exactly this version; `None`: it doesn't. Only the
-    /// whole truth when the consumer has caught up ([`DeltaFifo::consumed`]): a pending delta may be about to change it.
-    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey>;
-
-    /// The version at which this life of the object is cached, if it is.
-    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion>;
-
-    /// Whether this life of the object is cached at all, at whatever version. An item of a list that can't be decoded
-    /// keeps its cached state, rather than appear to be gone.
-    fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
-        self.held(namespace, name, uid).is_some()
-    }
+/// What is cached, as far as the reflector may know it. Only the whole truth when the consumer has caught up
+/// ([`DeltaFifo::consumed`]): a pending delta may be about to change it.
+pub trait Known<K: Cached>: Send + Sync + 'static {
+    /// The object that is cached under this name.
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>>;
 
     /// How many objects are cached.
     fn count(&self) -> usize;
+
+    /// This life of the object, if it is cached, at whatever version.
+    fn life(&self, namespace: &str, name: &str, uid: &str) -> Option<Arc<K>> {
+        self.get(namespace, name).filter(|cached| cached.uid() == uid)
+    }
+
+    /// Exactly this state of the object, if it is what is cached.
+    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<Arc<K>> {
+        let is_it = |cached: &Arc<K>| version::compare(cached.version(), version) == Some(Ordering::Equal);
+        self.life(namespace, name, uid).filter(is_it)
+    }
 }
 
 /// What the store has to do for one key.
 #[derive(Debug)]
 pub enum Change<K> {
-    /// Make this the present state.
-    Applied(Arc<K>),
+    /// Make this the present state; it had so many bytes as it arrived.
+    Applied(Arc<K>, u32),
     /// This life has ended.
     Deleted {
         /// The last state the queue has seen of it.
@@ -104,10 +110,16 @@ pub enum Change<K> {
     },
 }
 
-impl<K> From<Delta<K>> for Change<K> {
-    fn from(delta: Delta<K>) -> Self {
+impl<K> Change<K> {
+    /// Make this the present state; how large it is isn't known.
+    pub fn applied(object: Arc<K>) -> Self {
+        Self::Applied(object, 0)
+    }
+
+    /// What is to be done about a delta whose object had so many bytes as it arrived.
+    pub fn of(delta: Delta<K>, bytes: usize) -> Self {
         match delta {
-            Delta::Applied(object) => Self::Applied(object),
+            Delta::Applied(object) => Self::Applied(object, u32::try_from(bytes).unwrap_or(u32::MAX)),
             Delta::Deleted(last) => Self::Deleted { last, finality: Finality::Observed },
         }
     }

@@ -1,149 +1,138 @@
 //! Index: the cached objects under a value, found without a scan.
 //!
-//! In: a function from an object to zero or more values, given before the informer runs. Out: for a value, the present
-//! objects that have it. User code runs outside every lock.
+//! In: a function from an object to any number of values, given before the informer runs or while it does. Out: for a
+//! value the present objects that have it ([`Index`]), for a range of values too ([`RangeIndex`]), and for several
+//! conditions at once ([`Query`]). An index over tuples is a composed one. User code runs outside every lock.
 //!
-//! What a reader sees: a change first enters the postings of its new values, then the object is swapped, then its old
-//! postings are left. Every look-up asks the loaded object again, so it never returns one that doesn't have the value,
-//! and never misses one that has it for the whole look-up. Two look-ups are two moments: an object that moves from one
-//! value to another may be in neither, or the other way round in both.
+//! What a reader sees: objects that have the value at the moment they are read, each once, and all that have it for the
+//! whole look-up. An object that moves from one value to another meanwhile may be missed: two look-ups are two moments.
+//! [`snapshot`](crate::ThreadSafeStore::snapshot) is one moment of everything.
 //!
-//! It never orders what it returns. Upstream counterpart: `Indexers` and `ByIndex` of client-go's `Indexer`, which
-//! name an index by a string and its values by strings.
+//! It orders by nothing but, in a [`RangeIndex`], the values. Upstream counterpart: `Indexers` and `ByIndex` of
+//! client-go's `Indexer`, which name an index by a string, its values by strings, and have no ranges.
 
-use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::borrow::Borrow;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use ahash::RandomState;
-use parking_lot::RwLock;
+use kube_client::Resource;
 
-use crate::key::ObjectKey;
 use crate::object::Cached;
 use crate::store::ThreadSafeStore;
-use crate::store::root::{fixed_hasher, shard_of};
+use crate::store::root::Root;
 
-/// Small: most writes change no posting at all.
-const SHARDS: usize = 16;
+mod maintained;
+mod query;
+mod range;
 
-/// A handle on one index, made by [`StoreWriter::add_index`](crate::store::StoreWriter::add_index).
-pub struct Index<K, V> {
-    store: ThreadSafeStore<K>,
-    position: usize,
-    values: Values<K, V>,
-}
+pub use maintained::IndexSummary;
+pub(crate) use maintained::{Built, Definition, Hashed, Maintained, Sorted};
+pub use query::Query;
+pub(crate) use query::{Condition, Look, list};
+pub use range::RangeIndex;
 
-/// From an object to the values it is found under.
-pub(crate) type Values<K, V> = Arc<dyn Fn(&K) -> Vec<V> + Send + Sync>;
-
-/// The bounds of an index value, in one name.
+/// The bounds of an index value, in one name. For a [`RangeIndex`] it is [`Ord`] too.
 pub trait IndexValue: Eq + Hash + Clone + Send + Sync + 'static {}
 impl<V: Eq + Hash + Clone + Send + Sync + 'static> IndexValue for V {}
 
+/// A handle on one index by equality, made by [`SharedInformer::add_index`](crate::SharedInformer::add_index) and the like.
+pub struct Index<K, V> {
+    store: ThreadSafeStore<K>,
+    position: usize,
+    of: PhantomData<fn() -> V>,
+}
+
 impl<K, V> Clone for Index<K, V> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), position: self.position, values: Arc::clone(&self.values) }
+        Self { store: self.store.clone(), position: self.position, of: PhantomData }
     }
 }
 
 impl<K: Cached, V: IndexValue> Index<K, V> {
-    pub(crate) fn new(store: ThreadSafeStore<K>, position: usize, values: Values<K, V>) -> Self {
-        Self { store, position, values }
+    pub(crate) fn new(store: ThreadSafeStore<K>, position: usize) -> Self {
+        Self { store, position, of: PhantomData }
     }
 
-    /// The present objects that have this value, in no particular order.
-    pub fn get(&self, value: &V) -> Vec<Arc<K>> {
+    /// The present objects that have this value.
+    pub fn get<Q: Hash + Eq + Sync + ?Sized>(&self, value: &Q) -> Vec<Arc<K>>
+    where
+        V: Borrow<Q>,
+    {
+        list(&self.store.root(), &[&self.has(value)])
+    }
+
+    /// Calls `visit` with each of them, under no lock and without making a list. An object that goes and comes back meanwhile
+    /// may be shown twice, the older state first.
+    pub fn for_each<Q: Hash + Eq + Sync + ?Sized>(&self, value: &Q, visit: impl FnMut(&Arc<K>))
+    where
+        V: Borrow<Q>,
+    {
+        query::visit(&self.store.root(), &[&self.has(value)], visit);
+    }
+
+    /// How many objects are found under this value, at most.
+    pub fn count<Q: Hash + Eq + Sync + ?Sized>(&self, value: &Q) -> usize
+    where
+        V: Borrow<Q>,
+    {
+        self.has(value).look(&self.store.root()).posting.map_or(0, |posting| posting.len())
+    }
+
+    /// The values under which something is found, in no order. Upstream counterpart: `ListIndexFuncValues`.
+    pub fn values(&self) -> Vec<V> {
         let root = self.store.root();
-        let Some(postings) = root.postings::<V>(self.position) else { return Vec::new() };
-        let Some(keys) = postings.keys(value) else { return Vec::new() };
-        let mut objects: Vec<Arc<K>> = keys.iter().filter_map(|key| root.get(key.as_str())).collect();
-        objects.retain(|object| (self.values)(object).contains(value));
-        objects
+        let shards = self.built(&root).map_or(&[][..], |built| built.postings.shards());
+        shards.iter().flat_map(|shard| shard.postings.read().keys().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// The objects that have this value, to be combined with other conditions.
+    pub fn query(&self, value: V) -> Query<K> {
+        Query::new(self.store.clone(), Has::<K, V, V, V> { index: self.clone(), value, of: PhantomData })
+    }
+
+    fn has<'a, Q: ?Sized>(&self, value: &'a Q) -> Has<K, V, Q, &'a Q> {
+        Has { index: self.clone(), value, of: PhantomData }
+    }
+
+    fn built<'a>(&self, root: &'a Root<K>) -> Option<&'a Built<K, Hashed<V>>> {
+        root.index(self.position)
     }
 }
 
-/// The keys under one value; copied on write only while a reader walks them.
-type Keys = HashSet<ObjectKey, RandomState>;
-
-type Shard<V> = RwLock<HashMap<V, Arc<Keys>, RandomState>>;
-
-/// The postings of one index in one root of the store.
-pub(crate) struct Postings<K, V> {
-    values: Values<K, V>,
-    hasher: RandomState,
-    /// Sharded by value, so that one look-up visits one shard.
-    shards: Box<[Shard<V>]>,
+/// The condition to have one value: `value` is a `V`, or something borrowed that is equal to one.
+struct Has<K, V, Q: ?Sized, B> {
+    index: Index<K, V>,
+    value: B,
+    of: PhantomData<fn(&Q)>,
 }
 
-impl<K, V: IndexValue> Postings<K, V> {
-    pub(crate) fn new(values: Values<K, V>) -> Self {
-        let hasher = fixed_hasher();
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { values, hasher, shards }
+impl<K, V, Q, B> Condition<K> for Has<K, V, Q, B>
+where
+    K: Cached,
+    V: IndexValue + Borrow<Q>,
+    Q: Hash + Eq + ?Sized,
+    B: Borrow<Q> + Send + Sync,
+{
+    fn look(&self, root: &Root<K>) -> Look {
+        let Some(built) = self.index.built(root) else { return Look::NOTHING };
+        let shard = built.postings.shard(self.value.borrow());
+        let mark = shard.moves.mark();
+        Look { mark, posting: shard.postings.read().get(self.value.borrow()).cloned() }
     }
 
-    pub(crate) fn keys(&self, value: &V) -> Option<Arc<Keys>> {
-        self.shard(value).read().get(value).cloned()
+    fn is_quiet_since(&self, look: &Look, root: &Root<K>) -> bool {
+        let built = self.index.built(root);
+        built.is_none_or(|built| built.postings.shard(self.value.borrow()).moves.is_quiet_since(look.mark))
     }
 
-    fn enter(&self, value: &V, key: &ObjectKey) {
-        let mut shard = self.shard(value).write();
-        match shard.get_mut(value) {
-            Some(keys) => {
-                Arc::make_mut(keys).insert(key.clone());
-            }
-            None => {
-                let mut keys = Keys::with_hasher(self.hasher.clone());
-                keys.insert(key.clone());
-                shard.insert(value.clone(), Arc::new(keys));
-            }
-        }
-    }
-
-    /// A value without objects is forgotten, else values that come and go would pile up.
-    fn leave(&self, value: &V, key: &ObjectKey) {
-        let mut shard = self.shard(value).write();
-        let Some(keys) = shard.get_mut(value) else { return };
-        let present = Arc::make_mut(keys);
-        present.remove(key);
-        if present.is_empty() {
-            shard.remove(value);
-        }
-    }
-
-    fn shard(&self, value: &V) -> &Shard<V> {
-        &self.shards[shard_of(self.hasher.hash_one(value), SHARDS)]
+    fn holds(&self, object: &K, root: &Root<K>) -> bool {
+        let is_it = |value: &V| value.borrow() == self.value.borrow();
+        self.index.built(root).is_some_and(|built| built.definition.values(object).iter().any(is_it))
     }
 }
 
-/// One index as the store sees it, whatever its values are.
-pub(crate) trait Maintained<K>: Send + Sync {
-    /// Calls `swap` (which changes the object) after the new postings are there and before the old ones go.
-    fn around(&self, key: &ObjectKey, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut());
-    /// The same index without objects, for a root built aside.
-    fn emptied(&self) -> Arc<dyn Maintained<K>>;
-    fn as_any(&self) -> &dyn Any;
-}
-
-impl<K: Cached, V: IndexValue> Maintained<K> for Postings<K, V> {
-    fn around(&self, key: &ObjectKey, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut()) {
-        let values = |object: Option<&K>| object.map(|object| (self.values)(object)).unwrap_or_default();
-        let (before, after) = (values(old), values(new));
-        for value in after.iter().filter(|value| !before.contains(value)) {
-            self.enter(value, key);
-        }
-        swap();
-        for value in before.iter().filter(|value| !after.contains(value)) {
-            self.leave(value, key);
-        }
-    }
-
-    fn emptied(&self) -> Arc<dyn Maintained<K>> {
-        Arc::new(Self::new(Arc::clone(&self.values)))
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
+/// The uids of an object's owners, for an index of what belongs to whom.
+pub fn owners<K: Resource>(object: &K) -> Vec<String> {
+    object.meta().owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect()
 }

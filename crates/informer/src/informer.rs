@@ -24,11 +24,11 @@ use crate::decode::{Decoder, Undecodable};
 use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
 use crate::handler::{Registration, Registry};
-use crate::index::{Index, IndexValue};
+use crate::index::{Index, IndexValue, RangeIndex};
 use crate::key::ObjectKey;
 use crate::list_watch::ListWatch;
 use crate::lister::Lister;
-use crate::object::Cached;
+use crate::object::{Cached, Labelled};
 use crate::reflector::{Audit, Reflector, ReflectorHandle, Verdict};
 use crate::request_error::RequestError;
 use crate::store::{self, Reached, StoreWriter, ThreadSafeStore};
@@ -144,10 +144,30 @@ impl<K: Cached> SharedInformer<K> {
         Self { reflectors: budgeted.collect(), ..self }
     }
 
-    /// Adds an index: the objects under each of the values that `values` gives for them. It runs on the processor, and
-    /// again in every look-up: make it cheap and let it depend on nothing but the object.
-    pub fn add_index<V: IndexValue>(&mut self, values: impl Fn(&K) -> Vec<V> + Send + Sync + 'static) -> Index<K, V> {
-        self.processor.writer.add_index(values)
+    /// Adds an index by equality, see [`StoreWriter::add_index`]; by namespace there is one already.
+    pub fn add_index<V: IndexValue, I: IntoIterator<Item = V>>(
+        &mut self,
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> Index<K, V> {
+        self.processor.writer.add_index(name, values)
+    }
+
+    /// Adds an index by order, see [`StoreWriter::add_range_index`].
+    pub fn add_range_index<V: IndexValue + Ord, I: IntoIterator<Item = V>>(
+        &mut self,
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> RangeIndex<K, V> {
+        self.processor.writer.add_range_index(name, values)
+    }
+
+    /// Adds an index by the value of a label, which [`Lister::select`] uses by itself.
+    pub fn add_label_index(&mut self, key: &str) -> Index<K, String>
+    where
+        K: Labelled,
+    {
+        self.processor.writer.add_label_index(key)
     }
 
     /// Adds a function that is called inline with every event, after the store shows it (or what came
@@ -187,8 +207,7 @@ impl<K: Cached> SharedInformer<K> {
             }
             all
         };
-        let relist = |part: usize| handle.parts[part].reflector.relist();
-        let (ended, ()) = tokio::join!(reflected, processor.run(stop.clone(), relist));
+        let (ended, ()) = tokio::join!(reflected, processor.run(stop.clone()));
         ended.into_iter().for_each(rethrow);
     }
 }

@@ -4,6 +4,7 @@
 //! It never carries a uid or a version: two lives of the same name share a key, the store tells them apart.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,18 +33,37 @@ impl ObjectKey {
 
     /// The namespace, empty for a cluster-scoped object.
     pub fn namespace(&self) -> &str {
-        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+        self.parts().0
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        self.0.split_once('/').map_or(&*self.0, |(_, name)| name)
+        self.parts().1
+    }
+
+    /// Namespace and name.
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or(("", &self.0))
     }
 
     /// The text that order, hash and equality go by: `namespace/name`, `/name` for a cluster-scoped object.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Namespace and name of an object.
+pub(crate) fn parts_of<K: Cached>(object: &K) -> (&str, &str) {
+    (object.namespace(), object.name())
+}
+
+/// The order of two keys, each a namespace and a name, see [`ObjectKey`].
+pub(crate) fn compare((a_namespace, a_name): (&str, &str), (b_namespace, b_name): (&str, &str)) -> Ordering {
+    if a_namespace == b_namespace {
+        return a_name.cmp(b_name);
+    }
+    // A slash comes behind what may follow in a longer namespace: `a-b/` before `a/`.
+    a_namespace.bytes().chain([b'/']).cmp(b_namespace.bytes().chain([b'/']))
 }
 
 /// The longest namespace and name that Kubernetes allows, and the slash.

@@ -1,19 +1,70 @@
 //! Lister: reading the cache.
 //!
-//! In: the store. Out: shared pointers to the present objects; they are immutable, nothing is copied. It never waits,
-//! never asks the server, and never orders what it returns.
+//! In: the store. Out: shared pointers to the present objects; they are immutable, nothing is copied. It never waits for the
+//! server, and never orders what it returns.
 //!
-//! Upstream counterpart: the generated listers of client-go.
+//! A selection by namespace and labels goes through whichever index leads to fewest objects, and says which that was, or
+//! that it had to go through all there are: labels are indexed where somebody asked for it
+//! ([`SharedInformer::add_label_index`](crate::SharedInformer::add_label_index)).
+//!
+//! Upstream counterpart: the generated listers of client-go, which never index labels.
 
+use std::fmt;
 use std::sync::Arc;
 
+use kube_client::core::{Expression, Selector, SelectorExt};
+
+use crate::index::{Built, Hashed};
 use crate::key::ObjectKey;
-use crate::object::Cached;
-use crate::store::ThreadSafeStore;
+use crate::object::{Cached, Labelled};
+use crate::store::posting::Posting;
+use crate::store::root::{BY_NAMESPACE, Root};
+use crate::store::{Snapshot, ThreadSafeStore};
 
 /// A cheap, cloneable view of everything an informer has cached.
 pub struct Lister<K> {
     store: ThreadSafeStore<K>,
+}
+
+/// Which objects are wanted: those for which all of this holds.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// In this namespace; `None`: in any.
+    pub namespace: Option<String>,
+    /// With labels that these expressions match. By default all are.
+    pub labels: Selector,
+}
+
+/// What was selected, and how it was found.
+#[derive(Debug, Clone)]
+pub struct Selected<K> {
+    /// The objects, each once.
+    pub objects: Vec<Arc<K>>,
+    /// What led to them.
+    pub access: Access,
+    /// How many objects were looked at to find them.
+    pub looked_at: usize,
+}
+
+/// What a selection went through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: no object can match.
+    Nothing,
+    /// The index of this name; "namespace" is the one every store has.
+    Index(Arc<str>),
+    /// All objects: no index fits.
+    Scan,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing can match"),
+            Self::Index(name) => write!(f, "by the index {name}"),
+            Self::Scan => f.write_str("by a scan, no index fits"),
+        }
+    }
 }
 
 impl<K> Clone for Lister<K> {
@@ -33,6 +84,11 @@ impl<K: Cached> Lister<K> {
         self.store.get(key)
     }
 
+    /// The same by namespace (empty: cluster-scoped) and name.
+    pub fn get_named(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get_named(namespace, name)
+    }
+
     /// All objects. Not one moment of the whole cache: objects may change while the list is made, but a relist is
     /// seen whole or not at all.
     pub fn list(&self) -> Vec<Arc<K>> {
@@ -44,6 +100,16 @@ impl<K: Cached> Lister<K> {
         self.store.namespace(namespace)
     }
 
+    /// One moment of the whole cache, see [`ThreadSafeStore::snapshot`].
+    pub fn snapshot(&self) -> Snapshot<K> {
+        self.store.snapshot()
+    }
+
+    /// The store behind it, which can be walked and weighed.
+    pub fn store(&self) -> &ThreadSafeStore<K> {
+        &self.store
+    }
+
     /// How many objects are cached.
     pub fn len(&self) -> usize {
         self.store.len()
@@ -53,4 +119,78 @@ impl<K: Cached> Lister<K> {
     pub fn is_empty(&self) -> bool {
         self.store.is_empty()
     }
+}
+
+impl<K: Labelled> Lister<K> {
+    /// The present objects that are wanted.
+    ///
+    /// ```
+    /// use k8s_openapi::api::core::v1::Pod;
+    /// use kube_client::core::Expression;
+    /// use watchkeeper_informer::StoreWriter;
+    /// use watchkeeper_informer::lister::{Lister, Selection};
+    ///
+    /// let mut writer = StoreWriter::<Pod>::default();
+    /// writer.add_label_index("app");
+    /// let labels = Expression::Equal("app".to_owned(), "web".to_owned()).into();
+    /// let selected = Lister::new(writer.store()).select(&Selection { labels, ..Selection::default() });
+    /// assert_eq!(selected.access.to_string(), "by the index label app");
+    /// ```
+    pub fn select(&self, wanted: &Selection) -> Selected<K> {
+        let root = self.store.root();
+        let (access, posting) = access(&root, wanted);
+        let (mut objects, mut looked_at) = (Vec::new(), 0);
+        let mut look = |object: Arc<K>| {
+            looked_at += 1;
+            let is_here = wanted.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
+            if is_here && wanted.labels.matches(object.labels()) {
+                objects.push(object);
+            }
+        };
+        let before = root.objects.removals();
+        match posting {
+            Some(posting) => root.objects.visit_slots(posting.iter(), |_, object| look(object)),
+            None if access == Access::Scan => root.objects.visit(look),
+            None => {}
+        }
+        if root.objects.removals() != before {
+            root.objects.keep_newest(&mut objects);
+        }
+        Selected { objects, access, looked_at }
+    }
+}
+
+/// The way to what is wanted that leads along the fewest objects.
+fn access<K: Cached>(root: &Root<K>, wanted: &Selection) -> (Access, Option<Posting>) {
+    let mut best: Option<(Access, Option<Posting>)> = None;
+    let mut consider = |index: usize, values: &mut dyn Iterator<Item = &String>| {
+        let Some(built) = root.index::<Built<K, Hashed<String>>>(index) else { return };
+        let posting = union(values.filter_map(|value| built.postings.shard(value).postings.read().get(value).cloned()));
+        let length = |posting: &Option<Posting>| posting.as_ref().map_or(0, Posting::len);
+        if best.as_ref().is_none_or(|(_, best)| length(&posting) < length(best)) {
+            best = Some((Access::Index(root.indexes[index].name()), posting));
+        }
+    };
+    if let Some(namespace) = &wanted.namespace {
+        consider(BY_NAMESPACE, &mut [namespace].into_iter());
+    }
+    for expression in wanted.labels.clone() {
+        let (key, values) = match &expression {
+            Expression::Equal(key, value) => (key, &mut [value].into_iter() as &mut dyn Iterator<Item = &String>),
+            Expression::In(_, values) if values.is_empty() => return (Access::Nothing, None),
+            Expression::In(key, values) => (key, &mut values.iter() as &mut dyn Iterator<Item = &String>),
+            _ => continue,
+        };
+        if let Some(index) = root.indexes.iter().position(|index| index.label() == Some(key)) {
+            consider(index, values);
+        }
+    }
+    best.unwrap_or((Access::Scan, None))
+}
+
+/// What is in any of them.
+fn union(mut postings: impl Iterator<Item = Posting>) -> Option<Posting> {
+    let first = postings.next()?;
+    let Some(second) = postings.next() else { return Some(first) };
+    Some(Posting::of([first, second].into_iter().chain(postings).flat_map(|one| one.iter().collect::<Vec<_>>()).collect()))
 }

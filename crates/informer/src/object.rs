@@ -3,6 +3,8 @@
 //! In: any type that can say who it is. Out: four borrowed strings. It never allocates, and nothing in the pipeline
 //! asks an object for more: kind and scope are values of the informer ([`crate::scope`]), not of the type.
 
+use std::collections::BTreeMap;
+
 use kube_client::Resource;
 
 /// An object that can be cached.
@@ -32,6 +34,23 @@ pub trait Cached: Send + Sync + 'static {
     fn uid(&self) -> &str;
     /// `metadata.resourceVersion`.
     fn version(&self) -> &str;
+    /// How many bytes it holds, for those shapes that know. `None`: taken to be as large as it arrived.
+    fn held_bytes(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// An object whose labels can be selected by; implemented for every `kube_client::Resource`.
+pub trait Labelled: Cached {
+    /// `metadata.labels`.
+    fn labels(&self) -> &BTreeMap<String, String>;
+}
+
+impl<K: Resource + Send + Sync + 'static> Labelled for K {
+    fn labels(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.meta().labels.as_ref().unwrap_or(&NONE)
+    }
 }
 
 impl<K: Resource + Send + Sync + 'static> Cached for K {

@@ -54,7 +54,7 @@ pub use status::{Activity, Counts, Failing, ReflectorHandle, ReflectorStatus};
 pub struct Reflector<K> {
     list_watch: Arc<dyn ListWatch>,
     decoder: Decoder<K>,
-    known: Arc<dyn Known>,
+    known: Arc<dyn Known<K>>,
     fifo: DeltaFifo<K>,
     config: ReflectorConfig,
     /// Objects elsewhere aren't wanted.
@@ -78,7 +78,7 @@ impl<K: Cached> Reflector<K> {
     pub fn new(
         list_watch: Arc<dyn ListWatch>,
         decoder: Decoder<K>,
-        known: Arc<dyn Known>,
+        known: Arc<dyn Known<K>>,
         fifo: DeltaFifo<K>,
         config: ReflectorConfig,
     ) -> (Self, ReflectorHandle) {
@@ -282,20 +282,19 @@ impl<K: Cached> Run<K> {
             return None;
         }
         let Identity { namespace, name, uid, version, .. } = &identity;
-        if ask_known && let Some(key) = self.given.known.current(namespace, name, uid, version) {
+        if ask_known && let Some(cached) = self.given.known.current(namespace, name, uid, version) {
             self.given.shared.status.lock().counts.unchanged += 1;
             self.release(&identity);
-            return Some(Relisted::Unchanged(key));
+            return Some(Relisted::Unchanged(cached));
         }
         match self.given.decoder.object(item, &identity) {
             Ok(object) => {
                 self.release(&identity);
-                Some(Relisted::New(object))
+                Some(Relisted::New(object, u32::try_from(item.len()).unwrap_or(u32::MAX)))
             }
             Err(fault) => {
-                let held = self.given.known.holds(namespace, name, uid);
                 self.note_undecodable(Undecodable::known(&identity, fault));
-                held.then(|| Relisted::Unchanged(identity.key()))
+                self.given.known.life(namespace, name, uid).map(Relisted::Unchanged)
             }
         }
     }
@@ -327,7 +326,7 @@ impl<K: Cached> Run<K> {
         self.note_undecodable(Undecodable::known(&identity, DecodeFault::Identity));
         self.relist_later();
         let Identity { namespace, name, uid, .. } = &identity;
-        self.given.known.holds(namespace, name, uid).then(|| Relisted::Unchanged(identity.key()))
+        self.given.known.life(namespace, name, uid).map(Relisted::Unchanged)
     }
 
     fn replace(&mut self, items: Vec<Relisted<K>>, version: ResourceVersion) {

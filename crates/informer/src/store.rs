@@ -5,32 +5,43 @@
 //!
 //! What readers see: an object never goes back to an older state of the same uid, except through a replacement, which
 //! the server presents as newest. A replacement is built aside and published as one pointer: a look-up sees all of it
-//! or nothing. `version` is published last, so it is a lower bound of what a later look-up shows.
+//! or nothing. `version` is published last, so it is a lower bound of what a later look-up shows. Two look-ups are two
+//! moments; [`ThreadSafeStore::snapshot`] is one of the whole store.
 //!
-//! The tables are hash maps sharded by key behind short read-write locks under an arc-swap root: the plain design. No
-//! guard leaves this module, and no user code runs under a lock. Slots with u32 postings (less memory, no hashing on
-//! an index look-up) can take the place of the maps without a change outside this folder.
+//! | kept in | what | a reader holds it for | the writer waits for readers |
+//! | --- | --- | --- | --- |
+//! | slots | the objects, by number | copying up to 16 pointers | of the same 16 objects |
+//! | table | hash of a key to slot | one probe | of the same 64th, when a key comes or goes |
+//! | postings | value of an index to slots | copying one pointer | of the same 16th of the values, when an object moves |
+//! | root | all of this between two replacements | nothing, it is an arc-swap | never |
 //!
-//! It never tells anyone anything: what the events are for is the informer's business.
+//! Keys are not stored: the objects have them. No guard leaves this module, and no function of users runs under a lock.
 //!
-//! Upstream counterpart: `ThreadSafeStore` and `processDeltas` in client-go's tools/cache.
+//! Upstream counterpart: `ThreadSafeStore` and `processDeltas` in client-go's tools/cache, with one lock around it all.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use crate::delta_fifo::{Change, Known, Relisted, Work, is_older};
-use crate::event::{Event, Finality};
-use crate::index::{Index, IndexValue, Values};
-use crate::key::{ObjectKey, with_text};
+use crate::delta_fifo::Known;
+use crate::index::{Index, IndexSummary};
+use crate::key::ObjectKey;
 use crate::object::Cached;
-use crate::version::{self, ResourceVersion};
+use crate::version::ResourceVersion;
 
+pub(crate) mod objects;
+pub(crate) mod posting;
 pub(crate) mod root;
+mod slots;
+mod snapshot;
+mod table;
+mod writer;
 
-use root::Root;
+use root::{BY_NAMESPACE, Root};
+pub use snapshot::Snapshot;
+pub use writer::{Applied, StoreWriter};
 
 /// How far the store has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,202 +70,6 @@ struct Shared<K> {
     reached: watch::Sender<Vec<Reached>>,
 }
 
-/// The one writer. It is not `Clone`: every piece of state has one writer.
-pub struct StoreWriter<K> {
-    store: ThreadSafeStore<K>,
-    parts: Vec<Option<String>>,
-}
-
-/// What applying a batch amounted to.
-#[derive(Debug)]
-pub struct Applied<K> {
-    /// In the order in which handlers shall hear of them.
-    pub events: Vec<Event<K>>,
-    /// Changes that were older than what is cached, and dropped.
-    pub stale: usize,
-    /// Items of a list that were called unchanged but aren't cached. Anything but zero asks for another list.
-    pub missing: usize,
-}
-
-/// An empty store: its writer, from which readers' handles are made.
-impl<K: Cached> Default for StoreWriter<K> {
-    fn default() -> Self {
-        Self::in_parts(vec![None])
-    }
-}
-
-impl<K: Cached> StoreWriter<K> {
-    /// An empty store that is filled in parts, a namespace each: every part has lists and versions of its own. `None` is
-    /// everything, and then the only part.
-    pub fn in_parts(parts: Vec<Option<String>>) -> Self {
-        let (reached, _) = watch::channel(vec![Reached::default(); parts.len()]);
-        let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached };
-        Self { store: ThreadSafeStore { shared: Arc::new(shared) }, parts }
-    }
-
-    /// A handle for readers.
-    pub fn store(&self) -> ThreadSafeStore<K> {
-        self.store.clone()
-    }
-
-    /// Adds an index over what is and will be cached.
-    pub fn add_index<V: IndexValue>(&mut self, values: impl Fn(&K) -> Vec<V> + Send + Sync + 'static) -> Index<K, V> {
-        let values: Values<K, V> = Arc::new(values);
-        let before = self.store.root();
-        let mut after = before.emptied();
-        let position = after.add_index(Arc::clone(&values));
-        for object in before.list() {
-            after.set(&ObjectKey::of(&*object), None, Some(&object));
-        }
-        self.store.shared.root.store(Arc::new(after));
-        Index::new(self.store(), position, values)
-    }
-
-    /// Applies one batch of the only part.
-    pub fn apply(&mut self, work: Work<K>, version: ResourceVersion) -> Applied<K> {
-        self.apply_to(0, work, version)
-    }
-
-    /// Applies one batch of a part, counted from 0; when it returns, readers see all of it and that part has reached `version`.
-    ///
-    /// # Panics
-    /// There is no such part.
-    pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
-        let mut applied = Applied { events: Vec::new(), stale: 0, missing: 0 };
-        match work {
-            Work::Changes(changes) => {
-                let root = self.store.root();
-                for change in changes {
-                    match change {
-                        Change::Applied(object) => put(&root, object, &mut applied),
-                        Change::Deleted { last, finality } => remove(&root, last, finality, &mut applied),
-                    }
-                }
-                self.store.shared.reached.send_modify(|reached| advance(&mut reached[part], version));
-            }
-            Work::Replace(replacement) => {
-                self.replace(part, replacement.items, &mut applied);
-                self.store.shared.reached.send_modify(|reached| {
-                    reached[part].version = Some(version);
-                    reached[part].replacements += 1;
-                });
-            }
-        }
-        applied
-    }
-
-    fn replace(&mut self, part: usize, items: Vec<Relisted<K>>, applied: &mut Applied<K>) {
-        let initial = self.store.reached_in(part).replacements == 0;
-        let before = self.store.root();
-        if self.parts.len() == 1 && is_as_before(&before, &items) {
-            return;
-        }
-        let after = before.emptied();
-        let namespace = self.parts[part].as_deref();
-        let is_elsewhere = |object: &K| namespace.is_some_and(|namespace| object.namespace() != namespace);
-        for object in before.list().into_iter().filter(|object| is_elsewhere(object)) {
-            after.set(&ObjectKey::of(&*object), None, Some(&object));
-        }
-        let mut order = Vec::with_capacity(items.len());
-        for item in items {
-            let (key, object) = match item {
-                Relisted::New(object) => (ObjectKey::of(&*object), object),
-                Relisted::Unchanged(key) => match before.get(key.as_str()) {
-                    Some(object) => (key, object),
-                    None => {
-                        applied.missing += 1;
-                        continue;
-                    }
-                },
-            };
-            // What hasn't changed stays the same allocation.
-            let object = before.get(key.as_str()).filter(|old| is_same_state(&**old, &*object)).unwrap_or(object);
-            match after.get(key.as_str()) {
-                // Pages of one list may show an object twice, if a continuation had to be restarted.
-                Some(earlier) if is_older(&*object, &*earlier) => applied.stale += 1,
-                Some(earlier) => after.set(&key, Some(&earlier), Some(&object)),
-                None => {
-                    after.set(&key, None, Some(&object));
-                    order.push(key);
-                }
-            }
-        }
-        let mut gone: Vec<_> = before.list().into_iter().map(|last| (ObjectKey::of(&*last), last)).collect();
-        gone.retain(|(key, _)| after.get(key.as_str()).is_none());
-        gone.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let inferred = |(_, last)| Event::Deleted { last, finality: Finality::Inferred };
-        applied.events.extend(gone.into_iter().map(inferred));
-        for key in order {
-            let object = after.get(key.as_str()).expect("what is in `order` was put into `after`");
-            match before.get(key.as_str()) {
-                Some(old) if Arc::ptr_eq(&old, &object) => {}
-                old => transition(old, object, initial, &mut applied.events),
-            }
-        }
-        self.store.shared.root.store(Arc::new(after));
-    }
-}
-
-/// Whether a list says of everything that is cached that it is unchanged, and nothing else. Its items have to be in the order of
-/// their keys, as servers send them; of others it isn't worked out.
-fn is_as_before<K: Cached>(root: &Root<K>, items: &[Relisted<K>]) -> bool {
-    let mut last: Option<&ObjectKey> = None;
-    items.len() == root.len()
-        && items.iter().all(|item| {
-            let Relisted::Unchanged(key) = item else { return false };
-            last.replace(key).is_none_or(|last| last < key) && root.get(key.as_str()).is_some()
-        })
-}
-
-fn put<K: Cached>(root: &Root<K>, object: Arc<K>, applied: &mut Applied<K>) {
-    let key = ObjectKey::of(&*object);
-    let old = root.get(key.as_str());
-    if let Some(old) = &old {
-        if is_older(&*object, &**old) {
-            applied.stale += 1;
-            return;
-        }
-        if is_same_state(&**old, &*object) {
-            return;
-        }
-    }
-    root.set(&key, old.as_deref(), Some(&object));
-    transition(old, object, false, &mut applied.events);
-}
-
-fn remove<K: Cached>(root: &Root<K>, last: Arc<K>, finality: Finality, applied: &mut Applied<K>) {
-    let key = ObjectKey::of(&*last);
-    // A life that began and ended while nobody looked: nobody was told of it either.
-    let Some(old) = root.get(key.as_str()) else { return };
-    if is_older(&*last, &*old) {
-        applied.stale += 1;
-        return;
-    }
-    root.set(&key, Some(&old), None);
-    applied.events.push(if old.uid() == last.uid() {
-        Event::Deleted { last, finality }
-    } else {
-        // Another life has ended under this name since, so this one had ended before, unseen.
-        Event::Deleted { last: old, finality: Finality::Inferred }
-    });
-}
-
-/// From what was cached to what is: names the transition.
-fn transition<K: Cached>(old: Option<Arc<K>>, new: Arc<K>, initial: bool, events: &mut Vec<Event<K>>) {
-    match old {
-        Some(old) if old.uid() == new.uid() => events.push(Event::Updated { old, new }),
-        old => {
-            events.extend(old.map(|last| Event::Deleted { last, finality: Finality::Inferred }));
-            events.push(Event::Added { object: new, initial });
-        }
-    }
-}
-
-/// Same life, same version: a repetition, not news. Objects without a version are never the same.
-fn is_same_state<K: Cached>(a: &K, b: &K) -> bool {
-    a.uid() == b.uid() && a.version() == b.version() && !a.version().is_empty()
-}
-
 /// What all parts have reached: of versions that can't be compared, none.
 fn lowest(parts: &[Reached]) -> Reached {
     let lower = |a: Reached, b: &Reached| Reached {
@@ -271,14 +86,6 @@ fn lowest(parts: &[Reached]) -> Reached {
     parts.split_first().map(|(first, others)| others.iter().fold(first.clone(), lower)).unwrap_or_default()
 }
 
-/// Only a replacement may lead back.
-fn advance(reached: &mut Reached, version: ResourceVersion) {
-    match &reached.version {
-        Some(present) if version.compare(present) == Some(Ordering::Less) => {}
-        _ => reached.version = Some(version),
-    }
-}
-
 impl<K> Clone for ThreadSafeStore<K> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
@@ -288,32 +95,74 @@ impl<K> Clone for ThreadSafeStore<K> {
 impl<K: Cached> ThreadSafeStore<K> {
     /// The present state of one object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.root().get(key.as_str())
+        let (namespace, name) = key.parts();
+        self.get_named(namespace, name)
     }
 
-    /// All objects. Not one moment of the whole store: objects may change while the list is made.
+    /// The same by namespace (empty: cluster-scoped) and name.
+    pub fn get_named(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.root().objects.get(namespace, name)
+    }
+
+    /// All objects, each key once. Not one moment of the whole store: objects may change while the list is made.
     pub fn list(&self) -> Vec<Arc<K>> {
-        self.root().list()
+        self.root().objects.list()
+    }
+
+    /// Calls `visit` with every object, under no lock and without making a list. An object that goes and comes back meanwhile may
+    /// be shown twice, the older state first.
+    pub fn for_each(&self, mut visit: impl FnMut(&Arc<K>)) {
+        self.root().objects.visit(|object| visit(&object));
     }
 
     /// The objects of one namespace; the empty one holds what is cluster-scoped.
     pub fn namespace(&self, namespace: &str) -> Vec<Arc<K>> {
-        self.root().namespace(namespace)
+        self.by_namespace().get(namespace)
+    }
+
+    /// The index by namespace, which every store has.
+    pub fn by_namespace(&self) -> Index<K, String> {
+        Index::new(self.clone(), BY_NAMESPACE)
+    }
+
+    /// The indexes, the one by namespace first.
+    pub fn indexes(&self) -> Vec<IndexSummary> {
+        self.root().indexes.iter().map(|index| index.summary()).collect()
     }
 
     /// The keys of all objects.
     pub fn keys(&self) -> Vec<ObjectKey> {
-        self.root().keys()
+        self.list().iter().map(|object| ObjectKey::of(&**object)).collect()
     }
 
     /// How many objects are cached.
     pub fn len(&self) -> usize {
-        self.root().len()
+        self.root().objects.len()
     }
 
     /// Whether nothing is cached.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// One moment of the whole store, between two batches. It copies nothing; one that is asked for while a batch is being
+    /// applied waits for the end of that batch.
+    pub fn snapshot(&self) -> Snapshot<K> {
+        Snapshot::new(Arc::clone(&self.root().objects))
+    }
+
+    /// How many bytes are held: of each object what its shape says ([`Cached::held_bytes`]), or else how large it was as it arrived.
+    pub fn bytes(&self) -> u64 {
+        self.root().objects.bytes()
+    }
+
+    /// The largest objects, and how large they are said to be, the largest first.
+    pub fn largest(&self, count: usize) -> Vec<(ObjectKey, u32)> {
+        self.root().objects.largest(count)
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// How far the store has come.
@@ -337,8 +186,8 @@ impl<K: Cached> ThreadSafeStore<K> {
         let _ = self.shared.reached.subscribe().wait_for(|parts| enough(&parts[part])).await;
     }
 
-    pub(crate) fn root(&self) -> Arc<Root<K>> {
-        self.shared.root.load_full()
+    pub(crate) fn root(&self) -> Guard<Arc<Root<K>>> {
+        self.shared.root.load()
     }
 }
 
@@ -348,33 +197,19 @@ pub(crate) struct Part<K> {
     pub(crate) namespace: Option<String>,
 }
 
-impl<K: Cached> Known for Part<K> {
-    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey> {
-        self.store.current(namespace, name, uid, version)
-    }
-
-    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
-        self.store.held(namespace, name, uid)
+impl<K: Cached> Known<K> for Part<K> {
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get_named(namespace, name)
     }
 
     fn count(&self) -> usize {
-        match &self.namespace {
-            Some(namespace) => self.store.namespace(namespace).len(),
-            None => self.store.len(),
-        }
+        self.namespace.as_ref().map_or_else(|| self.store.len(), |namespace| self.store.by_namespace().count(namespace))
     }
 }
 
-impl<K: Cached> Known for ThreadSafeStore<K> {
-    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey> {
-        let (key, cached) = with_text(namespace, name, |key| self.root().get_entry(key))?;
-        let is_same = cached.uid() == uid && version::compare(cached.version(), version) == Some(Ordering::Equal);
-        is_same.then_some(key)
-    }
-
-    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
-        let cached = with_text(namespace, name, |key| self.root().get(key))?;
-        (cached.uid() == uid).then(|| ResourceVersion::new(cached.version()))
+impl<K: Cached> Known<K> for ThreadSafeStore<K> {
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.get_named(namespace, name)
     }
 
     fn count(&self) -> usize {

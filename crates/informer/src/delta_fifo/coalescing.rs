@@ -102,7 +102,7 @@ impl<K: Cached> DeltaQueue<K> for Coalescing<K> {
     fn drain(&mut self) -> Vec<Change<K>> {
         if self.pending.is_empty() {
             self.bytes = 0;
-            let changes = self.first.drain(..).map(|(delta, _)| delta.into()).collect();
+            let changes = self.first.drain(..).map(|(delta, bytes)| Change::of(delta, bytes)).collect();
             self.first.shrink_to(KEPT);
             return changes;
         }
@@ -110,7 +110,7 @@ impl<K: Cached> DeltaQueue<K> for Coalescing<K> {
         let mut changes = Vec::with_capacity(self.pending.len());
         for Pending { gone, here, .. } in self.pending.drain(..) {
             changes.extend(gone.map(|(last, finality)| Change::Deleted { last: last.object, finality }));
-            changes.extend(here.map(|here| Change::Applied(here.object)));
+            changes.extend(here.map(|here| Change::of(Delta::Applied(here.object), here.bytes)));
         }
         self.places.clear();
         if self.pending.capacity() > KEPT {

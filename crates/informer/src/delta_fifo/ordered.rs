@@ -23,7 +23,7 @@ impl<K> Default for Ordered<K> {
 impl<K: Send + Sync + 'static> DeltaQueue<K> for Ordered<K> {
     fn push(&mut self, delta: Delta<K>, bytes: usize) {
         self.bytes += bytes;
-        self.changes.push(delta.into());
+        self.changes.push(Change::of(delta, bytes));
     }
 
     fn drain(&mut self) -> Vec<Change<K>> {

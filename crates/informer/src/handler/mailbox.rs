@@ -12,7 +12,7 @@ use ahash::RandomState;
 use crate::event::{Event, Finality};
 use crate::key::ObjectKey;
 use crate::object::Cached;
-use crate::store::root::fixed_hasher;
+use crate::store::objects::fixed_hasher;
 
 pub(super) struct Mailbox<K> {
     /// The state of each object the handler last heard of.

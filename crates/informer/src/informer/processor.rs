@@ -42,8 +42,8 @@ struct Running<K> {
 
 impl<K: Cached> Processor<K> {
     /// Runs until `stop`, or until the queue is closed, which cancels `stop`. When it has returned, no source and no
-    /// handler is being called. `relist` is called when the store needs a fresh list of a part.
-    pub(crate) async fn run(self, stop: CancellationToken, relist: impl Fn(usize)) {
+    /// handler is being called.
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let mut running = Running {
             processor: self,
             subscriptions: Vec::new(),
@@ -51,7 +51,7 @@ impl<K: Cached> Processor<K> {
             stop: stop.clone(),
             turn: 0,
         };
-        running.process(relist).await;
+        running.process().await;
         stop.cancel();
         running.processor.registry.close();
         running.processor.fifos.iter().for_each(DeltaFifo::close);
@@ -62,7 +62,7 @@ impl<K: Cached> Processor<K> {
 }
 
 impl<K: Cached> Running<K> {
-    async fn process(&mut self, relist: impl Fn(usize)) {
+    async fn process(&mut self) {
         loop {
             self.turn = (self.turn + 1) % self.processor.fifos.len();
             // Biased: stopping comes first, and whoever registered before a batch was pushed hears of that batch.
@@ -72,7 +72,7 @@ impl<K: Cached> Running<K> {
                 () = self.processor.registry.arrived.notified() => self.take_up(),
                 Some(ended) = self.deliveries.join_next() => rethrow(ended),
                 (part, batch) = next_batch(&self.processor.fifos, self.turn) => match batch {
-                    Some(batch) => self.apply(part, batch, &relist),
+                    Some(batch) => self.apply(part, batch),
                     None => return,
                 },
             }
@@ -89,19 +89,12 @@ impl<K: Cached> Running<K> {
         }
     }
 
-    fn apply(&mut self, part: usize, batch: Batch<K>, relist: impl Fn(usize)) {
+    fn apply(&mut self, part: usize, batch: Batch<K>) {
         let Batch { work, version, receipt } = batch;
         let is_list = matches!(work, Work::Replace(_));
         let applied = self.processor.writer.apply_to(part, work, version);
         let is_snapshot = is_list && self.processor.writer.store().reached().replacements > 0;
         receipt.applied();
-        if applied.missing > 0 {
-            tracing::warn!(
-                missing = applied.missing,
-                "a list called objects unchanged that aren't cached; listing again"
-            );
-            relist(part);
-        }
         for event in &applied.events {
             self.processor.sources.iter().for_each(|source| source(event));
         }

@@ -210,7 +210,7 @@ impl<K: Cached> Run<K> {
         if !self.wants(&identity) || !compared.seen.insert(hash) {
             return;
         }
-        let held = self.given.known.holds(namespace, name, uid);
+        let held = self.given.known.life(namespace, name, uid).is_some();
         if self.given.shared.quarantine.lock().holds(&identity) {
             compared.current += usize::from(held);
         } else if self.given.known.current(namespace, name, uid, version).is_some() {

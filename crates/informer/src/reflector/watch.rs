@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use super::initial::InitialItems;
+use super::initial::{InitialItem, InitialItems};
 use super::{Activity, Ended, Run, now, pace};
 use crate::budget::later;
 use crate::decode::{Bookmark, EventType, Identity, Undecodable, WatchFrame, bookmark, identity, watch_frame, who};
@@ -233,7 +233,7 @@ impl<K: Cached> Run<K> {
         if event_type == EventType::Deleted {
             if let Ok(identity) = who(object) {
                 self.release(&identity);
-                initial.items.push((identity.key(), None));
+                initial.items.push(InitialItem::Gone(identity.key()));
             } else {
                 // Whatever it was, another list won't show it.
                 self.note_undecodable(Undecodable::nameless());
@@ -242,7 +242,7 @@ impl<K: Cached> Run<K> {
             return;
         }
         if let Some(item) = self.relisted(object, initial.ask_known) {
-            initial.items.push((item.key(), Some(item)));
+            initial.items.push(InitialItem::There(item));
         }
     }
 
@@ -296,9 +296,9 @@ impl<K: Cached> Run<K> {
         if !matches!(order, Some(Ordering::Less | Ordering::Equal)) {
             return false;
         }
-        let held = if self.given.fifo.is_consumed() { self.given.known.held(namespace, name, uid) } else { None };
+        let held = if self.given.fifo.is_consumed() { self.given.known.life(namespace, name, uid) } else { None };
         match held {
-            Some(held) => match version::compare(held.as_str(), version) {
+            Some(held) => match version::compare(held.version(), version) {
                 Some(Ordering::Less) => false,
                 Some(Ordering::Equal) => !is_deletion,
                 _ => true,

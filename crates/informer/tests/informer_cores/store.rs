@@ -1,16 +1,17 @@
 //! The store against a plain map.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use watchkeeper_informer::delta_fifo::{Change, Known, Relisted, Replacement, Work};
-use watchkeeper_informer::{Event, Finality, Index, ObjectKey, ResourceVersion, StoreWriter};
+use watchkeeper_informer::{Event, Finality, Index, ObjectKey, RangeIndex, ResourceVersion, Snapshot, StoreWriter};
 
 use crate::thing::{Thing, key, thing, version};
 
 /// The store as one would explain it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Model {
     objects: BTreeMap<ObjectKey, Arc<Thing>>,
     replaced: bool,
@@ -105,12 +106,80 @@ fn names(objects: &[Arc<Thing>]) -> Vec<String> {
     names
 }
 
-fn agree(writer: &StoreWriter<Thing>, by_group: &Index<Thing, u8>, model: &Model) {
+/// A store with every kind of index, and a snapshot that is kept for a while.
+struct Real {
+    writer: StoreWriter<Thing>,
+    by_group: Index<Thing, u8>,
+    by_version: RangeIndex<Thing, u64>,
+    by_namespace_and_life: Index<Thing, (String, String)>,
+    kept: Option<(Snapshot<Thing>, Model)>,
+}
+
+impl Real {
+    fn new() -> Self {
+        let mut writer = StoreWriter::default();
+        let by_group = writer.add_index("group", |thing: &Thing| thing.groups.clone());
+        let by_version = writer.add_range_index("version", |thing: &Thing| [version(thing)]);
+        let life = |thing: &Thing| [(thing.namespace.clone(), thing.uid.split_once('-').expect("a life").1.to_owned())];
+        let by_namespace_and_life = writer.add_index("life", life);
+        Self { writer, by_group, by_version, by_namespace_and_life, kept: None }
+    }
+}
+
+/// What a snapshot shows is what the model was.
+fn snapshot_agrees(snapshot: &Snapshot<Thing>, model: &Model) {
+    let all: Vec<Arc<Thing>> = model.objects.values().cloned().collect();
+    assert_eq!(names(&snapshot.list()), names(&all));
+    assert_eq!((snapshot.len(), snapshot.is_empty()), (all.len(), all.is_empty()));
+    for name in 0..6 {
+        let probe = key(&thing(name, 0, 1));
+        assert_eq!(snapshot.get(&probe), model.objects.get(&probe).cloned());
+    }
+}
+
+/// Queries over several indexes, and ranges, against the filtered model.
+fn queries_agree(real: &Real, all: &[Arc<Thing>]) {
+    let matching = |wanted: &dyn Fn(&Thing) -> bool| {
+        names(&all.iter().filter(|object| wanted(object)).cloned().collect::<Vec<_>>())
+    };
+    for (low, high) in [(0, 4), (3, 9), (5, 5), (9, 2)] {
+        let is_within = |object: &Thing| (low..high).contains(&version(object));
+        let range = real.by_version.range(low..high);
+        assert!(range.windows(2).all(|pair| version(&pair[0]) <= version(&pair[1])), "in the order of the values");
+        assert_eq!(names(&range), matching(&is_within));
+        let first = real.by_version.first(low..high, 2);
+        assert!(range.starts_with(&first) && first.len() == range.len().min(2));
+        for group in 0..3 {
+            let both = real.by_version.query(low..high).and(real.by_group.query(group));
+            assert_eq!(names(&both.list()), matching(&|object| is_within(object) && object.groups.contains(&group)));
+            let in_place = real.writer.store().by_namespace().query("ns1".to_owned());
+            let mut three = Vec::new();
+            both.and(in_place).for_each(|object| three.push(Arc::clone(object)));
+            let expected = |object: &Thing| {
+                is_within(object) && object.groups.contains(&group) && object.namespace == "ns1"
+            };
+            assert_eq!(names(&three), matching(&expected));
+        }
+    }
+    let composed = real.by_namespace_and_life.get(&("ns0".to_owned(), "1".to_owned()));
+    assert_eq!(names(&composed), matching(&|object| object.namespace == "ns0" && object.uid.ends_with("-1")));
+    let mut values = real.by_version.values();
+    values.dedup();
+    assert_eq!(values, all.iter().map(|object| version(object)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+}
+
+fn agree(real: &Real, model: &Model) {
+    let (writer, by_group) = (&real.writer, &real.by_group);
     let store = writer.store();
     let all: Vec<_> = model.objects.values().cloned().collect();
     assert_eq!(names(&store.list()), names(&all));
     assert_eq!(store.len(), all.len());
     assert_eq!(store.is_empty(), all.is_empty());
+    let mut sizes: Vec<u32> = all.iter().map(|object| bytes(version(object))).collect();
+    assert_eq!(store.bytes(), sizes.iter().map(|bytes| u64::from(*bytes)).sum::<u64>());
+    sizes.sort_unstable_by_key(|bytes| Reverse(*bytes));
+    sizes.truncate(2);
+    assert_eq!(store.largest(2).iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), sizes);
     let mut keys = store.keys();
     keys.sort();
     assert!(keys.iter().eq(model.objects.keys()));
@@ -120,7 +189,7 @@ fn agree(writer: &StoreWriter<Thing>, by_group: &Index<Thing, u8>, model: &Model
     }
     for object in &all {
         let current = |uid: &str, version: &str| store.current(&object.namespace, &object.name, uid, version);
-        assert_eq!(current(&object.uid, &object.version), Some(key(object)));
+        assert_eq!(current(&object.uid, &object.version), Some(Arc::clone(object)));
         assert_eq!((current("other", &object.version), current(&object.uid, "99")), (None, None));
     }
     for namespace in ["ns0", "ns1", "other"] {
@@ -130,25 +199,33 @@ fn agree(writer: &StoreWriter<Thing>, by_group: &Index<Thing, u8>, model: &Model
     for group in 0..4 {
         let expected: Vec<_> = all.iter().filter(|object| object.groups.contains(&group)).cloned().collect();
         assert_eq!(names(&by_group.get(&group)), names(&expected));
+        assert_eq!(by_group.count(&group), expected.len());
     }
+    let mut walked = Vec::new();
+    store.for_each(|object| walked.push(Arc::clone(object)));
+    assert_eq!(names(&walked), names(&all));
+    snapshot_agrees(&store.snapshot(), model);
+    if let Some((kept, then)) = &real.kept {
+        snapshot_agrees(kept, then);
+    }
+    queries_agree(real, &all);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
-    /// Goal: objects, indexes, namespaces, `Known` and events are those of a plain map, whatever comes.
+    /// Goal: objects, indexes, ranges, queries, snapshots, namespaces, `Known` and events are those of a plain map, whatever
+    /// comes. Method: random steps that are not a sane history; now and then a snapshot is kept while they go on.
     #[test]
     fn the_store_is_a_plain_map(steps in steps()) {
-        let mut writer = StoreWriter::default();
-        let by_group = writer.add_index(|thing: &Thing| thing.groups.clone());
-        let mut model = Model::default();
+        let (mut real, mut model) = (Real::new(), Model::default());
         for (at, step) in steps.into_iter().enumerate() {
             let mut expected = Vec::new();
             let work = match step {
                 Step::Put(name, life, version) => {
                     let object = thing(name, life, version);
                     model.put(&object, &mut expected);
-                    Work::Changes(vec![Change::Applied(object)])
+                    Work::Changes(vec![Change::Applied(object, bytes(version))])
                 }
                 Step::Remove(name, life, version) => {
                     let last = thing(name, life, version);
@@ -158,47 +235,69 @@ proptest! {
                 Step::Replace(items) => {
                     let items: Vec<_> = items.into_iter().map(|(name, life, version)| thing(name, life, version)).collect();
                     model.replace(&items, &mut expected);
-                    let items = items.into_iter().map(Relisted::New).collect();
+                    let items = items.into_iter().map(|item| { let bytes = bytes(version(&item)); Relisted::New(item, bytes) }).collect();
                     Work::Replace(Replacement { items, version: ResourceVersion::new("1") })
                 }
             };
-            let applied = writer.apply(work, ResourceVersion::new(&(at + 1).to_string()));
+            let reached = ResourceVersion::new(&(at + 1).to_string());
+            let applied = real.writer.apply(work, reached.clone());
             prop_assert_eq!(applied.events.iter().map(told).collect::<Vec<_>>(), expected);
-            agree(&writer, &by_group, &model);
+            if at % 5 == 0 {
+                agree(&real, &model);
+            }
+            if at % 13 == 3 {
+                let snapshot = real.writer.store().snapshot();
+                prop_assert_eq!(snapshot.version(), Some(&reached));
+                real.kept = Some((snapshot, model.clone()));
+            }
         }
     }
 }
 
-/// Goal: "unchanged" keeps the very same allocation; said of something that isn't cached, it is counted.
+/// How large an object of this version is said to be.
+fn bytes(version: u64) -> u32 {
+    u32::try_from(version).expect("small") * 10
+}
+
+/// So many cases: `WATCHKEEPER_CASES`, else 2,000.
+fn cases() -> u32 {
+    std::env::var("WATCHKEEPER_CASES").map_or(2_000, |cases| cases.parse().expect("WATCHKEEPER_CASES is a number"))
+}
+
+/// Goal: "unchanged" keeps the very same allocation, and never brings back what is older than what has come since.
 #[test]
 fn unchanged_items_stay_as_they_are() {
     let mut writer = StoreWriter::default();
     let object = thing(1, 1, 5);
-    let items = vec![Relisted::New(Arc::clone(&object))];
+    let items = vec![Relisted::new(Arc::clone(&object))];
     writer.apply(Work::Replace(Replacement { items, version: ResourceVersion::new("5") }), ResourceVersion::new("5"));
-    let items = vec![Relisted::Unchanged(key(&object)), Relisted::Unchanged(ObjectKey::new("ns", "never seen"))];
+    let items = vec![Relisted::Unchanged(Arc::clone(&object))];
     let work = Work::Replace(Replacement { items, version: ResourceVersion::new("7") });
     let applied = writer.apply(work, ResourceVersion::new("7"));
     assert!(applied.events.is_empty());
-    assert_eq!(applied.missing, 1);
     let cached = writer.store().get(&key(&object)).expect("still there");
     assert!(Arc::ptr_eq(&cached, &object));
     // The same state decoded once more is no reason to let go of the first.
     let work =
-        Work::Replace(Replacement { items: vec![Relisted::New(thing(1, 1, 5))], version: ResourceVersion::new("8") });
+        Work::Replace(Replacement { items: vec![Relisted::new(thing(1, 1, 5))], version: ResourceVersion::new("8") });
     assert!(writer.apply(work, ResourceVersion::new("8")).events.is_empty());
     assert!(Arc::ptr_eq(&writer.store().get(&key(&object)).expect("still there"), &object));
+    writer.apply(Work::Changes(vec![Change::applied(thing(1, 1, 9))]), ResourceVersion::new("9"));
+    let items = vec![Relisted::Unchanged(object)];
+    let work = Work::Replace(Replacement { items, version: ResourceVersion::new("8") });
+    assert!(writer.apply(work, ResourceVersion::new("8")).events.is_empty());
+    assert_eq!(writer.store().list()[0].version, "9");
 }
 
 /// Goal: an index added late knows what was there before, and one added twice doesn't disturb the other.
 #[test]
 fn indexes_can_be_added_over_objects() {
     let mut writer = StoreWriter::default();
-    let first = writer.add_index(|thing: &Thing| vec![thing.uid.clone()]);
-    writer.apply(Work::Changes(vec![Change::Applied(thing(1, 1, 5))]), ResourceVersion::new("5"));
-    let second = writer.add_index(|thing: &Thing| vec![thing.version.clone()]);
-    assert_eq!(first.get(&"u1-1".to_owned()).len(), 1);
-    assert_eq!(second.get(&"5".to_owned()).len(), 1);
+    let first = writer.add_index("uid", |thing: &Thing| [thing.uid.clone()]);
+    writer.apply(Work::Changes(vec![Change::applied(thing(1, 1, 5))]), ResourceVersion::new("5"));
+    let second = writer.add_index("version", |thing: &Thing| [thing.version.clone()]);
+    assert_eq!(first.get("u1-1").len(), 1);
+    assert_eq!(second.get("5").len(), 1);
     assert_eq!(writer.store().namespace("ns1").len(), 1);
 }
 
@@ -228,23 +327,24 @@ async fn versions_are_reached() {
     assert_eq!(store.reached().replacements, 1);
 }
 
-/// Goal: a list in which everything is unchanged tells nothing; one that only looks like it (as many items, one twice or one that
-/// isn't cached) tells what is gone or missing.
+/// Goal: a list in which everything is unchanged tells nothing; one that only looks like it (as many items, but one twice) tells what
+/// is gone.
 #[test]
 fn an_unchanged_list_is_one_in_every_item() {
     let version = |at: u64| ResourceVersion::new(&at.to_string());
     let replace =
         |items: Vec<Relisted<Thing>>, at| (Work::Replace(Replacement { items, version: version(at) }), version(at));
-    let unchanged = |names: &[u8]| names.iter().map(|name| Relisted::Unchanged(key(&thing(*name, 1, 1)))).collect();
     let mut writer = StoreWriter::default();
-    let (work, at) = replace((1..=3).map(|name| Relisted::New(thing(name, 1, 1))).collect(), 5);
+    let (work, at) = replace((1..=3).map(|name| Relisted::new(thing(name, 1, 1))).collect(), 5);
     assert_eq!(writer.apply(work, at).events.len(), 3);
-    let cases: [(&[u8], usize, usize); 5] =
-        [(&[1, 2, 3], 0, 0), (&[3, 1, 2], 0, 0), (&[1, 2, 2], 1, 0), (&[1, 2, 4], 0, 1), (&[1, 4], 1, 1)];
-    for (number, (names, gone, missing)) in (6..).zip(cases) {
+    let cached = |name: u8| writer.store().get(&key(&thing(name, 1, 1))).expect("listed");
+    let cached = [cached(1), cached(2), cached(3)];
+    let unchanged = |names: &[usize]| names.iter().map(|name| Relisted::Unchanged(Arc::clone(&cached[name - 1]))).collect();
+    let cases: [(&[usize], usize); 5] = [(&[1, 2, 3], 0), (&[3, 1, 2], 0), (&[1, 2, 2], 1), (&[1, 1, 2], 0), (&[1], 1)];
+    for (number, (names, gone)) in (6..).zip(cases) {
         let (work, at) = replace(unchanged(names), number);
         let applied = writer.apply(work, at.clone());
-        assert_eq!((applied.events.len(), applied.missing), (gone, missing), "{names:?}");
+        assert_eq!(applied.events.len(), gone, "{names:?}");
         assert_eq!(writer.store().reached().version, Some(at));
     }
 }

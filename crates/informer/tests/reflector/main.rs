@@ -24,12 +24,12 @@ use watchkeeper_informer::object::Cached;
 use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, ReflectorStatus};
 use watchkeeper_informer::request_error::{Refusal, RequestError};
 use watchkeeper_informer::scripted::{Answer, Asked, Piece, ScriptedListWatch};
-use watchkeeper_informer::{Budget, BudgetConfig, ObjectKey, ResourceVersion};
+use watchkeeper_informer::{Budget, BudgetConfig};
 
 /// A naive store: key to uid and version.
 #[derive(Default)]
 struct Model {
-    cached: Mutex<BTreeMap<String, (String, String)>>,
+    cached: Mutex<BTreeMap<String, Arc<ConfigMap>>>,
     reached: Mutex<Vec<String>>,
     unchanged: Mutex<usize>,
 }
@@ -37,26 +37,24 @@ struct Model {
 impl Model {
     fn apply(&self, work: Work<ConfigMap>) {
         let mut cached = self.cached.lock();
-        let put = |cached: &mut BTreeMap<_, _>, object: &ConfigMap| {
-            cached.insert(key(object), (object.uid().to_owned(), object.version().to_owned()));
-        };
+        let put = |cached: &mut BTreeMap<_, _>, object: Arc<ConfigMap>| drop(cached.insert(key(&object), object));
         match work {
             Work::Changes(changes) => {
                 for change in changes {
                     match change {
-                        Change::Applied(object) => put(&mut cached, &object),
+                        Change::Applied(object, _) => put(&mut cached, object),
                         Change::Deleted { last, .. } => drop(cached.remove(&key(&last))),
                     }
                 }
             }
             Work::Replace(replacement) => {
-                let before = std::mem::take(&mut *cached);
+                cached.clear();
                 for item in replacement.items {
                     match item {
-                        Relisted::New(object) => put(&mut cached, &object),
-                        Relisted::Unchanged(key) => {
+                        Relisted::New(object, _) => put(&mut cached, object),
+                        Relisted::Unchanged(object) => {
                             *self.unchanged.lock() += 1;
-                            cached.insert(key.to_string(), before[&key.to_string()].clone());
+                            put(&mut cached, object);
                         }
                     }
                 }
@@ -65,17 +63,9 @@ impl Model {
     }
 }
 
-impl Known for Model {
-    fn current(&self, namespace: &str, name: &str, uid: &str, version: &str) -> Option<ObjectKey> {
-        let cached = self.cached.lock();
-        let found = cached.get(&format!("{namespace}/{name}")).filter(|found| found.0 == uid && found.1 == version);
-        found.map(|_| ObjectKey::new(namespace, name))
-    }
-
-    fn held(&self, namespace: &str, name: &str, uid: &str) -> Option<ResourceVersion> {
-        let cached = self.cached.lock();
-        let found = cached.get(&format!("{namespace}/{name}")).filter(|found| found.0 == uid)?;
-        Some(ResourceVersion::new(&found.1))
+impl Known<ConfigMap> for Model {
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
+        self.cached.lock().get(&format!("{namespace}/{name}")).cloned()
     }
 
     fn count(&self) -> usize {
@@ -157,7 +147,7 @@ impl Rig {
 
     /// `name=version`, sorted.
     fn cached(&self) -> Vec<String> {
-        self.model.cached.lock().iter().map(|(key, (_, version))| format!("{key}={version}")).collect()
+        self.model.cached.lock().iter().map(|(key, cached)| format!("{key}={}", cached.version())).collect()
     }
 
     /// What was asked, in short.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use watchkeeper_informer::delta_fifo::{Change, Delta, Relisted, Replacement, Work};
-use watchkeeper_informer::{Cached, DeltaFifo, DeltaOrder, Finality, ResourceVersion, StoreWriter};
+use watchkeeper_informer::{Cached, DeltaFifo, DeltaOrder, Finality, ObjectKey, ResourceVersion, StoreWriter};
 
 use crate::rig::{queue, told};
 
@@ -57,7 +57,7 @@ impl Pipe {
     /// An empty queue, and a store that already holds these; nothing is listed yet.
     pub(crate) fn new(order: DeltaOrder, known: &[Item]) -> Self {
         let mut writer = StoreWriter::default();
-        let known = known.iter().map(|(name, version)| Change::Applied(thing(name, *version))).collect();
+        let known = known.iter().map(|(name, version)| Change::applied(thing(name, *version))).collect();
         writer.apply(Work::Changes(known), at(0));
         Self { fifo: queue(order), writer }
     }
@@ -67,7 +67,7 @@ impl Pipe {
             Op::Apply(name, version) => self.fifo.push(Delta::Applied(thing(name, version)), 1, at(version)),
             Op::Delete(name, version) => self.fifo.push(Delta::Deleted(thing(name, version)), 1, at(version)),
             Op::Replace(items, version) => {
-                let items = items.iter().map(|(name, version)| Relisted::New(thing(name, *version))).collect();
+                let items = items.iter().map(|(name, version)| Relisted::new(thing(name, *version))).collect();
                 self.fifo.replace(Replacement { items, version: at(version) });
             }
             Op::Bookmark(version) => self.fifo.reached(at(version)),
@@ -120,7 +120,7 @@ fn text(work: &Work<ConfigMap>) -> String {
 
 fn change(change: &Change<ConfigMap>) -> String {
     match change {
-        Change::Applied(object) => named("applied ", object),
+        Change::Applied(object, _) => named("applied ", object),
         Change::Deleted { last, finality: Finality::Observed } => named("deleted ", last),
         Change::Deleted { last, finality: Finality::Inferred } => named("missed ", last),
     }
@@ -128,8 +128,8 @@ fn change(change: &Change<ConfigMap>) -> String {
 
 fn relisted(item: &Relisted<ConfigMap>) -> String {
     match item {
-        Relisted::New(object) => named("", object),
-        Relisted::Unchanged(key) => key.to_string(),
+        Relisted::New(object, _) => named("", object),
+        Relisted::Unchanged(object) => ObjectKey::of(&**object).to_string(),
     }
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn basic(order: DeltaOrder) {
     let mut last: HashMap<String, u64> = HashMap::new();
     assert_eq!(popped.len() as u64, 2 * AMOUNT);
     for change in popped {
-        let Change::Applied(object) = change else { panic!("nothing was deleted") };
+        let Change::Applied(object, _) = change else { panic!("nothing was deleted") };
         let version = object.version().parse().expect("a number");
         let before = last.insert(object.name()[..1].to_owned(), version).unwrap_or_default();
         assert_eq!(version, before + 1, "out of order");

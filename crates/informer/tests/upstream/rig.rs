@@ -82,7 +82,6 @@ async fn consume<K: Cached>(fifo: DeltaFifo<K>, mut writer: StoreWriter<K>, hear
     while let Some(batch) = fifo.pop().await {
         let version = batch.version.to_string();
         let applied = writer.apply(batch.work, batch.version);
-        assert_eq!(applied.missing, 0);
         let mut heard = heard.lock();
         heard.events.extend(applied.events.iter().map(told));
         heard.versions.push(version);

@@ -46,7 +46,6 @@ struct Harness {
     registry: Arc<Registry<Thing>>,
     store: ThreadSafeStore<Thing>,
     stop: CancellationToken,
-    relists: Arc<AtomicUsize>,
     run: JoinHandle<()>,
 }
 
@@ -56,19 +55,12 @@ impl Harness {
         let writer = StoreWriter::default();
         let store = writer.store();
         let processor = Processor { fifos: vec![fifo.clone()], writer, registry: Arc::clone(&registry), sources };
-        let relists = Arc::new(AtomicUsize::new(0));
-        let relist = {
-            let relists = Arc::clone(&relists);
-            move |_| {
-                relists.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        let run = tokio::spawn(processor.run(stop.clone(), relist));
-        Self { fifo, registry, store, stop, relists, run }
+        let run = tokio::spawn(processor.run(stop.clone()));
+        Self { fifo, registry, store, stop, run }
     }
 
     fn replace(&self, things: &[(&str, u64)], version: u64) {
-        let items = things.iter().map(|(name, version)| Relisted::New(thing(name, *version))).collect();
+        let items = things.iter().map(|(name, version)| Relisted::new(thing(name, *version))).collect();
         self.fifo.replace(Replacement { items, version: at(version) });
     }
 
@@ -290,18 +282,6 @@ async fn ends_in_every_state() {
     let too_late = registry.add(Box::new(|_| panic!("never called")));
     assert!(!too_late.has_synced());
     too_late.remove().await;
-}
-
-/// Goal: an "unchanged" without a cached object asks for another list instead of losing the object in silence.
-#[tokio::test(start_paused = true)]
-async fn what_is_missing_is_listed_again() {
-    let harness = Harness::start(Vec::new());
-    let items = vec![Relisted::Unchanged(crate::key::ObjectKey::new("ns", "a"))];
-    harness.fifo.replace(Replacement { items, version: at(1) });
-    harness.fifo.consumed().await;
-    settle().await;
-    assert_eq!(harness.relists.load(Ordering::Relaxed), 1);
-    harness.stop().await;
 }
 
 /// Goal: a source that panics is a lost event, so it ends the run, loudly.

@@ -1,0 +1,329 @@
+//! Maintained: one index as the writer sees it, whatever its values are.
+//!
+//! In: what a slot held and will hold. Out: postings that fit. The user's function runs here, under no lock; where it
+//! panics, the object is found under no value of this index, and the panic is counted.
+//!
+//! The order of a change: its slot enters the postings of the new values, then the object is swapped, then the slot
+//! leaves the old ones. Before the swap each value that is left says that something moves. Readers who find nothing moving
+//! need not ask the objects again.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::RandomState;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use crate::object::Cached;
+use crate::store::objects::fixed_hasher;
+use crate::store::posting::Posting;
+
+/// Values of one object; most have one, or a few.
+pub(crate) type Some4<V> = SmallVec<[V; 4]>;
+
+/// From an object to the values it is found under.
+type ValuesOf<K, V> = Arc<dyn Fn(&K) -> Some4<V> + Send + Sync>;
+
+/// What an index is called, and what it is of.
+pub(crate) struct Definition<K, V> {
+    name: Arc<str>,
+    values: ValuesOf<K, V>,
+    /// The values of a key never change.
+    is_of_key: bool,
+    /// It has the values of this label, and no others.
+    label: Option<Arc<str>>,
+    panics: Arc<AtomicU64>,
+}
+
+impl<K, V> Clone for Definition<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            values: Arc::clone(&self.values),
+            is_of_key: self.is_of_key,
+            label: self.label.clone(),
+            panics: Arc::clone(&self.panics),
+        }
+    }
+}
+
+impl<K: Cached, V> Definition<K, V> {
+    pub(crate) fn new<I: IntoIterator<Item = V>>(
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> Self {
+        let values = Arc::new(move |object: &K| values(object).into_iter().collect());
+        Self { name: name.into(), values, is_of_key: false, label: None, panics: Arc::default() }
+    }
+
+    pub(crate) fn of_key(self) -> Self {
+        Self { is_of_key: true, ..self }
+    }
+
+    pub(crate) fn of_label(self, key: &str) -> Self {
+        Self { label: Some(key.into()), ..self }
+    }
+
+    /// The values of one object; none if the function panics.
+    pub(crate) fn values(&self, object: &K) -> Some4<V> {
+        // Nothing of ours is changed by it, and what the function itself breaks is its author's to know.
+        catch_unwind(AssertUnwindSafe(|| (self.values)(object))).unwrap_or_else(|_| {
+            let panics = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
+            let key = crate::key::ObjectKey::of(object);
+            tracing::error!(index = &*self.name, %key, panics, "an index function panicked; the object isn't in this index");
+            Some4::new()
+        })
+    }
+}
+
+/// Whether something moves out of a value: as many moves have begun as ended, and then none begins.
+#[derive(Default)]
+pub(crate) struct Moves {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// What was seen of [`Moves`] before a look-up.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark(Option<u64>);
+
+impl Mark {
+    pub(crate) const UNQUIET: Self = Self(None);
+}
+
+impl Moves {
+    pub(crate) fn mark(&self) -> Mark {
+        let begun = self.begun.load(Ordering::Acquire);
+        Mark((self.ended.load(Ordering::Acquire) == begun).then_some(begun))
+    }
+
+    /// Nothing has moved since; what was loaded from slots meanwhile has the value.
+    pub(crate) fn is_quiet_since(&self, mark: Mark) -> bool {
+        mark.0 == Some(self.begun.load(Ordering::Acquire))
+    }
+
+    fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn end(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// From values to postings.
+pub(crate) trait Postings: Send + Sync + Sized + 'static {
+    type Value: Eq + Hash + Clone + Send + Sync + 'static;
+    fn empty() -> Self;
+    fn change(&self, value: &Self::Value, change: impl FnOnce(&mut Option<Posting>));
+    fn moves(&self, value: &Self::Value) -> &Moves;
+    /// How many values there are.
+    fn len(&self) -> usize;
+}
+
+/// By hash: sharded by value, so that one look-up visits one shard.
+pub(crate) struct Hashed<V> {
+    hasher: RandomState,
+    shards: Box<[Shard<V>]>,
+}
+
+pub(crate) struct Shard<V> {
+    pub(crate) moves: Moves,
+    pub(crate) postings: RwLock<HashMap<V, Posting, RandomState>>,
+}
+
+/// Small: most changes change no posting at all.
+const SHARDS: usize = 16;
+
+impl<V: Eq + Hash> Hashed<V> {
+    pub(crate) fn shard<Q: Hash + ?Sized>(&self, value: &Q) -> &Shard<V> {
+        // Maps use the low bits of a hash and, as tags, the highest.
+        &self.shards[(self.hasher.hash_one(value) >> 32) as usize % SHARDS]
+    }
+
+    pub(crate) fn shards(&self) -> &[Shard<V>] {
+        &self.shards
+    }
+}
+
+impl<V: Eq + Hash + Clone + Send + Sync + 'static> Postings for Hashed<V> {
+    type Value = V;
+
+    fn empty() -> Self {
+        let hasher = fixed_hasher();
+        let shard = || Shard { moves: Moves::default(), postings: RwLock::new(HashMap::with_hasher(hasher.clone())) };
+        let shards = (0..SHARDS).map(|_| shard()).collect();
+        Self { hasher, shards }
+    }
+
+    fn change(&self, value: &V, change: impl FnOnce(&mut Option<Posting>)) {
+        let mut postings = self.shard(value).postings.write();
+        match postings.get_mut(value) {
+            Some(there) => {
+                // A value without objects is forgotten, else values that come and go would pile up.
+                let mut posting = Some(std::mem::replace(there, Posting::One(0)));
+                change(&mut posting);
+                match posting {
+                    Some(posting) => *there = posting,
+                    None => drop(postings.remove(value)),
+                }
+            }
+            None => {
+                let mut posting = None;
+                change(&mut posting);
+                postings.extend(posting.map(|posting| (value.clone(), posting)));
+            }
+        }
+    }
+
+    fn moves(&self, value: &V) -> &Moves {
+        &self.shard(value).moves
+    }
+
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.postings.read().len()).sum()
+    }
+}
+
+/// By order.
+pub(crate) struct Sorted<V> {
+    pub(crate) moves: Moves,
+    pub(crate) postings: RwLock<BTreeMap<V, Posting>>,
+}
+
+impl<V: Ord + Hash + Clone + Send + Sync + 'static> Postings for Sorted<V> {
+    type Value = V;
+
+    fn empty() -> Self {
+        Self { moves: Moves::default(), postings: RwLock::default() }
+    }
+
+    fn change(&self, value: &V, change: impl FnOnce(&mut Option<Posting>)) {
+        let mut postings = self.postings.write();
+        let mut posting = postings.remove(value);
+        change(&mut posting);
+        postings.extend(posting.map(|posting| (value.clone(), posting)));
+    }
+
+    fn moves(&self, _value: &V) -> &Moves {
+        &self.moves
+    }
+
+    fn len(&self) -> usize {
+        self.postings.read().len()
+    }
+}
+
+/// A definition and its postings in one root of the store.
+pub(crate) struct Built<K, P: Postings> {
+    pub(crate) definition: Definition<K, P::Value>,
+    pub(crate) postings: P,
+}
+
+impl<K: Cached, P: Postings> Built<K, P> {
+    pub(crate) fn new(definition: Definition<K, P::Value>) -> Self {
+        Self { definition, postings: P::empty() }
+    }
+
+    fn enter(&self, value: &P::Value, slot: u32) {
+        self.postings.change(value, |posting| match posting {
+            Some(posting) => posting.insert(slot),
+            None => *posting = Some(Posting::One(slot)),
+        });
+    }
+
+    fn leave(&self, value: &P::Value, slot: u32) {
+        self.postings.change(value, |posting| {
+            posting.take_if(|posting| !posting.remove(slot));
+        });
+    }
+}
+
+/// One index as the store sees it.
+pub(crate) trait Maintained<K>: Send + Sync {
+    fn name(&self) -> Arc<str>;
+    /// The label whose values it has, if that is what it is.
+    fn label(&self) -> Option<&str>;
+    /// Calls `swap` (which changes the object) after the new postings are there and before the old ones go.
+    fn around(&self, slot: u32, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut());
+    /// The same index without objects, for a root built aside.
+    fn emptied(&self) -> Arc<dyn Maintained<K>>;
+    fn as_any(&self) -> &dyn Any;
+    /// Its state, for people.
+    fn summary(&self) -> IndexSummary;
+}
+
+/// What can be seen of one index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexSummary {
+    /// As it was called when it was added.
+    pub name: Arc<str>,
+    /// How many values lead to objects.
+    pub values: usize,
+    /// How often its function has panicked.
+    pub panics: u64,
+}
+
+impl fmt::Display for IndexSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} values", self.name, self.values)?;
+        if self.panics > 0 { write!(f, ", its function panicked {} times", self.panics) } else { Ok(()) }
+    }
+}
+
+impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.definition.name)
+    }
+
+    fn label(&self) -> Option<&str> {
+        self.definition.label.as_deref()
+    }
+
+    fn around(&self, slot: u32, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut()) {
+        if self.definition.is_of_key && old.is_some() && new.is_some() {
+            return swap();
+        }
+        let values = |object: Option<&K>| object.map(|object| self.definition.values(object)).unwrap_or_default();
+        let (before, after) = (values(old), values(new));
+        if before == after {
+            return swap();
+        }
+        let leaving = only_in(&before, &after);
+        only_in(&after, &before).into_iter().for_each(|value| self.enter(value, slot));
+        leaving.iter().for_each(|value| self.postings.moves(value).begin());
+        swap();
+        for value in leaving {
+            self.leave(value, slot);
+            self.postings.moves(value).end();
+        }
+    }
+
+    fn emptied(&self) -> Arc<dyn Maintained<K>> {
+        Arc::new(Self::new(self.definition.clone()))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn summary(&self) -> IndexSummary {
+        let panics = self.definition.panics.load(Ordering::Relaxed);
+        IndexSummary { name: self.name(), values: self.postings.len(), panics }
+    }
+}
+
+/// The values of the first that aren't in the second, also where both are long.
+fn only_in<'a, V: Eq + Hash>(these: &'a [V], others: &[V]) -> Some4<&'a V> {
+    const SHORT: usize = 16;
+    if others.len() <= SHORT {
+        return these.iter().filter(|value| !others.contains(value)).collect();
+    }
+    let others: HashSet<&V, RandomState> = others.iter().collect();
+    these.iter().filter(|value| !others.contains(value)).collect()
+}

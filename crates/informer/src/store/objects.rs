@@ -1,0 +1,176 @@
+//! Objects: everything that is cached between two replacements, by key.
+//!
+//! In: one change at a time from the one writer. Out: what readers see. Keys are not stored: a hash leads to a slot, and
+//! the object there says whether it is the one. A replacement never edits these: it fills new ones that no reader has yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use ahash::RandomState;
+
+use super::slots::{Held, Slots};
+use super::snapshot::Journal;
+use super::table::Table;
+use crate::key::ObjectKey;
+use crate::object::Cached;
+
+pub(crate) struct Objects<K> {
+    hasher: RandomState,
+    table: Table,
+    slots: Slots<K>,
+    len: AtomicUsize,
+    bytes: AtomicU64,
+    /// Slots below this have been used.
+    end: AtomicU32,
+    /// How many objects have gone, see [`Objects::list`].
+    removals: AtomicU64,
+    pub(super) journal: Journal<K>,
+}
+
+/// Places that are free, known to the writer alone.
+#[derive(Debug, Default)]
+pub(super) struct Free(Vec<u32>);
+
+impl<K: Cached> Objects<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            hasher: fixed_hasher(),
+            table: Table::new(),
+            slots: Slots::new(),
+            len: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+            end: AtomicU32::new(0),
+            removals: AtomicU64::new(0),
+            journal: Journal::default(),
+        }
+    }
+
+    pub(crate) fn reserve(&self, keys: usize) {
+        self.table.reserve(keys);
+    }
+
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        Some(self.find(self.hash(namespace, name), namespace, name)?.1)
+    }
+
+    /// The slot of a key, and its object. A key that goes and comes back meanwhile may be missed: it was gone for a moment.
+    pub(crate) fn find(&self, hash: u64, namespace: &str, name: &str) -> Option<(u32, Arc<K>)> {
+        self.table.candidates(hash).into_iter().find_map(|slot| {
+            let object = self.slots.get(slot)?;
+            (object.name() == name && object.namespace() == namespace).then_some((slot, object))
+        })
+    }
+
+    pub(crate) fn hash(&self, namespace: &str, name: &str) -> u64 {
+        self.hasher.hash_one((namespace, name))
+    }
+
+    pub(super) fn held(&self, slot: u32) -> Option<Held<K>> {
+        self.slots.held(slot)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Every object, slot by slot: each is one moment of its own. What goes and comes back meanwhile may be shown twice,
+    /// the older state first.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(Arc<K>)) {
+        self.slots.visit(0..self.end(), |_, object| visit(object));
+    }
+
+    pub(crate) fn visit_slots(&self, slots: impl IntoIterator<Item = u32>, visit: impl FnMut(u32, Arc<K>)) {
+        self.slots.visit(slots, visit);
+    }
+
+    /// Changes when an object goes. While it doesn't, no walk shows a key twice.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Acquire)
+    }
+
+    /// Every object, each key once.
+    pub(crate) fn list(&self) -> Vec<Arc<K>> {
+        let removals = self.removals();
+        let mut objects = Vec::with_capacity(self.len());
+        self.visit(|object| objects.push(object));
+        if self.removals() != removals {
+            self.keep_newest(&mut objects);
+        }
+        objects
+    }
+
+    pub(super) fn largest(&self, count: usize) -> Vec<(ObjectKey, u32)> {
+        let mut all = Vec::with_capacity(self.len());
+        for slot in 0..self.end() {
+            all.extend(self.slots.held(slot).map(|held| (held.bytes, held.object)));
+        }
+        all.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        all.truncate(count);
+        all.into_iter().map(|(bytes, object)| (ObjectKey::of(&*object), bytes)).collect()
+    }
+
+    /// Leaves of each key what was seen last: a key that moves to another slot while a walk is under way may be seen in both.
+    pub(crate) fn keep_newest(&self, objects: &mut Vec<Arc<K>>) {
+        let mut seen = hashbrown::HashTable::<Arc<K>>::with_capacity(objects.len());
+        let mut kept = Vec::with_capacity(objects.len());
+        for object in objects.drain(..).rev() {
+            let hash = self.hash(object.namespace(), object.name());
+            let is_it = |other: &Arc<K>| other.name() == object.name() && other.namespace() == object.namespace();
+            if seen.find(hash, is_it).is_none() {
+                let rehash = |object: &Arc<K>| self.hash(object.namespace(), object.name());
+                seen.insert_unique(hash, Arc::clone(&object), rehash);
+                kept.push(object);
+            }
+        }
+        kept.reverse();
+        *objects = kept;
+    }
+
+    /// The slot for an object whose key isn't here yet; taken with the next [`Objects::put`].
+    pub(super) fn vacant(&self, free: &mut Free) -> u32 {
+        free.0.pop().unwrap_or_else(|| self.end())
+    }
+
+    /// Puts an object into the slot of its key, or into a vacant one; returns what was there.
+    pub(super) fn put(&self, hash: u64, slot: u32, held: Held<K>) -> Option<Held<K>> {
+        let bytes = held.bytes;
+        let old = self.slots.set(slot, Some(held));
+        self.weigh(bytes, old.as_ref());
+        if old.is_none() {
+            self.len.fetch_add(1, Ordering::Relaxed);
+            self.end.fetch_max(slot + 1, Ordering::Release);
+            self.table.insert(hash, slot);
+        }
+        old
+    }
+
+    /// Takes an object out of the slot of its key.
+    pub(super) fn remove(&self, hash: u64, slot: u32, free: &mut Free) -> Option<Held<K>> {
+        self.removals.fetch_add(1, Ordering::AcqRel);
+        self.table.remove(hash, slot);
+        let old = self.slots.set(slot, None);
+        self.weigh(0, old.as_ref());
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        free.0.push(slot);
+        old
+    }
+
+    fn weigh(&self, bytes: u32, old: Option<&Held<K>>) {
+        let old = old.map_or(0, |old| u64::from(old.bytes));
+        // Only the writer writes.
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(bytes) - old, Ordering::Relaxed);
+    }
+}
+
+/// The same seeds in every run, so that the order of a list is a function of what happened.
+pub(crate) fn fixed_hasher() -> RandomState {
+    RandomState::with_seeds(0x5761_7463, 0x686b_6565, 0x7065_7220, 0x7365_6564)
+}

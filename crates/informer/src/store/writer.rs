@@ -1,0 +1,354 @@
+//! StoreWriter: the one who changes the store, and the one place that says Added, Updated, Deleted.
+//!
+//! In: work from the DeltaFIFO. Out: the changed store, and events in the order in which handlers shall hear of them.
+//! A replacement is built aside and published as one pointer. It never tells anyone anything: what the events are for is
+//! the informer's business.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::objects::{Free, Objects};
+use super::root::Root;
+use super::slots::Held;
+use super::snapshot::Batch;
+use super::{Reached, Shared, ThreadSafeStore, lowest};
+use crate::delta_fifo::{Change, Relisted, Work, is_older};
+use crate::event::{Event, Finality};
+use crate::index::{Built, Definition, Hashed, Index, IndexValue, Maintained, RangeIndex, Sorted};
+use crate::key;
+use crate::object::{Cached, Labelled};
+use crate::version::ResourceVersion;
+
+/// The one writer. It is not `Clone`: every piece of state has one writer.
+pub struct StoreWriter<K> {
+    store: ThreadSafeStore<K>,
+    parts: Vec<Option<String>>,
+    /// Of the present root.
+    free: Free,
+}
+
+/// What applying a batch amounted to.
+#[derive(Debug)]
+pub struct Applied<K> {
+    /// In the order in which handlers shall hear of them.
+    pub events: Vec<Event<K>>,
+    /// Changes that were older than what is cached, and dropped.
+    pub stale: usize,
+}
+
+/// An empty store: its writer, from which readers' handles are made.
+impl<K: Cached> Default for StoreWriter<K> {
+    fn default() -> Self {
+        Self::in_parts(vec![None])
+    }
+}
+
+impl<K: Cached> StoreWriter<K> {
+    /// An empty store that is filled in parts, a namespace each: every part has lists and versions of its own. `None` is
+    /// everything, and then the only part.
+    pub fn in_parts(parts: Vec<Option<String>>) -> Self {
+        let (reached, _) = watch::channel(vec![Reached::default(); parts.len()]);
+        let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached };
+        Self { store: ThreadSafeStore { shared: Arc::new(shared) }, parts, free: Free::default() }
+    }
+
+    /// A handle for readers.
+    pub fn store(&self) -> ThreadSafeStore<K> {
+        self.store.clone()
+    }
+
+    /// Adds an index over what is and will be cached: the objects under each of the values that `values` gives for them. The name is for
+    /// people. `values` runs here for the old and the new state of each object that changes, and now and then where the index is
+    /// read; it should depend on nothing but the object. If it panics, the object is in this index under no value. The values'
+    /// `Eq`, `Hash` and `Clone` run under a lock, and must not use the store.
+    pub fn add_index<V: IndexValue, I: IntoIterator<Item = V>>(
+        &mut self,
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> Index<K, V> {
+        self.add_hashed(Definition::new(name, values))
+    }
+
+    /// The same for values that have an order, to be asked for ranges.
+    pub fn add_range_index<V, I>(
+        &mut self,
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> RangeIndex<K, V>
+    where
+        V: IndexValue + Ord,
+        I: IntoIterator<Item = V>,
+    {
+        let definition = Definition::new(name, values);
+        RangeIndex::new(self.store(), self.add(Arc::new(Built::<K, Sorted<V>>::new(definition))))
+    }
+
+    /// Adds an index by the value of a label, which [`Lister::select`](crate::Lister::select) uses by itself.
+    pub fn add_label_index(&mut self, key: &str) -> Index<K, String>
+    where
+        K: Labelled,
+    {
+        let label = key.to_owned();
+        let value = move |object: &K| object.labels().get(&label).cloned();
+        self.add_hashed(Definition::new(&format!("label {key}"), value).of_label(key))
+    }
+
+    fn add_hashed<V: IndexValue>(&mut self, definition: Definition<K, V>) -> Index<K, V> {
+        Index::new(self.store(), self.add(Arc::new(Built::<K, Hashed<V>>::new(definition))))
+    }
+
+    /// Fills an index aside, then shows it. Returns its position.
+    fn add(&mut self, index: Arc<dyn Maintained<K>>) -> usize {
+        let root = self.store.root();
+        let objects = &root.objects;
+        objects.visit_slots(0..objects.end(), |slot, object| index.around(slot, None, Some(&object), &mut || {}));
+        self.store.shared.root.store(Arc::new(root.with_index(index)));
+        root.indexes.len()
+    }
+
+    /// Applies one batch of the only part.
+    pub fn apply(&mut self, work: Work<K>, version: ResourceVersion) -> Applied<K> {
+        self.apply_to(0, work, version)
+    }
+
+    /// Applies one batch of a part, counted from 0; when it returns, readers see all of it and that part has reached `version`.
+    ///
+    /// # Panics
+    /// There is no such part.
+    pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
+        let mut applied = Applied { events: Vec::new(), stale: 0 };
+        let mut reached = self.store.shared.reached.borrow().clone();
+        match work {
+            Work::Changes(changes) => {
+                advance(&mut reached[part], version);
+                let root = self.store.root();
+                let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
+                changes.into_iter().for_each(|change| edit.change(change, &mut applied));
+                edit.end(lowest(&reached));
+            }
+            Work::Replace(replacement) => {
+                let initial = reached[part].replacements == 0;
+                reached[part].version = Some(version);
+                reached[part].replacements += 1;
+                self.replace(part, replacement.items, initial, lowest(&reached), &mut applied);
+            }
+        }
+        self.store.shared.reached.send_replace(reached);
+        applied
+    }
+
+    fn replace(
+        &mut self,
+        part: usize,
+        items: Vec<Relisted<K>>,
+        initial: bool,
+        reached: Reached,
+        applied: &mut Applied<K>,
+    ) {
+        let before = self.store.root();
+        if self.parts.len() == 1 && is_as_before(&before.objects, &items) {
+            return Batch::begin(&before.objects).end(reached);
+        }
+        let (after, mut free) = (before.emptied(items.len()), Free::default());
+        let mut edit = Edit { root: &after, free: &mut free, batch: None };
+        let namespace = self.parts[part].as_deref();
+        let elsewhere = namespace.map_or(0, |namespace| edit.keep_elsewhere(&before.objects, namespace));
+        let mut transitions = Vec::with_capacity(items.len());
+        for item in items {
+            edit.relisted(item, &before.objects, &mut transitions, applied);
+        }
+        drop(edit);
+        let stayed = transitions.iter().filter(|(old, _)| old.is_some()).count();
+        if stayed + elsewhere < before.objects.len() {
+            applied.events.extend(gone(&before.objects, &after.objects));
+        }
+        for (old, slot) in transitions {
+            let new = after.objects.held(slot).expect("it was put there").object;
+            match old {
+                Some(old) if Arc::ptr_eq(&old, &new) => {}
+                old => transition(old, new, initial, &mut applied.events),
+            }
+        }
+        Batch::begin(&after.objects).end(reached);
+        self.store.shared.root.store(Arc::new(after));
+        self.free = free;
+    }
+}
+
+/// What the writer holds while it changes a root.
+struct Edit<'a, K: Cached> {
+    root: &'a Root<K>,
+    free: &'a mut Free,
+    /// `None`: no reader has this root yet.
+    batch: Option<Batch<'a, K>>,
+}
+
+impl<K: Cached> Edit<'_, K> {
+    fn end(self, reached: Reached) {
+        if let Some(batch) = self.batch {
+            batch.end(reached);
+        }
+    }
+
+    fn change(&mut self, change: Change<K>, applied: &mut Applied<K>) {
+        let (Change::Applied(object, _) | Change::Deleted { last: object, .. }) = &change;
+        let hash = self.root.objects.hash(object.namespace(), object.name());
+        let old = self.root.objects.find(hash, object.namespace(), object.name());
+        if old.as_ref().is_some_and(|(_, old)| is_older(&**object, &**old)) {
+            applied.stale += 1;
+            return;
+        }
+        match change {
+            Change::Applied(object, bytes) => {
+                if old.as_ref().is_some_and(|(_, old)| is_same_state(&**old, &*object)) {
+                    return;
+                }
+                self.put(hash, old.as_ref(), Held { object: Arc::clone(&object), bytes });
+                transition(old.map(|(_, old)| old), object, false, &mut applied.events);
+            }
+            Change::Deleted { last, finality } => {
+                // A life that began and ended while nobody looked: nobody was told of it either.
+                let Some((slot, old)) = old else { return };
+                self.remove(hash, slot, &old);
+                applied.events.push(if old.uid() == last.uid() {
+                    Event::Deleted { last, finality }
+                } else {
+                    // Another life has ended under this name since, so this one had ended before, unseen.
+                    Event::Deleted { last: old, finality: Finality::Inferred }
+                });
+            }
+        }
+    }
+
+    /// Takes over what is in other namespaces; returns how much that is.
+    fn keep_elsewhere(&mut self, before: &Objects<K>, namespace: &str) -> usize {
+        let mut kept = 0;
+        before.visit_slots(0..before.end(), |slot, object| {
+            if object.namespace() != namespace
+                && let Some(held) = before.held(slot)
+            {
+                self.put(self.root.objects.hash(object.namespace(), object.name()), None, held);
+                kept += 1;
+            }
+        });
+        kept
+    }
+
+    /// Takes over one item of a list, and notes what was there and where it is now.
+    fn relisted(
+        &mut self,
+        item: Relisted<K>,
+        before: &Objects<K>,
+        transitions: &mut Vec<(Option<Arc<K>>, u32)>,
+        applied: &mut Applied<K>,
+    ) {
+        let (Relisted::New(object, _) | Relisted::Unchanged(object)) = &item;
+        let (namespace, name) = (object.namespace(), object.name());
+        let hash = before.hash(namespace, name);
+        let old = before.find(hash, namespace, name).and_then(|(slot, _)| before.held(slot));
+        let earlier = self.root.objects.find(hash, namespace, name);
+        let held = match item {
+            // What hasn't changed stays the same allocation.
+            Relisted::New(object, bytes) => match &old {
+                Some(old) if is_same_state(&*old.object, &*object) => old.clone(),
+                _ => Held { object, bytes },
+            },
+            // What is cached may be newer by now.
+            Relisted::Unchanged(object) => match &old {
+                Some(old) if old.object.uid() == object.uid() && !is_older(&*old.object, &*object) => old.clone(),
+                _ => Held { object, bytes: 0 },
+            },
+        };
+        match &earlier {
+            // Pages of one list may show an object twice, if a continuation had to be restarted.
+            Some((_, earlier)) if is_older(&*held.object, &**earlier) => applied.stale += 1,
+            Some(_) => _ = self.put(hash, earlier.as_ref(), held),
+            None => transitions.push((old.map(|old| old.object), self.put(hash, None, held))),
+        }
+    }
+
+    /// Puts an object in the place of `old`, or into a vacant one, in the slots and in every index; returns the slot.
+    fn put(&mut self, hash: u64, old: Option<&(u32, Arc<K>)>, held: Held<K>) -> u32 {
+        let Self { root, free, batch } = self;
+        let slot = old.map_or_else(|| root.objects.vacant(free), |(slot, _)| *slot);
+        let old = old.map(|(_, object)| object);
+        if let Some(batch) = batch {
+            batch.overwrites(slot, old);
+        }
+        let (new, mut held) = (Arc::clone(&held.object), Some(held));
+        around(&root.indexes, slot, old.map(|old| &**old), Some(&*new), &mut || {
+            drop(held.take().and_then(|held| root.objects.put(hash, slot, held)));
+        });
+        slot
+    }
+
+    fn remove(&mut self, hash: u64, slot: u32, old: &Arc<K>) {
+        let Self { root, free, batch } = self;
+        if let Some(batch) = batch {
+            batch.overwrites(slot, Some(old));
+        }
+        around(&root.indexes, slot, Some(&**old), None, &mut || drop(root.objects.remove(hash, slot, free)));
+    }
+}
+
+/// Every index around the change of the object, one inside the other.
+fn around<K>(
+    indexes: &[Arc<dyn Maintained<K>>],
+    slot: u32,
+    old: Option<&K>,
+    new: Option<&K>,
+    swap: &mut dyn FnMut(),
+) {
+    match indexes.split_first() {
+        None => swap(),
+        Some((index, others)) => index.around(slot, old, new, &mut || around(others, slot, old, new, swap)),
+    }
+}
+
+/// What isn't there any more, in the order of the keys.
+fn gone<K: Cached>(before: &Objects<K>, after: &Objects<K>) -> impl Iterator<Item = Event<K>> + use<K> {
+    let mut gone = before.list();
+    gone.retain(|last| after.get(last.namespace(), last.name()).is_none());
+    gone.sort_unstable_by(|a, b| key::compare(key::parts_of(&**a), key::parts_of(&**b)));
+    gone.into_iter().map(|last| Event::Deleted { last, finality: Finality::Inferred })
+}
+
+/// Whether a list says of everything that is cached that it is unchanged, and nothing else. Its items have to be in the order of
+/// their keys, as servers send them; of others it isn't worked out.
+fn is_as_before<K: Cached>(objects: &Objects<K>, items: &[Relisted<K>]) -> bool {
+    let mut last: Option<&Arc<K>> = None;
+    items.len() == objects.len()
+        && items.iter().all(|item| {
+            let Relisted::Unchanged(object) = item else { return false };
+            let follows = |last: &Arc<K>| key::compare(key::parts_of(&**last), key::parts_of(&**object)) == Ordering::Less;
+            last.replace(object).is_none_or(follows)
+                && objects.get(object.namespace(), object.name()).is_some_and(|cached| Arc::ptr_eq(&cached, object))
+        })
+}
+
+/// From what was cached to what is: names the transition.
+fn transition<K: Cached>(old: Option<Arc<K>>, new: Arc<K>, initial: bool, events: &mut Vec<Event<K>>) {
+    match old {
+        Some(old) if old.uid() == new.uid() => events.push(Event::Updated { old, new }),
+        old => {
+            events.extend(old.map(|last| Event::Deleted { last, finality: Finality::Inferred }));
+            events.push(Event::Added { object: new, initial });
+        }
+    }
+}
+
+/// Same life, same version: a repetition, not news. Objects without a version are never the same.
+fn is_same_state<K: Cached>(a: &K, b: &K) -> bool {
+    a.uid() == b.uid() && a.version() == b.version() && !a.version().is_empty()
+}
+
+/// Only a replacement may lead back.
+fn advance(reached: &mut Reached, version: ResourceVersion) {
+    match &reached.version {
+        Some(present) if version.compare(present) == Some(Ordering::Less) => {}
+        _ => reached.version = Some(version),
+    }
+}
