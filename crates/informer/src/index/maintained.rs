@@ -4,7 +4,7 @@
 //! panics, the object is found under no value of this index, and the panic is counted.
 //!
 //! The order of a change: its slot enters the postings of the new values, then the object is swapped, then the slot
-//! leaves the old ones. Before the swap each value that is left says that something moves. Readers who find nothing moving
+//! leaves the old ones. As long as this lasts, all these values say that something moves. Readers who find nothing moving
 //! need not ask the objects again.
 
 use std::any::Any;
@@ -81,7 +81,7 @@ impl<K: Cached, V> Definition<K, V> {
     }
 }
 
-/// Whether something moves out of a value: as many moves have begun as ended, and then none begins.
+/// Whether something moves into a value or out of it: as many moves have begun as ended, and then none begins.
 #[derive(Default)]
 pub(crate) struct Moves {
     begun: AtomicU64,
@@ -294,14 +294,13 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
         if before == after {
             return swap();
         }
-        let leaving = only_in(&before, &after);
-        only_in(&after, &before).into_iter().for_each(|value| self.enter(value, slot));
-        leaving.iter().for_each(|value| self.postings.moves(value).begin());
+        let (entering, leaving) = (only_in(&after, &before), only_in(&before, &after));
+        let moving = || entering.iter().chain(&leaving).map(|value| self.postings.moves(value));
+        moving().for_each(Moves::begin);
+        entering.iter().for_each(|value| self.enter(value, slot));
         swap();
-        for value in leaving {
-            self.leave(value, slot);
-            self.postings.moves(value).end();
-        }
+        leaving.iter().for_each(|value| self.leave(value, slot));
+        moving().for_each(Moves::end);
     }
 
     fn emptied(&self) -> Arc<dyn Maintained<K>> {
