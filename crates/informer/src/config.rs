@@ -113,6 +113,9 @@ pub struct InformerConfig {
     pub order: DeltaOrder,
     /// How many of them may wait, and how many bytes, before the watch isn't read on. Default 100,000 and 64 MiB.
     pub fifo: FifoLimits,
+    /// How many bytes the cache should hold at most, see [`StoreWriter::with_bytes_budget`](crate::StoreWriter::with_bytes_budget). It is
+    /// never enforced, only told of. Default none.
+    pub bytes_budget: Option<u64>,
     /// What is kept of an object.
     pub decoder: DecoderConfig,
     /// How it is read.

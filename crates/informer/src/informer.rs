@@ -111,7 +111,10 @@ impl<K: Cached> SharedInformer<K> {
         decoder: &Decoder<K>,
         config: &InformerConfig,
     ) -> Self {
-        let writer = StoreWriter::in_parts(sources.iter().map(|(namespace, _)| namespace.clone()).collect());
+        let mut writer = StoreWriter::in_parts(sources.iter().map(|(namespace, _)| namespace.clone()).collect());
+        if let Some(bytes) = config.bytes_budget {
+            writer = writer.with_bytes_budget(bytes);
+        }
         let (store, registry, budget) = (writer.store(), Arc::new(Registry::new()), Budget::default());
         let (mut fifos, mut reflectors, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (namespace, list_watch)) in (0..).zip(sources) {
@@ -307,6 +310,8 @@ impl<K: Cached> InformerHandle<K> {
         SyncStatus {
             reached: self.store.reached(),
             objects: self.store.len(),
+            bytes: self.store.bytes(),
+            bytes_budget: self.store.bytes_budget(),
             quarantined: self.parts.iter().map(|part| part.reflector.quarantine().len()).sum(),
             ended: self.ended.is_cancelled(),
             reflectors: self.parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),

@@ -64,6 +64,11 @@ mod json;
 pub mod key;
 pub mod list_watch;
 pub mod lister;
+#[cfg(not(watchkeeper_mutants))]
+mod mutant;
+#[cfg(watchkeeper_mutants)]
+#[doc(hidden)]
+pub mod mutant;
 pub mod object;
 pub mod recovery;
 pub mod reflector;

@@ -192,5 +192,7 @@ fn access<K: Cached>(root: &Root<K>, wanted: &Selection) -> (Access, Option<Post
 fn union(mut postings: impl Iterator<Item = Posting>) -> Option<Posting> {
     let first = postings.next()?;
     let Some(second) = postings.next() else { return Some(first) };
-    Some(Posting::of([first, second].into_iter().chain(postings).flat_map(|one| one.iter().collect::<Vec<_>>()).collect()))
+    Some(Posting::of(
+        [first, second].into_iter().chain(postings).flat_map(|one| one.iter().collect::<Vec<_>>()).collect(),
+    ))
 }

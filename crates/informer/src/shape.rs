@@ -81,7 +81,7 @@ impl Who {
 }
 
 macro_rules! cached_by_who {
-    ($shape:ident) => {
+    ($shape:ident, $content:expr) => {
         impl<T: Send + Sync + 'static> Cached for $shape<T> {
             fn namespace(&self) -> &str {
                 self.who.namespace()
@@ -98,12 +98,18 @@ macro_rules! cached_by_who {
             fn version(&self) -> &str {
                 self.who.version()
             }
+
+            fn held_bytes(&self) -> Option<usize> {
+                let content: fn(&Self) -> usize = $content;
+                Some(size_of::<Self>() + self.who.text.len() + content(self))
+            }
         }
     };
 }
 
-cached_by_who!(Projected);
-cached_by_who!(Lazy);
+// What the fields lead to isn't known.
+cached_by_who!(Projected, |_| 0);
+cached_by_who!(Lazy, |lazy| lazy.json.len());
 
 /// The fields that `T` names, and who the object is. Reads like a `T`.
 pub struct Projected<T> {

@@ -22,7 +22,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use crate::delta_fifo::Known;
@@ -31,16 +30,19 @@ use crate::key::ObjectKey;
 use crate::object::Cached;
 use crate::version::ResourceVersion;
 
+mod alarm;
 pub(crate) mod objects;
 pub(crate) mod posting;
 pub(crate) mod root;
 mod slots;
 mod snapshot;
+pub(crate) mod sync;
 mod table;
 mod writer;
 
 use root::{BY_NAMESPACE, Root};
 pub use snapshot::Snapshot;
+use sync::{ArcSwap, Guard, OnceLock};
 pub use writer::{Applied, StoreWriter};
 
 /// How far the store has come.
@@ -68,6 +70,7 @@ struct Shared<K> {
     root: ArcSwap<Root<K>>,
     /// Of each part, see [`StoreWriter::in_parts`].
     reached: watch::Sender<Vec<Reached>>,
+    bytes_budget: OnceLock<u64>,
 }
 
 /// What all parts have reached: of versions that can't be compared, none.
@@ -154,6 +157,16 @@ impl<K: Cached> ThreadSafeStore<K> {
     /// How many bytes are held: of each object what its shape says ([`Cached::held_bytes`]), or else how large it was as it arrived.
     pub fn bytes(&self) -> u64 {
         self.root().objects.bytes()
+    }
+
+    /// How many bytes it should hold at most, see [`StoreWriter::with_bytes_budget`].
+    pub fn bytes_budget(&self) -> Option<u64> {
+        self.shared.bytes_budget.get().copied()
+    }
+
+    /// Whether it holds more than it should.
+    pub fn is_over_budget(&self) -> bool {
+        self.bytes_budget().is_some_and(|budget| self.bytes() > budget)
     }
 
     /// The largest objects, and how large they are said to be, the largest first.

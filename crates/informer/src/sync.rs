@@ -18,6 +18,10 @@ pub struct SyncStatus {
     pub reached: Reached,
     /// Objects cached.
     pub objects: usize,
+    /// How many bytes they hold, see [`ThreadSafeStore::bytes`](crate::ThreadSafeStore::bytes).
+    pub bytes: u64,
+    /// How many they should hold at most.
+    pub bytes_budget: Option<u64>,
     /// Objects that can't be decoded at the moment.
     pub quarantined: usize,
     /// It has been stopped: nothing of this changes any more.
@@ -74,6 +78,9 @@ impl fmt::Display for SyncStatus {
         }
         if self.quarantined > 0 {
             write!(f, "; {} in quarantine, they can't be decoded", self.quarantined)?;
+        }
+        if let Some(budget) = self.bytes_budget.filter(|budget| self.bytes > *budget) {
+            write!(f, "; {} bytes cached, more than the {budget} it should", self.bytes)?;
         }
         if self.ended {
             write!(f, "; stopped")?;

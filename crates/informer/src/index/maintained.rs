@@ -13,15 +13,15 @@ use std::fmt;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::store::objects::fixed_hasher;
 use crate::store::posting::Posting;
+use crate::store::sync::{AtomicU64, Ordering, RwLock};
 
 /// Values of one object; most have one, or a few.
 pub(crate) type Some4<V> = SmallVec<[V; 4]>;
@@ -53,10 +53,7 @@ impl<K, V> Clone for Definition<K, V> {
 }
 
 impl<K: Cached, V> Definition<K, V> {
-    pub(crate) fn new<I: IntoIterator<Item = V>>(
-        name: &str,
-        values: impl Fn(&K) -> I + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new<I: IntoIterator<Item = V>>(name: &str, values: impl Fn(&K) -> I + Send + Sync + 'static) -> Self {
         let values = Arc::new(move |object: &K| values(object).into_iter().collect());
         Self { name: name.into(), values, is_of_key: false, label: None, panics: Arc::default() }
     }
@@ -296,11 +293,21 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
         }
         let (entering, leaving) = (only_in(&after, &before), only_in(&before, &after));
         let moving = || entering.iter().chain(&leaving).map(|value| self.postings.moves(value));
-        moving().for_each(Moves::begin);
-        entering.iter().for_each(|value| self.enter(value, slot));
+        let enter = || entering.iter().for_each(|value| self.enter(value, slot));
+        if !is_planted(Mutant::SilentMove) {
+            moving().for_each(Moves::begin);
+        }
+        if !is_planted(Mutant::LateEntry) {
+            enter();
+        }
         swap();
+        if is_planted(Mutant::LateEntry) {
+            enter();
+        }
         leaving.iter().for_each(|value| self.leave(value, slot));
-        moving().for_each(Moves::end);
+        if !is_planted(Mutant::SilentMove) {
+            moving().for_each(Moves::end);
+        }
     }
 
     fn emptied(&self) -> Arc<dyn Maintained<K>> {

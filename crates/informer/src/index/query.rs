@@ -106,11 +106,7 @@ pub(crate) fn list<K: Cached>(root: &Root<K>, conditions: &[&dyn Condition<K>]) 
     objects
 }
 
-pub(crate) fn visit<K: Cached>(
-    root: &Root<K>,
-    conditions: &[&dyn Condition<K>],
-    mut visit: impl FnMut(&Arc<K>),
-) {
+pub(crate) fn visit<K: Cached>(root: &Root<K>, conditions: &[&dyn Condition<K>], mut visit: impl FnMut(&Arc<K>)) {
     let (looks, found) = look_all(root, conditions);
     let Some((least, others)) = found else { return };
     let mut slots = least.iter().filter(|slot| others.iter().all(|other| other.contains(*slot))).peekable();

@@ -53,7 +53,8 @@ impl<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static> RangeIndex<K, V> 
         let (mark, mut objects) = (built.postings.moves.mark(), Vec::new());
         let mut seen: HashSet<u32, RandomState> = HashSet::with_hasher(fixed_hasher());
         each_posting(&built.postings, &range, |_, posting| {
-            root.objects.visit_slots(posting.iter().filter(|slot| seen.insert(*slot)), |_, object| objects.push(object));
+            root.objects
+                .visit_slots(posting.iter().filter(|slot| seen.insert(*slot)), |_, object| objects.push(object));
             if !built.postings.moves.is_quiet_since(mark) {
                 objects.retain(|object| built.definition.values(object).iter().any(|value| range.contains(value)));
             }

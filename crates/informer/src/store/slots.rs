@@ -8,8 +8,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
+
+use super::sync::Mutex;
+use crate::object::Cached;
 
 /// Places under one lock.
 const GROUP: u32 = 16;
@@ -25,6 +27,14 @@ pub(super) struct Held<K> {
     pub(super) object: Arc<K>,
     /// How large it is said to be.
     pub(super) bytes: u32,
+}
+
+impl<K: Cached> Held<K> {
+    /// What says itself how large it is, or else is as large as it arrived.
+    pub(super) fn new(object: Arc<K>, arrived: u32) -> Self {
+        let bytes = object.held_bytes().map_or(arrived, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+        Self { object, bytes }
+    }
 }
 
 impl<K> Clone for Held<K> {

@@ -12,16 +12,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
-use parking_lot::Mutex;
 
 use super::Reached;
 use super::objects::{Objects, fixed_hasher};
+use super::sync::{self, AtomicBool, Mutex, OnceLock, Ordering, ThreadId};
 use crate::key::ObjectKey;
+use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::version::ResourceVersion;
 
@@ -85,7 +84,7 @@ pub(super) struct Batch<'a, K: Cached> {
 impl<'a, K: Cached> Batch<'a, K> {
     pub(super) fn begin(objects: &'a Objects<K>) -> Self {
         let mut state = objects.journal.0.lock();
-        state.batch = Some(thread::current().id());
+        state.batch = Some(sync::current().id());
         state.snapshots.retain(|snapshot| snapshot.strong_count() > 0);
         let snapshots = state.snapshots.iter().filter_map(Weak::upgrade).collect();
         Self { objects, snapshots, reached: None }
@@ -98,7 +97,9 @@ impl<'a, K: Cached> Batch<'a, K> {
 
     /// What is in this slot is about to be overwritten.
     pub(super) fn overwrites(&self, slot: u32, old: Option<&Arc<K>>) {
-        self.snapshots.iter().for_each(|snapshot| snapshot.set(slot, old));
+        if !is_planted(Mutant::NothingAside) {
+            self.snapshots.iter().for_each(|snapshot| snapshot.set(slot, old));
+        }
     }
 }
 
@@ -153,13 +154,13 @@ impl<K: Cached> Snapshot<K> {
     pub(super) fn new(objects: Arc<Objects<K>>) -> Self {
         let aside = Arc::new(Aside::new());
         let mut state = objects.journal.0.lock();
-        match state.batch {
+        match state.batch.filter(|_| !is_planted(Mutant::HalfABatch)) {
             None => {
                 let moment = Moment { len: objects.len(), end: objects.end(), reached: state.reached.clone() };
                 let _ = aside.moment.set(moment);
                 state.snapshots.push(Arc::downgrade(&aside));
             }
-            Some(writer) if writer == thread::current().id() => {
+            Some(writer) if writer == sync::current().id() => {
                 // From code that the writer calls, which can't wait for itself: the present, copied.
                 let reached = state.reached.clone();
                 drop(state);

@@ -7,8 +7,9 @@
 //! goes waits for readers that look into the same sixty-fourth.
 
 use hashbrown::HashTable;
-use parking_lot::RwLock;
 use smallvec::SmallVec;
+
+use super::sync::RwLock;
 
 const SHARDS: usize = 64;
 
@@ -61,7 +62,6 @@ impl Table {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of it is wanted")]
 fn halve(hash: u64) -> (u32, u64) {
     let half = (hash >> 32) as u32;
     (half, spread_of(half))

@@ -7,18 +7,20 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::alarm::Alarm;
 use super::objects::{Free, Objects};
 use super::root::Root;
 use super::slots::Held;
 use super::snapshot::Batch;
+use super::sync::{ArcSwap, OnceLock};
 use super::{Reached, Shared, ThreadSafeStore, lowest};
 use crate::delta_fifo::{Change, Relisted, Work, is_older};
 use crate::event::{Event, Finality};
 use crate::index::{Built, Definition, Hashed, Index, IndexValue, Maintained, RangeIndex, Sorted};
 use crate::key;
+use crate::mutant::{Mutant, is_planted};
 use crate::object::{Cached, Labelled};
 use crate::version::ResourceVersion;
 
@@ -28,6 +30,7 @@ pub struct StoreWriter<K> {
     parts: Vec<Option<String>>,
     /// Of the present root.
     free: Free,
+    alarm: Alarm,
 }
 
 /// What applying a batch amounted to.
@@ -51,8 +54,18 @@ impl<K: Cached> StoreWriter<K> {
     /// everything, and then the only part.
     pub fn in_parts(parts: Vec<Option<String>>) -> Self {
         let (reached, _) = watch::channel(vec![Reached::default(); parts.len()]);
-        let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached };
-        Self { store: ThreadSafeStore { shared: Arc::new(shared) }, parts, free: Free::default() }
+        let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached, bytes_budget: OnceLock::new() };
+        let store = ThreadSafeStore { shared: Arc::new(shared) };
+        Self { store, parts, free: Free::default(), alarm: Alarm::default() }
+    }
+
+    /// How many bytes it should hold at most: beyond that it says so in the log, naming the largest objects, and in
+    /// [`ThreadSafeStore::is_over_budget`]. It never drops an object.
+    #[must_use]
+    pub fn with_bytes_budget(self, bytes: u64) -> Self {
+        // A budget is given once.
+        let _ = self.store.shared.bytes_budget.set(bytes);
+        self
     }
 
     /// A handle for readers.
@@ -137,6 +150,7 @@ impl<K: Cached> StoreWriter<K> {
             }
         }
         self.store.shared.reached.send_replace(reached);
+        self.alarm.check(&self.store);
         applied
     }
 
@@ -152,7 +166,10 @@ impl<K: Cached> StoreWriter<K> {
         if self.parts.len() == 1 && is_as_before(&before.objects, &items) {
             return Batch::begin(&before.objects).end(reached);
         }
-        let (after, mut free) = (before.emptied(items.len()), Free::default());
+        let (after, mut free) = (Arc::new(before.emptied(items.len())), Free::default());
+        if is_planted(Mutant::EmptyRoot) {
+            self.store.shared.root.store(Arc::clone(&after));
+        }
         let mut edit = Edit { root: &after, free: &mut free, batch: None };
         let namespace = self.parts[part].as_deref();
         let elsewhere = namespace.map_or(0, |namespace| edit.keep_elsewhere(&before.objects, namespace));
@@ -173,7 +190,7 @@ impl<K: Cached> StoreWriter<K> {
             }
         }
         Batch::begin(&after.objects).end(reached);
-        self.store.shared.root.store(Arc::new(after));
+        self.store.shared.root.store(after);
         self.free = free;
     }
 }
@@ -206,7 +223,7 @@ impl<K: Cached> Edit<'_, K> {
                 if old.as_ref().is_some_and(|(_, old)| is_same_state(&**old, &*object)) {
                     return;
                 }
-                self.put(hash, old.as_ref(), Held { object: Arc::clone(&object), bytes });
+                self.put(hash, old.as_ref(), Held::new(Arc::clone(&object), bytes));
                 transition(old.map(|(_, old)| old), object, false, &mut applied.events);
             }
             Change::Deleted { last, finality } => {
@@ -254,12 +271,12 @@ impl<K: Cached> Edit<'_, K> {
             // What hasn't changed stays the same allocation.
             Relisted::New(object, bytes) => match &old {
                 Some(old) if is_same_state(&*old.object, &*object) => old.clone(),
-                _ => Held { object, bytes },
+                _ => Held::new(object, bytes),
             },
             // What is cached may be newer by now.
             Relisted::Unchanged(object) => match &old {
                 Some(old) if old.object.uid() == object.uid() && !is_older(&*old.object, &*object) => old.clone(),
-                _ => Held { object, bytes: 0 },
+                _ => Held::new(object, 0),
             },
         };
         match &earlier {
@@ -275,13 +292,17 @@ impl<K: Cached> Edit<'_, K> {
         let Self { root, free, batch } = self;
         let slot = old.map_or_else(|| root.objects.vacant(free), |(slot, _)| *slot);
         let old = old.map(|(_, object)| object);
-        if let Some(batch) = batch {
-            batch.overwrites(slot, old);
+        let set_aside = || batch.iter().for_each(|batch| batch.overwrites(slot, old));
+        if !is_planted(Mutant::LateAside) {
+            set_aside();
         }
         let (new, mut held) = (Arc::clone(&held.object), Some(held));
         around(&root.indexes, slot, old.map(|old| &**old), Some(&*new), &mut || {
             drop(held.take().and_then(|held| root.objects.put(hash, slot, held)));
         });
+        if is_planted(Mutant::LateAside) {
+            set_aside();
+        }
         slot
     }
 
@@ -295,13 +316,7 @@ impl<K: Cached> Edit<'_, K> {
 }
 
 /// Every index around the change of the object, one inside the other.
-fn around<K>(
-    indexes: &[Arc<dyn Maintained<K>>],
-    slot: u32,
-    old: Option<&K>,
-    new: Option<&K>,
-    swap: &mut dyn FnMut(),
-) {
+fn around<K>(indexes: &[Arc<dyn Maintained<K>>], slot: u32, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut()) {
     match indexes.split_first() {
         None => swap(),
         Some((index, others)) => index.around(slot, old, new, &mut || around(others, slot, old, new, swap)),
@@ -323,7 +338,8 @@ fn is_as_before<K: Cached>(objects: &Objects<K>, items: &[Relisted<K>]) -> bool 
     items.len() == objects.len()
         && items.iter().all(|item| {
             let Relisted::Unchanged(object) = item else { return false };
-            let follows = |last: &Arc<K>| key::compare(key::parts_of(&**last), key::parts_of(&**object)) == Ordering::Less;
+            let follows =
+                |last: &Arc<K>| key::compare(key::parts_of(&**last), key::parts_of(&**object)) == Ordering::Less;
             last.replace(object).is_none_or(follows)
                 && objects.get(object.namespace(), object.name()).is_some_and(|cached| Arc::ptr_eq(&cached, object))
         })

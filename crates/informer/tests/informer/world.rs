@@ -73,8 +73,9 @@ impl World {
         let inner = KubeListWatch::new(client.clone(), Scope::all::<ConfigMap>(), Deadlines::default());
         let cable = Arc::new(Cable { inner, plugged: watch::Sender::new(plugged) });
         let mut informer = SharedInformer::new(Arc::clone(&cable) as Arc<dyn ListWatch>, InformerConfig::default());
-        let by_color =
-            informer.add_index("value", |map: &ConfigMap| map.data.iter().flatten().map(|(_, v)| v.clone()).collect::<Vec<_>>());
+        let by_color = informer.add_index("value", |map: &ConfigMap| {
+            map.data.iter().flatten().map(|(_, v)| v.clone()).collect::<Vec<_>>()
+        });
         let (heard, sourced) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         informer.add_source({
             let sourced = Arc::clone(&sourced);

@@ -133,7 +133,8 @@ fn readers_never_go_back() {
                         2 => seen.see(&by_version.range(..)),
                         3 => seen.see(&by_version.query(1..).and(by_group.query(1)).list()),
                         4 => {
-                            let all = (0..2 * PAIRS).filter_map(|name| store.get_named("ns1", &format!("n{}", 2 * name + 1)));
+                            let all =
+                                (0..2 * PAIRS).filter_map(|name| store.get_named("ns1", &format!("n{}", 2 * name + 1)));
                             seen.see(&all.collect::<Vec<_>>());
                         }
                         5 => seen.see(&store.namespace("ns1")),
@@ -145,12 +146,16 @@ fn readers_never_go_back() {
                             let of: HashMap<&str, &Arc<Thing>> =
                                 objects.iter().map(|object| (object.name.as_str(), object)).collect();
                             for pair in 0..PAIRS {
-                                let [one, other] = names_of(pair).map(|name| of.get(&*name).map(|thing| &thing.version));
+                                let [one, other] =
+                                    names_of(pair).map(|name| of.get(&*name).map(|thing| &thing.version));
                                 assert_eq!(one, other, "half a batch");
                             }
                             let texts = |snapshot: &Snapshot<Thing>| {
-                                let mut texts: Vec<_> =
-                                    snapshot.list().iter().map(|thing| format!("{}@{}", thing.uid, thing.version)).collect();
+                                let mut texts: Vec<_> = snapshot
+                                    .list()
+                                    .iter()
+                                    .map(|thing| format!("{}@{}", thing.uid, thing.version))
+                                    .collect();
                                 texts.sort();
                                 texts
                             };

@@ -155,9 +155,8 @@ fn queries_agree(real: &Real, all: &[Arc<Thing>]) {
             let in_place = real.writer.store().by_namespace().query("ns1".to_owned());
             let mut three = Vec::new();
             both.and(in_place).for_each(|object| three.push(Arc::clone(object)));
-            let expected = |object: &Thing| {
-                is_within(object) && object.groups.contains(&group) && object.namespace == "ns1"
-            };
+            let expected =
+                |object: &Thing| is_within(object) && object.groups.contains(&group) && object.namespace == "ns1";
             assert_eq!(names(&three), matching(&expected));
         }
     }
@@ -165,7 +164,10 @@ fn queries_agree(real: &Real, all: &[Arc<Thing>]) {
     assert_eq!(names(&composed), matching(&|object| object.namespace == "ns0" && object.uid.ends_with("-1")));
     let mut values = real.by_version.values();
     values.dedup();
-    assert_eq!(values, all.iter().map(|object| version(object)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        values,
+        all.iter().map(|object| version(object)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    );
 }
 
 fn agree(real: &Real, model: &Model) {
@@ -259,9 +261,9 @@ fn bytes(version: u64) -> u32 {
     u32::try_from(version).expect("small") * 10
 }
 
-/// So many cases: `WATCHKEEPER_CASES`, else 2,000.
+/// So many cases: `WATCHKEEPER_CASES`, else 10,000.
 fn cases() -> u32 {
-    std::env::var("WATCHKEEPER_CASES").map_or(2_000, |cases| cases.parse().expect("WATCHKEEPER_CASES is a number"))
+    std::env::var("WATCHKEEPER_CASES").map_or(10_000, |cases| cases.parse().expect("WATCHKEEPER_CASES is a number"))
 }
 
 /// Goal: "unchanged" keeps the very same allocation, and never brings back what is older than what has come since.
@@ -339,7 +341,8 @@ fn an_unchanged_list_is_one_in_every_item() {
     assert_eq!(writer.apply(work, at).events.len(), 3);
     let cached = |name: u8| writer.store().get(&key(&thing(name, 1, 1))).expect("listed");
     let cached = [cached(1), cached(2), cached(3)];
-    let unchanged = |names: &[usize]| names.iter().map(|name| Relisted::Unchanged(Arc::clone(&cached[name - 1]))).collect();
+    let unchanged =
+        |names: &[usize]| names.iter().map(|name| Relisted::Unchanged(Arc::clone(&cached[name - 1]))).collect();
     let cases: [(&[usize], usize); 5] = [(&[1, 2, 3], 0), (&[3, 1, 2], 0), (&[1, 2, 2], 1), (&[1, 1, 2], 0), (&[1], 1)];
     for (number, (names, gone)) in (6..).zip(cases) {
         let (work, at) = replace(unchanged(names), number);
@@ -347,4 +350,49 @@ fn an_unchanged_list_is_one_in_every_item() {
         assert_eq!(applied.events.len(), gone, "{names:?}");
         assert_eq!(writer.store().reached().version, Some(at));
     }
+}
+
+/// Goal: a budget smaller than one object is only told of, nothing is dropped, and the store weighs what there is.
+#[test]
+fn a_budget_is_told_of_and_drops_nothing() {
+    let mut writer = StoreWriter::default().with_bytes_budget(5);
+    let (store, at) = (writer.store(), ResourceVersion::new("1"));
+    assert!(!store.is_over_budget());
+    writer.apply(
+        Work::Changes(vec![Change::Applied(thing(1, 1, 1), 10), Change::Applied(thing(2, 1, 1), 30)]),
+        at.clone(),
+    );
+    assert_eq!((store.len(), store.bytes(), store.is_over_budget()), (2, 40, true));
+    assert_eq!(store.largest(1), [(key(&thing(2, 1, 1)), 30)]);
+    let last = thing(2, 1, 2);
+    writer.apply(Work::Changes(vec![Change::Deleted { last, finality: Finality::Observed }]), at.clone());
+    writer.apply(Work::Changes(vec![Change::Applied(thing(1, 1, 2), 4)]), at.clone());
+    assert_eq!((store.bytes(), store.is_over_budget()), (4, false));
+    writer.apply(Work::Replace(Replacement { items: vec![Relisted::New(thing(3, 1, 3), 7)], version: at.clone() }), at);
+    assert_eq!((store.bytes(), store.is_over_budget()), (7, true));
+}
+
+/// Goal: a function that panics keeps its objects out of its index and harms nothing else; one that returns thousands of values, some
+/// twice, works.
+#[test]
+fn index_functions_may_be_bad() {
+    let mut writer = StoreWriter::default();
+    let panicking =
+        writer.add_index("panicking", |thing: &Thing| [if version(thing) == 2 { panic!("planted") } else { 1 }]);
+    let many = writer.add_index("many", |thing: &Thing| {
+        let at = version(thing);
+        (0..5_000).map(move |value| value * at).chain([0, 0])
+    });
+    let put = |writer: &mut StoreWriter<Thing>, at: u64| {
+        writer.apply(Work::Changes(vec![Change::applied(thing(1, 1, at))]), ResourceVersion::new(&at.to_string()))
+    };
+    for (at, found) in [(1, 1), (2, 0), (3, 1)] {
+        assert_eq!(put(&mut writer, at).events.len(), 1);
+        assert_eq!(panicking.get(&1).len(), found, "at {at}");
+        assert_eq!(many.get(&(4_999 * at)).len(), 1);
+        assert_eq!((many.get(&0).len(), many.values().len()), (1, 5_000));
+    }
+    let summaries = writer.store().indexes();
+    assert!(summaries[1].panics > 0, "{}", summaries[1]);
+    assert_eq!((&*summaries[2].name, summaries[2].panics), ("many", 0));
 }

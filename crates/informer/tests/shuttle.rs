@@ -1,0 +1,276 @@
+//! Random orders of the store's one writer and its readers. Run by `crates/workqueue/check-models`.
+//!
+//! Method: shuttle runs each scene again and again, choosing at random who is next whenever a thread touches a lock or an
+//! atomic of the store. `WATCHKEEPER_SCHEDULES` says how often, `WATCHKEEPER_SEED` where the choices start. That the scenes
+//! would see a mistake is shown by planting some.
+#![cfg(watchkeeper_shuttle)]
+#![allow(missing_docs, reason = "a test")]
+
+use std::process::Command;
+use std::sync::Arc;
+
+use shuttle::Runner;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::thread::spawn;
+use watchkeeper_informer::delta_fifo::{Change, Relisted, Replacement, Work};
+use watchkeeper_informer::mutant::{Mutant, VARIABLE};
+use watchkeeper_informer::{Cached, Finality, Index, ResourceVersion, Snapshot, StoreWriter, ThreadSafeStore};
+
+struct Thing {
+    name: String,
+    version: String,
+    /// What it is found under.
+    group: u8,
+}
+
+impl Cached for Thing {
+    fn namespace(&self) -> &str {
+        "n"
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn uid(&self) -> &str {
+        "u"
+    }
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+fn thing(name: &str, version: u64, group: u8) -> Arc<Thing> {
+    Arc::new(Thing { name: name.to_owned(), version: version.to_string(), group })
+}
+
+fn at(version: u64) -> ResourceVersion {
+    ResourceVersion::new(&version.to_string())
+}
+
+struct Store {
+    writer: StoreWriter<Thing>,
+    by_group: Index<Thing, u8>,
+}
+
+/// Two objects that always change together, and how they stand at a version.
+fn pair(version: u64) -> [Arc<Thing>; 2] {
+    ["a", "b"].map(|name| thing(name, version, (version % 2) as u8))
+}
+
+impl Store {
+    /// Both objects at version 1.
+    fn new() -> Self {
+        let mut writer = StoreWriter::default();
+        let by_group = writer.add_index("group", |thing: &Thing| [thing.group]);
+        let mut store = Self { writer, by_group };
+        store.replace(1);
+        store
+    }
+
+    fn replace(&mut self, version: u64) {
+        let items = pair(version).into_iter().map(Relisted::new).collect();
+        self.writer.apply(Work::Replace(Replacement { items, version: at(version) }), at(version));
+    }
+
+    fn change(&mut self, version: u64) {
+        self.writer.apply(Work::Changes(pair(version).into_iter().map(Change::applied).collect()), at(version));
+    }
+
+    /// Both go, and come back where the other was.
+    fn swap(&mut self, version: u64) {
+        let gone = |last| Change::Deleted { last, finality: Finality::Observed };
+        let [a, b] = pair(version);
+        self.writer.apply(Work::Changes(vec![gone(Arc::clone(&a)), gone(Arc::clone(&b))]), at(version));
+        self.writer.apply(Work::Changes(vec![Change::applied(a), Change::applied(b)]), at(version));
+    }
+}
+
+/// What one reader has seen.
+#[derive(Default)]
+struct Seen(u64);
+
+impl Seen {
+    /// Of each name one, and nothing older than before.
+    fn see(&mut self, objects: &[Arc<Thing>]) {
+        let mut names: Vec<&str> = objects.iter().map(|object| object.name()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+        let versions = objects.iter().filter(|object| object.name == "a").map(|object| object.version.parse());
+        for version in versions.map(|version| version.expect("a number")) {
+            assert!(version >= self.0, "back from {} to {version}", self.0);
+            self.0 = version;
+        }
+    }
+}
+
+fn versions(objects: &[Arc<Thing>]) -> Vec<&str> {
+    let mut versions: Vec<&str> = objects.iter().map(|object| object.version()).collect();
+    versions.sort_unstable();
+    versions
+}
+
+/// Half of the orders are of a fair choice; in the others a thread runs until it can't, but for two points where another does.
+fn explore(name: &str, scene: impl Fn() + Send + Sync + 'static) {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+    };
+    let (seed, schedules) = (number("WATCHKEEPER_SEED", 1), number("WATCHKEEPER_SCHEDULES", 20_000) / 4);
+    let (scene, each) = (Arc::new(scene), usize::try_from(schedules).expect("a number") / 2);
+    let run = |scheduler: Box<dyn Scheduler + Send>| {
+        let scene = Arc::clone(&scene);
+        Runner::new(scheduler, shuttle::Config::default()).run(move || scene())
+    };
+    let explored = run(Box::new(RandomScheduler::new_from_seed(seed, each)))
+        + run(Box::new(PctScheduler::new_from_seed(seed, 3, each)));
+    println!("{name}: {explored} schedules");
+}
+
+fn read_by_index(store: &ThreadSafeStore<Thing>, by_group: &Index<Thing, u8>, seen: &mut Seen) {
+    for group in [0, 1] {
+        let objects = by_group.get(&group);
+        assert!(objects.iter().all(|object| object.group == group), "a false hit");
+        seen.see(&objects);
+    }
+    let Some(before) = store.get_named("n", "a") else { return };
+    seen.see(&[Arc::clone(&before)]);
+    let is_found = by_group.get(&before.group).iter().any(|object| object.name == "a");
+    let is_as_before = || store.get_named("n", "a").is_some_and(|now| Arc::ptr_eq(&now, &before));
+    assert!(is_found || !is_as_before(), "the index is behind the object");
+}
+
+/// Goal: look-ups by index and by key show no false hit, nothing twice and nothing older, while objects move, go and come back.
+#[test]
+fn look_ups() {
+    explore("look_ups", || {
+        let mut store = Store::new();
+        let (handle, by_group) = (store.writer.store(), store.by_group.clone());
+        let reader = spawn(move || {
+            let mut seen = Seen::default();
+            read_by_index(&handle, &by_group, &mut seen);
+            seen.see(&handle.list());
+            read_by_index(&handle, &by_group, &mut seen);
+        });
+        store.change(2);
+        store.swap(3);
+        reader.join().expect("the reader");
+    });
+}
+
+/// Goal: a list of many objects shows none twice that goes and comes back elsewhere meanwhile. Method: so many others lie between
+/// the two places that they are read one after the other.
+#[test]
+fn walks() {
+    explore("walks", || {
+        let mut store = Store::new();
+        let [a, b] = pair(2);
+        let others = (0..20).map(|number| thing(&format!("other-{number}"), 1, 9));
+        let items = [a].into_iter().chain(others).chain([b]).map(Relisted::new).collect();
+        store.writer.apply(Work::Replace(Replacement { items, version: at(2) }), at(2));
+        let handle = store.writer.store();
+        let reader = spawn(move || {
+            let mut seen = Seen::default();
+            seen.see(&handle.list());
+            seen.see(&handle.snapshot().list());
+        });
+        store.swap(3);
+        reader.join().expect("the reader");
+    });
+}
+
+/// Goal: a list shows all of a replacement or nothing of it, while one comes.
+#[test]
+fn replacements() {
+    explore("replacements", || {
+        let mut store = Store::new();
+        let (handle, by_group) = (store.writer.store(), store.by_group.clone());
+        let reader = spawn(move || {
+            let mut seen = Seen::default();
+            for _ in 0..2 {
+                let objects = handle.list();
+                assert!(
+                    [["1", "1"], ["2", "2"], ["3", "3"]].iter().any(|whole| versions(&objects) == *whole),
+                    "half of it"
+                );
+                seen.see(&objects);
+                read_by_index(&handle, &by_group, &mut seen);
+            }
+        });
+        store.replace(2);
+        store.replace(3);
+        reader.join().expect("the reader");
+    });
+}
+
+/// Goal: a snapshot is whole batches, of one moment, that of its version, and stays so; it isn't older than what was read before.
+#[test]
+fn snapshots() {
+    explore("snapshots", || {
+        let mut store = Store::new();
+        let handle = store.writer.store();
+        let check = |snapshot: &Snapshot<Thing>| {
+            let (objects, version) = (snapshot.list(), snapshot.version().expect("listed").to_string());
+            assert_eq!(objects.len(), snapshot.len());
+            assert!(
+                objects.is_empty() || versions(&objects) == [&*version, &*version],
+                "{:?} at {version}",
+                versions(&objects)
+            );
+        };
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let handle = handle.clone();
+                spawn(move || {
+                    let mut seen = Seen::default();
+                    seen.see(&handle.get_named("n", "a").into_iter().collect::<Vec<_>>());
+                    let first = handle.snapshot();
+                    seen.see(&first.list());
+                    check(&first);
+                    let second = handle.snapshot();
+                    seen.see(&second.list());
+                    check(&first);
+                    check(&second);
+                })
+            })
+            .collect();
+        store.change(2);
+        store.swap(3);
+        store.replace(4);
+        readers.into_iter().for_each(|reader| reader.join().expect("a reader"));
+    });
+}
+
+/// Goal: an index that is added while readers read shows everything at once, and disturbs nobody.
+#[test]
+fn late_indexes() {
+    explore("late_indexes", || {
+        let mut store = Store::new();
+        let (handle, by_group) = (store.writer.store(), store.by_group.clone());
+        let reader = spawn(move || {
+            let mut seen = Seen::default();
+            read_by_index(&handle, &by_group, &mut seen);
+            read_by_index(&handle, &by_group, &mut seen);
+        });
+        let late = store.writer.add_index("name", |thing: &Thing| [thing.name.clone()]);
+        assert_eq!(late.get("a").len(), 1);
+        store.change(2);
+        assert_eq!(late.get("b").len(), 1);
+        reader.join().expect("the reader");
+    });
+}
+
+/// Goal: each planted fault is seen by one of the scenes. Method: the scenes again, in a process with the fault.
+#[test]
+fn planted_faults() {
+    if std::env::var(VARIABLE).is_ok() {
+        return;
+    }
+    for mutant in Mutant::ALL {
+        let is_caught = ["look_ups", "walks", "replacements", "snapshots"].into_iter().find(|scene| {
+            let mut run = Command::new(std::env::current_exe().expect("this program"));
+            run.args([scene, "--exact", "--test-threads=1"]).env(VARIABLE, format!("{mutant:?}"));
+            run.env("WATCHKEEPER_SCHEDULES", "20000");
+            !run.output().expect("it runs").status.success()
+        });
+        let scene = is_caught.unwrap_or_else(|| panic!("nothing sees {mutant:?}"));
+        println!("{mutant:?} is caught by {scene}");
+    }
+}
