@@ -116,7 +116,7 @@ impl Board {
         let mut inner = self.inner.lock();
         match event {
             Event::Deleted { .. } => inner.nodes.remove(&name),
-            Event::Added { .. } | Event::Updated { .. } => inner.nodes.insert(name),
+            Event::Added { .. } | Event::Updated { .. } | Event::Resync { .. } => inner.nodes.insert(name),
         };
     }
 

@@ -5,7 +5,7 @@
 //! new uid is `Deleted` then `Added`.
 //!
 //! Upstream counterpart: `OnAdd`, `OnUpdate`, `OnDelete` and `DeletedFinalStateUnknown` of client-go's
-//! `ResourceEventHandler`, which reports a new uid under an old name as an update.
+//! `ResourceEventHandler`, which reports a new uid under an old name as an update, and so it does a resync.
 
 use std::sync::Arc;
 
@@ -33,13 +33,19 @@ pub enum Event<K> {
         /// How that is known.
         finality: Finality,
     },
+    /// Nothing has happened: the object, of which the handler knows, is still in the state it was told last. Only who
+    /// has asked for it is told ([`HandlerConfig::resync`](crate::handler::HandlerConfig::resync)).
+    Resync {
+        /// Its present state.
+        object: Arc<K>,
+    },
 }
 
 impl<K> Event<K> {
     /// The object the event is about: the present state, or the last one known.
     pub fn object(&self) -> &Arc<K> {
         match self {
-            Self::Added { object, .. } => object,
+            Self::Added { object, .. } | Self::Resync { object } => object,
             Self::Updated { new, .. } => new,
             Self::Deleted { last, .. } => last,
         }
@@ -52,6 +58,7 @@ impl<K> Clone for Event<K> {
             Self::Added { object, initial } => Self::Added { object: Arc::clone(object), initial: *initial },
             Self::Updated { old, new } => Self::Updated { old: Arc::clone(old), new: Arc::clone(new) },
             Self::Deleted { last, finality } => Self::Deleted { last: Arc::clone(last), finality: *finality },
+            Self::Resync { object } => Self::Resync { object: Arc::clone(object) },
         }
     }
 }

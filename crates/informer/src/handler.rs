@@ -1,82 +1,151 @@
 //! Handlers: whoever wants to hear of changes registers here and gets a mailbox of its own.
 //!
 //! In: events from the store, in order. Out: calls of the handler, one at a time, on a task of its own that the
-//! informer's `run` owns. A slow, panicking or stuck handler holds up neither the store nor another handler.
+//! informer's `run` owns; or the same events from an [`EventStream`], when they are asked for. A slow, panicking or
+//! stuck handler holds up neither the store nor another handler.
 //!
 //! A mailbox keeps per key what the handler was last told and, if that isn't the present, the present; a call tells
 //! the difference. So it is bounded by what was told plus what lives, however slow the handler is, and for every uid
 //! the handler hears Added, Updated*, Deleted, each end once and in order. Lives that began and ended while it lagged
 //! vanish.
 //!
+//! A registration may ask to be told everything again, a key at a time, spread over a period
+//! ([`HandlerConfig::resync`]). That is said as [`Event::Resync`], so it is never taken for a change.
+//!
 //! Handlers run on the runtime's threads: they compute and enqueue, they don't block. A panic is caught and counted,
-//! the handler goes on with the next event.
+//! the handler goes on with the next event. Every method may be called from within a handler, also those that would
+//! wait for that very call: they say so, or don't wait. What a handler owns is never dropped under a lock.
 //!
 //! Upstream counterpart: `processorListener` of client-go's shared informer, whose buffer grows without bound.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::key::ObjectKey;
 use crate::object::Cached;
 
+pub mod adapters;
+mod call;
 mod mailbox;
+pub(crate) mod registry;
+mod resync;
+pub(crate) mod stream;
 
 use mailbox::Mailbox;
+pub(crate) use registry::Registry;
+pub use stream::EventStream;
 
-/// A handler in use. Dropping it leaves the handler registered; [`Registration::remove`] ends it.
+/// A shorter period of resyncs is raised to this, as upstream does.
+pub const SHORTEST_RESYNC: Duration = Duration::from_secs(1);
+
+/// What a registration may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HandlerConfig {
+    /// What it is called in logs and in [`HandlerStatus`]. Default: empty, which stands for the name of its type.
+    pub name: String,
+    /// Once in each such period the handler is told again of everything it knows ([`Event::Resync`]), each key at a place of
+    /// its own in the period, which begins when the first snapshot is finished; the first time therefore comes within
+    /// a period. Of a key with news it is told the news instead. Turns that a slow handler misses are made up for once.
+    ///
+    /// Anything shorter than [`SHORTEST_RESYNC`] is raised to that; zero is none, as upstream has it. Default: none.
+    /// Nothing gets lost that a resync could bring back, so it is for handlers that compare with a world outside.
+    pub resync: Option<Duration>,
+}
+
+/// A handler in use. Dropping it leaves the handler registered; [`Registration::remove`] and [`Registration::end`] end it.
 pub struct Registration {
     subscriber: Arc<dyn Subscriber>,
 }
 
 /// What can be seen of one registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandlerStatus {
+    /// [`HandlerConfig::name`], or the name of the handler's type.
+    pub name: Arc<str>,
     /// The handler has finished the first complete snapshot.
     pub synced: bool,
-    /// Keys of which the handler has yet to hear.
+    /// The registration has ended, by itself or with the informer.
+    pub ended: bool,
+    /// Keys of which the handler has yet to hear. A resync that is due is not counted.
     pub pending: usize,
+    /// Since when the first of them has been waiting: the handler's lag in time.
+    pub pending_since: Option<Instant>,
+    /// Events told since the beginning, the one in progress included.
+    pub told: u64,
+    /// Since when a call has been running, if one is. A handler that is stuck shows here.
+    pub calling_since: Option<Instant>,
     /// Calls that panicked.
     pub panics: u64,
+}
+
+/// Why a registration isn't synced and won't be while one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotSynced {
+    /// It has ended, by itself or with the informer.
+    #[error("the registration has ended before its handler had finished the first snapshot")]
+    Ended,
+    /// It was asked within a call of this very handler, which has to return first.
+    #[error("the handler can't be waited for from within its own call")]
+    WithinHandler,
 }
 
 impl Registration {
     /// Whether the handler has finished the first complete snapshot.
     pub fn has_synced(&self) -> bool {
-        *self.subscriber.signals().synced.borrow()
+        self.subscriber.signals().progress.borrow().synced
     }
 
-    /// Waits for [`Registration::has_synced`]; any number may wait. Never returns if the informer ends before, or the
-    /// handler gets stuck: bound it. Cancel-safe.
-    pub async fn synced(&self) {
-        let mut synced = self.subscriber.signals().synced.subscribe();
+    /// Waits for [`Registration::has_synced`]; any number may wait. Never returns if the handler gets stuck: bound it.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// It can't become synced any more, or not while the caller waits.
+    pub async fn synced(&self) -> Result<(), NotSynced> {
+        let signals = self.subscriber.signals();
+        let mut progress = signals.progress.subscribe();
+        if !progress.borrow_and_update().synced && call::is_within(signals.id()) {
+            return Err(NotSynced::WithinHandler);
+        }
         // The sender lives in `self`, so the channel can't close while this waits.
-        let _ = synced.wait_for(|synced| *synced).await;
+        let settled = progress.wait_for(|progress| progress.synced || progress.ended).await;
+        if settled.is_ok_and(|progress| progress.synced) { Ok(()) } else { Err(NotSynced::Ended) }
     }
 
     /// Keys of which the handler has yet to hear: its lag.
     pub fn pending(&self) -> usize {
-        self.subscriber.status().pending
+        self.status().pending
     }
 
-    /// Synced, lag and panics at once.
+    /// All that can be seen of it, at one moment.
     pub fn status(&self) -> HandlerStatus {
         self.subscriber.status()
+    }
+
+    /// Ends the registration without waiting: no call begins from now on, but one may be running. What was pending is
+    /// dropped. Ending it again does nothing.
+    pub fn end(&self) {
+        self.subscriber.end();
     }
 
     /// Ends the registration. From the first poll on no call begins; when this has returned none is running. What was
     /// pending is dropped. Cancelled early, the registration is still ended, but a call may be running.
     ///
-    /// Waits for the call in progress, so it must not be waited for from within the handler.
+    /// Waited for from within a call of this very handler it returns at once: the call that asks is the only one left, and
+    /// the last. That is known of the thread that makes the call, so a call that blocks until another thread or task has
+    /// waited for this waits for itself.
     pub async fn remove(self) {
-        self.subscriber.retire();
+        let signals = self.subscriber.signals();
+        self.end();
         loop {
-            let idle = self.subscriber.signals().idle.notified();
-            if !self.subscriber.is_calling() {
+            let idle = signals.idle.notified();
+            if !self.subscriber.is_calling() || call::is_within(signals.id()) {
                 return;
             }
             idle.await;
@@ -95,48 +164,160 @@ trait Subscriber: Send + Sync {
     fn signals(&self) -> &Signals;
     fn status(&self) -> HandlerStatus;
     fn is_calling(&self) -> bool;
-    fn retire(&self);
+    fn end(&self);
 }
 
 /// What those who wait for a registration listen to.
 struct Signals {
-    synced: watch::Sender<bool>,
+    progress: watch::Sender<Progress>,
     /// A call has returned.
     idle: Notify,
-    /// Something is pending, or the registration was ended; the delivering task alone waits for it.
-    arrived: Notify,
+    /// Something is pending, or the registration has ended; whoever pulls the events alone waits for it.
+    arrived: AtomicWaker,
     panics: AtomicU64,
 }
 
-type Handler<K> = Box<dyn FnMut(Event<K>) + Send>;
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    synced: bool,
+    ended: bool,
+}
 
-/// A registration that the informer has not yet taken up.
-pub(crate) struct Newcomer<K> {
-    pub(crate) subscription: Arc<Subscription<K>>,
-    handler: Handler<K>,
+impl Signals {
+    /// Tells registrations apart while they are there.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn advance(&self, change: impl FnOnce(&mut Progress)) {
+        self.progress.send_if_modified(|progress| {
+            let before = *progress;
+            change(progress);
+            (before.synced, before.ended) != (progress.synced, progress.ended)
+        });
+    }
+}
+
+pub(crate) type Handler<K> = Box<dyn FnMut(Event<K>) + Send>;
+
+/// Makes the type of a handler and its configuration those of a registry.
+pub(crate) fn register<K: Cached, H: FnMut(Event<K>) + Send + 'static>(
+    registry: &Arc<Registry<K>>,
+    mut config: HandlerConfig,
+    handler: H,
+) -> Registration {
+    if config.name.is_empty() {
+        std::any::type_name::<H>().clone_into(&mut config.name);
+    }
+    Registration { subscriber: registry.add(config, Some(Box::new(handler))) }
+}
+
+/// The same for somebody who pulls.
+pub(crate) fn subscribe<K: Cached>(registry: &Arc<Registry<K>>, mut config: HandlerConfig) -> EventStream<K> {
+    if config.name.is_empty() {
+        "event stream".clone_into(&mut config.name);
+    }
+    EventStream::new(registry.add(config, None))
+}
+
+/// What a batch has for every mailbox; keys are made once for all of them.
+pub(crate) struct Mail<'a, K> {
+    pub(crate) events: &'a [(ObjectKey, Event<K>)],
+    /// The first complete snapshot ends with these.
+    pub(crate) ends_snapshot: bool,
+    pub(crate) now: Instant,
 }
 
 /// The informer's end of a registration.
 pub(crate) struct Subscription<K> {
+    name: Arc<str>,
+    number: u64,
+    registry: Weak<Registry<K>>,
     mailbox: Mutex<Mailbox<K>>,
     signals: Signals,
 }
 
+/// What somebody who looks into a mailbox finds.
+enum Next<K> {
+    Event(Event<K>),
+    /// Nothing now, but at this moment a resync is due.
+    Nothing {
+        resync: Option<Instant>,
+    },
+    Ended,
+}
+
 impl<K: Cached> Subscription<K> {
-    /// Takes up events in order; with `snapshot` the first complete snapshot ends with them.
-    pub(crate) fn offer(&self, events: impl Iterator<Item = Event<K>>, snapshot: bool) {
-        {
-            let mut mailbox = self.mailbox.lock();
-            events.for_each(|event| mailbox.offer(event));
-            if snapshot {
-                mailbox.end_snapshot();
-            }
-        }
-        self.signals.arrived.notify_one();
+    fn new(config: HandlerConfig, number: u64, registry: Weak<Registry<K>>) -> Self {
+        let resync = config.resync.filter(|period| !period.is_zero()).map(|period| period.max(SHORTEST_RESYNC));
+        let signals = Signals {
+            progress: watch::Sender::new(Progress::default()),
+            idle: Notify::new(),
+            arrived: AtomicWaker::new(),
+            panics: AtomicU64::new(0),
+        };
+        Self { name: config.name.into(), number, registry, mailbox: Mutex::new(Mailbox::new(resync)), signals }
     }
 
-    pub(crate) fn is_retired(&self) -> bool {
-        self.mailbox.lock().is_retired()
+    /// Takes up events in order.
+    pub(crate) fn offer(&self, mail: &Mail<'_, K>) {
+        let freed = {
+            let mut mailbox = self.mailbox.lock();
+            mail.events.iter().for_each(|(key, event)| mailbox.offer(key, event, mail.now));
+            if mail.ends_snapshot {
+                mailbox.end_snapshot();
+            }
+            mailbox.freed()
+        };
+        self.signals.arrived.wake();
+        drop(freed); // Objects are freed outside the lock.
+    }
+
+    /// Takes the next thing to tell out of the mailbox; what was taken before has been told.
+    fn next(&self) -> Next<K> {
+        let now = now();
+        let (next, freed, is_synced) = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.returned();
+            let was_synced = mailbox.newly_synced();
+            let next = if mailbox.is_retired() {
+                Next::Ended
+            } else {
+                mailbox.next(now).map_or_else(|| Next::Nothing { resync: mailbox.next_resync() }, Next::Event)
+            };
+            // An event may turn out to be none, and so end the snapshot.
+            let is_synced = was_synced || mailbox.newly_synced();
+            (next, mailbox.freed(), is_synced)
+        };
+        if is_synced {
+            self.signals.advance(|progress| progress.synced = true);
+        }
+        drop(freed);
+        next
+    }
+
+    fn call(&self, handler: &mut Handler<K>, event: Event<K>) {
+        if !call::call(self.signals.id(), || handler(event)) {
+            let panics = self.signals.panics.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::error!(handler = &*self.name, panics, "an event handler panicked; it goes on with the next event");
+        }
+        let is_synced = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.returned();
+            mailbox.newly_synced()
+        };
+        if is_synced {
+            self.signals.advance(|progress| progress.synced = true);
+        }
+        self.signals.idle.notify_waiters();
+    }
+
+    /// Ends it on this side: the mailbox takes and gives nothing any more.
+    fn retire(&self) {
+        let dropped = self.mailbox.lock().retire();
+        self.signals.advance(|progress| progress.ended = true);
+        self.signals.arrived.wake();
+        drop(dropped); // Objects are freed outside the lock.
     }
 }
 
@@ -146,139 +327,33 @@ impl<K: Cached> Subscriber for Subscription<K> {
     }
 
     fn status(&self) -> HandlerStatus {
+        let progress = *self.signals.progress.borrow();
+        let mailbox = self.mailbox.lock();
         HandlerStatus {
-            synced: *self.signals.synced.borrow(),
-            pending: self.mailbox.lock().pending(),
+            name: Arc::clone(&self.name),
+            synced: progress.synced,
+            ended: progress.ended,
+            pending: mailbox.pending(),
+            pending_since: mailbox.pending_since(),
+            told: mailbox.calls(),
+            calling_since: mailbox.calling_since(),
             panics: self.signals.panics.load(Ordering::Relaxed),
         }
     }
 
     fn is_calling(&self) -> bool {
-        self.mailbox.lock().is_calling()
+        self.mailbox.lock().calling_since().is_some()
     }
 
-    fn retire(&self) {
-        let dropped = self.mailbox.lock().retire();
-        self.signals.arrived.notify_one();
-        drop(dropped); // Objects are freed outside the lock.
-    }
-}
-
-impl<K: Cached> Newcomer<K> {
-    /// Calls the handler until the registration or the informer ends; what is then pending is dropped.
-    pub(crate) async fn deliver(self, shutdown: CancellationToken) {
-        /// Handlers that never lack events let others run now and then.
-        const CALLS_BETWEEN_YIELDS: u32 = 32;
-        let Self { subscription, mut handler } = self;
-        let mut calls: u32 = 0;
-        while !shutdown.is_cancelled() {
-            let arrived = subscription.signals.arrived.notified();
-            let next = {
-                let mut mailbox = subscription.mailbox.lock();
-                if mailbox.is_retired() {
-                    return;
-                }
-                let next = mailbox.next();
-                if next.is_none() && mailbox.has_finished_snapshot() {
-                    subscription.signals.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
-                }
-                next
-            };
-            match next {
-                Some(event) => {
-                    subscription.call(&mut handler, event);
-                    calls = calls.wrapping_add(1);
-                    if calls.is_multiple_of(CALLS_BETWEEN_YIELDS) {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                None => tokio::select! {
-                    biased;
-                    () = shutdown.cancelled() => {}
-                    () = arrived => {}
-                },
-            }
+    fn end(&self) {
+        self.retire();
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(self.number);
         }
-        subscription.retire();
     }
 }
 
-impl<K: Cached> Subscription<K> {
-    fn call(&self, handler: &mut Handler<K>, event: Event<K>) {
-        // The handler may be left in any state by its own panic; that is its author's to know, nothing of ours breaks.
-        if catch_unwind(AssertUnwindSafe(|| handler(event))).is_err() {
-            let panics = self.signals.panics.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::error!(panics, "an event handler panicked; it goes on with the next event");
-        }
-        let synced = {
-            let mut mailbox = self.mailbox.lock();
-            mailbox.returned();
-            mailbox.has_finished_snapshot()
-        };
-        if synced {
-            self.signals.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
-        }
-        self.signals.idle.notify_waiters();
-    }
-}
-
-/// Where handlers register and the informer takes them up.
-pub(crate) struct Registry<K> {
-    entries: Mutex<Entries<K>>,
-    /// A newcomer waits to be taken up.
-    pub(crate) arrived: Notify,
-}
-
-struct Entries<K> {
-    newcomers: Vec<Newcomer<K>>,
-    all: Vec<Arc<Subscription<K>>>,
-    closed: bool,
-}
-
-impl<K: Cached> Registry<K> {
-    pub(crate) fn new() -> Self {
-        let entries = Entries { newcomers: Vec::new(), all: Vec::new(), closed: false };
-        Self { entries: Mutex::new(entries), arrived: Notify::new() }
-    }
-
-    /// Registers a handler. After the informer has ended it is never called.
-    pub(crate) fn add(&self, handler: Handler<K>) -> Registration {
-        let signals = Signals {
-            synced: watch::Sender::new(false),
-            idle: Notify::new(),
-            arrived: Notify::new(),
-            panics: AtomicU64::new(0),
-        };
-        let subscription = Arc::new(Subscription { mailbox: Mutex::new(Mailbox::new()), signals });
-        {
-            let mut entries = self.entries.lock();
-            if !entries.closed {
-                entries.all.retain(|other| !other.is_retired());
-                entries.all.push(Arc::clone(&subscription));
-                entries.newcomers.push(Newcomer { subscription: Arc::clone(&subscription), handler });
-            }
-        }
-        self.arrived.notify_one();
-        Registration { subscriber: subscription }
-    }
-
-    pub(crate) fn newcomers(&self) -> Vec<Newcomer<K>> {
-        std::mem::take(&mut self.entries.lock().newcomers)
-    }
-
-    /// Those registered and not ended, in order of registration.
-    pub(crate) fn statuses(&self) -> Vec<HandlerStatus> {
-        let entries = self.entries.lock();
-        entries.all.iter().filter(|one| !one.is_retired()).map(|one| one.status()).collect()
-    }
-
-    /// The informer has ended: nobody is taken up any more.
-    pub(crate) fn close(&self) {
-        let dropped = {
-            let mut entries = self.entries.lock();
-            entries.closed = true;
-            (std::mem::take(&mut entries.newcomers), std::mem::take(&mut entries.all))
-        };
-        drop(dropped); // What handlers own is freed outside the lock.
-    }
+#[expect(clippy::disallowed_methods, reason = "run modules read tokio's clock, which tests pause")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }

@@ -23,7 +23,7 @@ use crate::config::{DeltaOrder, InformerConfig};
 use crate::decode::{Decoder, Undecodable};
 use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
-use crate::handler::{Registration, Registry};
+use crate::handler::{EventStream, HandlerConfig, Registration, Registry, register, subscribe};
 use crate::index::{Index, IndexValue, RangeIndex};
 use crate::key::ObjectKey;
 use crate::list_watch::ListWatch;
@@ -37,14 +37,15 @@ use crate::version::ResourceVersion;
 
 pub(crate) mod processor;
 
-use processor::{Processor, Source, rethrow};
+pub use processor::Processor;
+use processor::rethrow;
 
 /// How long [`InformerHandle::catch_up`] waits for the watch to bring a version before it asks for a list. A busy kind
 /// gets there in milliseconds; a quiet one never does, since bookmarks come once a minute.
 const CATCH_UP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// An informer being set up.
-pub struct SharedInformer<K> {
+pub struct SharedInformer<K: Cached> {
     processor: Processor<K>,
     /// One a part: everything, or a namespace each.
     reflectors: Vec<Reflector<K>>,
@@ -115,7 +116,7 @@ impl<K: Cached> SharedInformer<K> {
         if let Some(bytes) = config.bytes_budget {
             writer = writer.with_bytes_budget(bytes);
         }
-        let (store, registry, budget) = (writer.store(), Arc::new(Registry::new()), Budget::default());
+        let (store, budget) = (writer.store(), Budget::default());
         let (mut fifos, mut reflectors, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (namespace, list_watch)) in (0..).zip(sources) {
             let fifo = match config.order {
@@ -134,9 +135,9 @@ impl<K: Cached> SharedInformer<K> {
             reflectors.push(reflector.within(namespace.clone()).with_budget(budget.clone()));
             parts.push(Part { namespace, list_watch, reflector: handle });
         }
-        let ended = CancellationToken::new();
-        let handle = InformerHandle { parts: parts.into(), store, registry: Arc::clone(&registry), ended };
-        Self { processor: Processor { fifos, writer, registry, sources: Vec::new() }, reflectors, handle }
+        let processor = Processor::in_parts(fifos, writer);
+        let (registry, ended) = (Arc::clone(&processor.registry), CancellationToken::new());
+        Self { processor, reflectors, handle: InformerHandle { parts: parts.into(), store, registry, ended } }
     }
 
     /// Shares what may be asked of the server with other informers, so that they neither start nor list again together.
@@ -153,7 +154,7 @@ impl<K: Cached> SharedInformer<K> {
         name: &str,
         values: impl Fn(&K) -> I + Send + Sync + 'static,
     ) -> Index<K, V> {
-        self.processor.writer.add_index(name, values)
+        self.processor.writer().add_index(name, values)
     }
 
     /// Adds an index by order, see [`StoreWriter::add_range_index`].
@@ -162,7 +163,7 @@ impl<K: Cached> SharedInformer<K> {
         name: &str,
         values: impl Fn(&K) -> I + Send + Sync + 'static,
     ) -> RangeIndex<K, V> {
-        self.processor.writer.add_range_index(name, values)
+        self.processor.writer().add_range_index(name, values)
     }
 
     /// Adds an index by the value of a label, which [`Lister::select`] uses by itself.
@@ -170,7 +171,7 @@ impl<K: Cached> SharedInformer<K> {
     where
         K: Labelled,
     {
-        self.processor.writer.add_label_index(key)
+        self.processor.writer().add_label_index(key)
     }
 
     /// Adds a function that is called inline with every event, after the store shows it (or what came
@@ -178,7 +179,7 @@ impl<K: Cached> SharedInformer<K> {
     /// of it. It must neither block nor panic (a panic ends [`SharedInformer::run`]): it is meant for work queues,
     /// which coalesce by themselves. Everything else registers a handler.
     pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {
-        self.processor.sources.push(Box::new(source) as Source<K>);
+        self.processor.add_source(source);
     }
 
     /// A handle, for before, while and after it runs.
@@ -259,7 +260,39 @@ impl<K: Cached> InformerHandle<K> {
     /// newest state and of the end of each life it was told of, not of every state, whatever the
     /// [`DeltaOrder`]; a source ([`SharedInformer::add_source`]) hears of all that the store is given.
     pub fn add_handler(&self, handler: impl FnMut(Event<K>) + Send + 'static) -> Registration {
-        self.registry.add(Box::new(handler))
+        self.add_handler_with(HandlerConfig::default(), handler)
+    }
+
+    /// The same with a name, or with resyncs.
+    pub fn add_handler_with(
+        &self,
+        config: HandlerConfig,
+        handler: impl FnMut(Event<K>) + Send + 'static,
+    ) -> Registration {
+        register(&self.registry, config, handler)
+    }
+
+    /// The same events to be pulled, from a mailbox of its own; any number of streams.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::ConfigMap;
+    /// # use watchkeeper_informer::InformerHandle;
+    /// use futures::StreamExt;
+    ///
+    /// async fn print_names(informer: InformerHandle<ConfigMap>) {
+    ///     let mut events = informer.events();
+    ///     while let Some(event) = events.next().await {
+    ///         println!("{:?}", event.object().metadata.name);
+    ///     }
+    /// }
+    /// ```
+    pub fn events(&self) -> EventStream<K> {
+        self.events_with(HandlerConfig::default())
+    }
+
+    /// The same with a name, or with resyncs.
+    pub fn events_with(&self, config: HandlerConfig) -> EventStream<K> {
+        subscribe(&self.registry, config)
     }
 
     /// Whether the first complete list is in the store. Handlers may still be at work on it: ask their

@@ -12,6 +12,8 @@
 //! | know how often the server is asked | the table of [`reflector`] |
 //! | know what can't be decoded, whether anything was lost, who isn't synced | [`InformerHandle`] |
 //! | keep every delta in order, and bound what waits | [`DeltaOrder`], [`delta_fifo::FifoLimits`] |
+//! | be told again once in a while, filter, map, pull events instead of being called | [`HandlerConfig`], [`handler::adapters`], [`InformerHandle::events`] |
+//! | fill a store from a producer of one's own | [`Processor`] |
 //! | test against a script instead of a server | [`scripted`] |
 //!
 //! An informer without a server. By default the first request is a streaming list, which is a watch:
@@ -86,9 +88,9 @@ pub use budget::{Budget, BudgetConfig};
 pub use config::{Deadlines, DeltaOrder, InformerConfig, ReflectorConfig};
 pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
-pub use handler::{HandlerStatus, Registration};
+pub use handler::{EventStream, HandlerConfig, HandlerStatus, NotSynced, Registration};
 pub use index::{Index, Query, RangeIndex};
-pub use informer::{InformerHandle, NamespacesError, SharedInformer};
+pub use informer::{InformerHandle, NamespacesError, Processor, SharedInformer};
 pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::{Access, Lister, Selected, Selection};

@@ -51,6 +51,19 @@ impl SyncStatus {
         (namespace.as_deref(), status)
     }
 
+    fn describe_busy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let busy: Vec<_> = self.handlers.iter().filter(|handler| !handler.synced).collect();
+        let pending: usize = busy.iter().map(|handler| handler.pending).sum();
+        write!(f, "listed, {} of {} handlers at work on the first snapshot", busy.len(), self.handlers.len())?;
+        write!(f, " with {pending} keys pending")?;
+        let Some((slowest, since)) =
+            busy.iter().filter_map(|one| Some((one, one.calling_since?))).min_by_key(|(_, since)| *since)
+        else {
+            return Ok(());
+        };
+        write!(f, ", {} in a call for {:?}", slowest.name, since.elapsed())
+    }
+
     /// The first complete list is in the store.
     pub fn is_listed(&self) -> bool {
         self.reached.replacements > 0
@@ -71,10 +84,7 @@ impl fmt::Display for SyncStatus {
         } else if self.is_synced() {
             write!(f, "synced, {} objects", self.objects)?;
         } else {
-            let busy = self.handlers.iter().filter(|handler| !handler.synced);
-            let (count, pending) = busy.fold((0, 0), |(count, pending), one| (count + 1, pending + one.pending));
-            write!(f, "listed, {count} of {} handlers at work on the first snapshot", self.handlers.len())?;
-            write!(f, " with {pending} keys pending")?;
+            self.describe_busy(f)?;
         }
         if self.quarantined > 0 {
             write!(f, "; {} in quarantine, they can't be decoded", self.quarantined)?;

@@ -2,12 +2,18 @@
 //!
 //! In: batches of the DeltaFIFO, newcomers of the registry. Out: changes in the store, then calls of the inline
 //! sources, then mail for the handlers, in this order; so whoever hears of an event finds the store and the indexes
-//! showing it, or what came after it in the same batch. It owns the store's writer, the list of subscriptions and the tasks that deliver, and holds no lock
-//! while foreign code runs.
+//! showing it, or what came after it in the same batch. It owns the store's writer, the list of subscriptions and the tasks that
+//! deliver, and holds no lock while foreign code runs.
 //!
 //! A newcomer is taken up between two batches. That makes its snapshot and the changes after it one seamless story,
 //! without a lock that both sides would have to hold.
+//!
+//! A [`SharedInformer`](crate::SharedInformer) runs one behind its reflectors. It stands alone too, for those who bring
+//! a producer of their own.
+//!
+//! Upstream counterpart: the low-level `Controller` of client-go's tools/cache, and `sharedProcessor`.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -17,23 +23,67 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delta_fifo::{Batch, DeltaFifo, Work};
 use crate::event::Event;
-use crate::handler::{Newcomer, Registry, Subscription};
+use crate::handler::registry::Newcomer;
+use crate::handler::stream::deliver;
+use crate::handler::{EventStream, HandlerConfig, Mail, Registration, Registry, Subscription, now, register};
+use crate::key::ObjectKey;
 use crate::object::Cached;
-use crate::store::StoreWriter;
+use crate::store::{StoreWriter, ThreadSafeStore};
 
-pub(crate) type Source<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
+type Source<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 
-pub(crate) struct Processor<K> {
+/// The stages after the queue without a reflector before it: a queue that somebody fills, a store, sources, handlers.
+///
+/// It is set up first and consumed by [`Processor::run`]. Upstream counterpart: `cache.New(&Config{Queue, ...})`, a
+/// `Controller` over a queue of one's own.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tokio_util::sync::CancellationToken;
+/// use watchkeeper_informer::delta_fifo::{Delta, Relisted, Replacement};
+/// use watchkeeper_informer::{Cached, DeltaFifo, Event, ObjectKey, Processor, ResourceVersion};
+///
+/// struct Reading { name: String, version: String }
+///
+/// impl Cached for Reading {
+///     fn namespace(&self) -> &str { "" }
+///     fn name(&self) -> &str { &self.name }
+///     fn uid(&self) -> &str { &self.name }
+///     fn version(&self) -> &str { &self.version }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let reading = |version: &str| Arc::new(Reading { name: "mast".to_owned(), version: version.to_owned() });
+/// let fifo = DeltaFifo::new();
+/// let mut processor = Processor::new(fifo.clone());
+/// processor.add_source(|event: &Event<Reading>| println!("{}", ObjectKey::of(&**event.object())));
+/// let handler = processor.add_handler(|event| println!("now at {}", event.object().version));
+/// let (store, stop) = (processor.store(), CancellationToken::new());
+/// let running = tokio::spawn(processor.run(stop.clone()));
+/// // The producer: first everything there is, then what changes.
+/// let all = vec![Relisted::new(reading("1"))];
+/// fifo.replace(Replacement { items: all, version: ResourceVersion::new("1") });
+/// handler.synced().await.expect("it runs");
+/// fifo.room().await;
+/// fifo.push(Delta::Applied(reading("2")), 100, ResourceVersion::new("2"));
+/// fifo.consumed().await;
+/// assert_eq!(store.get(&ObjectKey::new("", "mast")).expect("it is there").version, "2");
+/// stop.cancel();
+/// running.await.expect("it ends");
+/// # }
+/// ```
+pub struct Processor<K: Cached> {
     /// A queue a part of the store.
-    pub(crate) fifos: Vec<DeltaFifo<K>>,
-    pub(crate) writer: StoreWriter<K>,
-    pub(crate) registry: Arc<Registry<K>>,
-    pub(crate) sources: Vec<Source<K>>,
+    fifos: Vec<DeltaFifo<K>>,
+    writer: StoreWriter<K>,
+    pub(super) registry: Arc<Registry<K>>,
+    sources: Vec<Source<K>>,
 }
 
-struct Running<K> {
+struct Running<K: Cached> {
     processor: Processor<K>,
-    subscriptions: Vec<Arc<Subscription<K>>>,
+    /// By number, which is the order of registration.
+    subscriptions: BTreeMap<u64, Arc<Subscription<K>>>,
     deliveries: JoinSet<()>,
     stop: CancellationToken,
     /// The part that is looked at first.
@@ -41,23 +91,72 @@ struct Running<K> {
 }
 
 impl<K: Cached> Processor<K> {
-    /// Runs until `stop`, or until the queue is closed, which cancels `stop`. When it has returned, no source and no
-    /// handler is being called.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Over this queue, with an empty store. Nothing happens before [`Processor::run`].
+    pub fn new(fifo: DeltaFifo<K>) -> Self {
+        Self::in_parts(vec![fifo], StoreWriter::default())
+    }
+
+    /// The same for a store that is filled in parts, from a queue each.
+    pub(super) fn in_parts(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>) -> Self {
+        Self { fifos, writer, registry: Arc::new(Registry::new()), sources: Vec::new() }
+    }
+
+    /// The store's writer, to add indexes. What else is written before it runs is there when it begins; nobody is told
+    /// of it but by a handler's first snapshot.
+    pub fn writer(&mut self) -> &mut StoreWriter<K> {
+        &mut self.writer
+    }
+
+    /// A handle on the store.
+    pub fn store(&self) -> ThreadSafeStore<K> {
+        self.writer.store()
+    }
+
+    /// Adds a function that is called inline with every event; see
+    /// [`SharedInformer::add_source`](crate::SharedInformer::add_source).
+    pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {
+        self.sources.push(Box::new(source));
+    }
+
+    /// Registers a handler; see [`InformerHandle::add_handler`](crate::InformerHandle::add_handler).
+    pub fn add_handler(&self, handler: impl FnMut(Event<K>) + Send + 'static) -> Registration {
+        register(&self.registry, HandlerConfig::default(), handler)
+    }
+
+    /// Moves batches into the store and tells of them, until `stop`, or until the queue is closed, which cancels `stop`.
+    /// When it has returned, the queue is closed and no source and no handler is being called.
+    ///
+    /// Not cancel-safe: dropped early, its tasks are aborted at their next await, and a call may still be running.
+    ///
+    /// # Panics
+    /// If a source panicked.
+    pub async fn run(self, stop: CancellationToken) {
         let mut running = Running {
             processor: self,
-            subscriptions: Vec::new(),
+            subscriptions: BTreeMap::new(),
             deliveries: JoinSet::new(),
             stop: stop.clone(),
             turn: 0,
         };
         running.process().await;
         stop.cancel();
-        running.processor.registry.close();
-        running.processor.fifos.iter().for_each(DeltaFifo::close);
+        running.processor.close();
         while let Some(ended) = running.deliveries.join_next().await {
             rethrow(ended);
         }
+    }
+
+    /// Nobody pushes and nobody is told any more.
+    fn close(&self) {
+        self.registry.close();
+        self.fifos.iter().for_each(DeltaFifo::close);
+    }
+}
+
+/// A processor that never runs, or whose run is dropped, ends all the same: handlers may own what leads back to it.
+impl<K: Cached> Drop for Processor<K> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -65,46 +164,70 @@ impl<K: Cached> Running<K> {
     async fn process(&mut self) {
         loop {
             self.turn = (self.turn + 1) % self.processor.fifos.len();
-            // Biased: stopping comes first, and whoever registered before a batch was pushed hears of that batch.
+            // Biased: stopping comes first. Then batches, so that those who come and go can't keep them waiting; who came
+            // before a batch was pushed hears of it, since it is taken up before the batch is applied.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                () = self.processor.registry.arrived.notified() => self.take_up(),
-                Some(ended) = self.deliveries.join_next() => rethrow(ended),
                 (part, batch) = next_batch(&self.processor.fifos, self.turn) => match batch {
                     Some(batch) => self.apply(part, batch),
                     None => return,
                 },
+                () = self.processor.registry.changed.notified() => self.take_up(),
+                Some(ended) = self.deliveries.join_next() => rethrow(ended),
             }
         }
     }
 
+    /// Follows those who have come and gone.
     fn take_up(&mut self) {
+        while let Some(ended) = self.deliveries.try_join_next() {
+            rethrow(ended);
+        }
+        let changes = self.processor.registry.changes();
+        for number in changes.gone {
+            self.subscriptions.remove(&number);
+        }
+        if changes.newcomers.is_empty() {
+            return;
+        }
         let store = self.processor.writer.store();
-        for newcomer in self.processor.registry.newcomers() {
-            let present = store.list().into_iter().map(|object| Event::Added { object, initial: true });
-            newcomer.subscription.offer(present, store.reached().replacements > 0);
-            self.subscriptions.push(Arc::clone(&newcomer.subscription));
-            self.deliveries.spawn(Newcomer::deliver(newcomer, self.stop.clone()));
+        let present = store.list().into_iter().map(|object| Event::Added { object, initial: true });
+        let (events, ends_snapshot) = (with_keys(present), store.reached().replacements > 0);
+        let mail = Mail { events: &events, ends_snapshot, now: now() };
+        for (number, Newcomer { subscription, handler }) in changes.newcomers {
+            if !events.is_empty() || ends_snapshot {
+                subscription.offer(&mail);
+            }
+            if let Some(handler) = handler {
+                self.deliveries.spawn(deliver(EventStream::new(Arc::clone(&subscription)), handler));
+            }
+            self.subscriptions.insert(number, subscription);
         }
     }
 
     fn apply(&mut self, part: usize, batch: Batch<K>) {
+        self.take_up();
         let Batch { work, version, receipt } = batch;
         let is_list = matches!(work, Work::Replace(_));
         let applied = self.processor.writer.apply_to(part, work, version);
-        let is_snapshot = is_list && self.processor.writer.store().reached().replacements > 0;
+        let ends_snapshot = is_list && self.processor.writer.store().reached().replacements > 0;
         receipt.applied();
         for event in &applied.events {
             self.processor.sources.iter().for_each(|source| source(event));
         }
-        self.subscriptions.retain(|subscription| !subscription.is_retired());
-        if is_snapshot || !applied.events.is_empty() {
-            for subscription in &self.subscriptions {
-                subscription.offer(applied.events.iter().cloned(), is_snapshot);
-            }
+        if self.subscriptions.is_empty() || (applied.events.is_empty() && !ends_snapshot) {
+            return;
         }
+        let events = with_keys(applied.events.into_iter());
+        let mail = Mail { events: &events, ends_snapshot, now: now() };
+        self.subscriptions.values().for_each(|subscription| subscription.offer(&mail));
     }
+}
+
+/// One key an event, however many mailboxes take it up.
+fn with_keys<K: Cached>(events: impl Iterator<Item = Event<K>>) -> Vec<(ObjectKey, Event<K>)> {
+    events.map(|event| (ObjectKey::of(&**event.object()), event)).collect()
 }
 
 /// The next batch of any part; all are asked, from `turn` on, so that a busy one can't keep the others waiting. Cancel-safe.
@@ -120,7 +243,7 @@ async fn next_batch<K: Cached>(fifos: &[DeltaFifo<K>], turn: usize) -> (usize, O
 }
 
 /// A panic that wasn't a handler's own is a bug of ours or of a source: it ends the informer loudly.
-pub(crate) fn rethrow(ended: Result<(), JoinError>) {
+pub(super) fn rethrow(ended: Result<(), JoinError>) {
     if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
         resume_unwind(panic);
     }

@@ -137,7 +137,7 @@ async fn nothing_is_left_after_the_end() {
     api.create(&PostParams::default(), &map("a", "red")).await.expect("created");
     handle.catch_up().await.expect("the server answers");
     let late = handle.add_handler(|_| {});
-    late.synced().await;
+    late.synced().await.expect("it runs");
     let running = metrics.num_alive_tasks();
     shutdown.cancel();
     run.await.expect("run ends");

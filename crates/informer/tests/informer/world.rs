@@ -148,6 +148,7 @@ pub(crate) fn text(event: &Event<ConfigMap>) -> String {
         Event::Added { object, .. } => format!("added {}", name(object)),
         Event::Updated { new, .. } => format!("updated {}", name(new)),
         Event::Deleted { last, finality } => format!("deleted {} {finality:?}", name(last)),
+        Event::Resync { object } => format!("resync {}", name(object)),
     }
 }
 

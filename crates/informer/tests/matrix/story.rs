@@ -47,6 +47,7 @@ impl Told {
         let present = match &event {
             Event::Added { object: present, .. } | Event::Updated { new: present, .. } => Some(present.clone()),
             Event::Deleted { .. } => None,
+            Event::Resync { .. } => panic!("nobody asked for it"),
         };
         let key = key(event.object());
         let known = match present {
@@ -58,7 +59,7 @@ impl Told {
             (Event::Updated { old, new }, Some(known)) => Arc::ptr_eq(old, known) && old.uid() == new.uid(),
             // It says the last state of the server's, which may be newer than what was told.
             (Event::Deleted { last, .. }, Some(known)) => last.uid() == known.uid(),
-            (_, None) => false,
+            (Event::Resync { .. }, _) | (_, None) => false,
         };
         if !fits {
             self.wrong.get_or_insert_with(|| format!("{event:?} after {known:?}"));

@@ -206,6 +206,7 @@ pub(crate) fn told<K: Cached>(event: &Event<K>) -> String {
         Event::Updated { .. } => "updated",
         Event::Deleted { finality: Finality::Observed, .. } => "deleted",
         Event::Deleted { finality: Finality::Inferred, .. } => "missed",
+        Event::Resync { .. } => "resync",
     };
     format!("{what} {}={}", event.object().name(), event.object().version())
 }

@@ -8,8 +8,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::delta_fifo::{Delta, Relisted, Replacement};
-use crate::handler::Registration;
-use crate::store::ThreadSafeStore;
 use crate::version::ResourceVersion;
 
 struct Thing {
@@ -51,10 +49,10 @@ struct Harness {
 
 impl Harness {
     fn start(sources: Vec<Source<Thing>>) -> Self {
-        let (fifo, registry, stop) = (DeltaFifo::new(), Arc::new(Registry::new()), CancellationToken::new());
-        let writer = StoreWriter::default();
-        let store = writer.store();
-        let processor = Processor { fifos: vec![fifo.clone()], writer, registry: Arc::clone(&registry), sources };
+        let (fifo, stop) = (DeltaFifo::new(), CancellationToken::new());
+        let mut processor = Processor::new(fifo.clone());
+        processor.sources = sources;
+        let (store, registry) = (processor.store(), Arc::clone(&processor.registry));
         let run = tokio::spawn(processor.run(stop.clone()));
         Self { fifo, registry, store, stop, run }
     }
@@ -71,10 +69,10 @@ impl Harness {
     /// Registers a handler that writes down what it hears.
     fn listen(&self) -> (Registration, Arc<Mutex<Vec<String>>>) {
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let registration = self.registry.add(Box::new({
+        let registration = register(&self.registry, HandlerConfig::default(), {
             let heard = Arc::clone(&heard);
             move |event| heard.lock().push(text(&event))
-        }));
+        });
         (registration, heard)
     }
 
@@ -90,6 +88,7 @@ fn text(event: &Event<Thing>) -> String {
         Event::Added { object, .. } => format!("added {}@{}", object.name, object.version),
         Event::Updated { old, new } => format!("updated {}@{}..{}", new.name, old.version, new.version),
         Event::Deleted { last, finality } => format!("deleted {}@{} {finality:?}", last.name, last.version),
+        Event::Resync { object } => format!("resync {}@{}", object.name, object.version),
     }
 }
 
@@ -107,14 +106,14 @@ async fn snapshots_then_changes() {
     settle().await;
     assert!(!early.has_synced());
     harness.replace(&[("a", 1), ("b", 2)], 3);
-    early.synced().await;
+    early.synced().await.expect("it runs");
     assert_eq!(*early_heard.lock(), ["initial a@1", "initial b@2"]);
 
     harness.write("a", 4);
     settle().await;
     let (late, late_heard) = harness.listen();
     assert!(!late.has_synced());
-    late.synced().await;
+    late.synced().await.expect("it runs");
     harness.replace(&[("a", 4), ("c", 5)], 6);
     settle().await;
     assert_eq!(early_heard.lock()[2..], ["updated a@1..4", "deleted b@2 Inferred", "added c@5"]);
@@ -131,7 +130,7 @@ async fn an_empty_snapshot_is_a_snapshot() {
     let harness = Harness::start(Vec::new());
     let (registration, heard) = harness.listen();
     harness.replace(&[], 1);
-    registration.synced().await;
+    registration.synced().await.expect("it runs");
     assert!(heard.lock().is_empty());
     harness.stop().await;
 }
@@ -156,9 +155,9 @@ async fn the_store_shows_it_first() {
     };
     let harness = Harness::start(vec![Box::new(check.clone())]);
     *store.lock() = Some(harness.store.clone());
-    let registration = harness.registry.add(Box::new(move |event| check(&event)));
+    let registration = register(&harness.registry, HandlerConfig::default(), move |event| check(&event));
     harness.replace(&[("a", 1)], 1);
-    registration.synced().await;
+    registration.synced().await.expect("it runs");
     harness.write("a", 2);
     harness.fifo.push(Delta::Deleted(thing("a", 3)), 1, at(3));
     harness.write("b", 4);
@@ -177,18 +176,18 @@ async fn the_store_shows_it_first() {
 async fn a_panicking_handler_goes_on() {
     let harness = Harness::start(Vec::new());
     let calls = Arc::new(AtomicUsize::new(0));
-    let bad = harness.registry.add(Box::new({
+    let bad = register(&harness.registry, HandlerConfig::default(), {
         let calls = Arc::clone(&calls);
         move |_| {
             if calls.fetch_add(1, Ordering::Relaxed) == 0 {
                 panic!("planted");
             }
         }
-    }));
+    });
     let (good, heard) = harness.listen();
     harness.replace(&[("a", 1), ("b", 2)], 2);
-    bad.synced().await;
-    good.synced().await;
+    bad.synced().await.expect("it runs");
+    good.synced().await.expect("it runs");
     assert_eq!((calls.load(Ordering::Relaxed), bad.status().panics, good.status().panics), (2, 1, 0));
     assert_eq!(heard.lock().len(), 2);
     assert_eq!(harness.registry.statuses().len(), 2);
@@ -202,16 +201,16 @@ async fn a_stuck_handler_harms_nobody() {
     let harness = Harness::start(Vec::new());
     let (release, wait) = mpsc::channel::<()>();
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let stuck = harness.registry.add(Box::new({
+    let stuck = register(&harness.registry, HandlerConfig::default(), {
         let heard = Arc::clone(&heard);
         move |event| {
             heard.lock().push(text(&event));
             let _ = wait.recv();
         }
-    }));
+    });
     let (free, _) = harness.listen();
     harness.replace(&[("a", 1), ("b", 1)], 1);
-    free.synced().await;
+    free.synced().await.expect("it runs");
     // Stuck for certain, and not only slow to begin.
     while heard.lock().is_empty() {
         tokio::task::yield_now().await;
@@ -230,7 +229,7 @@ async fn a_stuck_handler_harms_nobody() {
     assert!(!stuck.has_synced());
     assert!(stuck.pending() <= 3, "{} pending", stuck.pending());
     drop(release);
-    stuck.synced().await;
+    stuck.synced().await.expect("it runs");
     while stuck.pending() > 0 {
         tokio::task::yield_now().await;
     }
@@ -246,14 +245,14 @@ async fn removal_waits_for_the_call() {
     let (entered, inside) = mpsc::channel();
     let (release, wait) = mpsc::channel::<()>();
     let calls = Arc::new(AtomicUsize::new(0));
-    let registration = harness.registry.add(Box::new({
+    let registration = register(&harness.registry, HandlerConfig::default(), {
         let calls = Arc::clone(&calls);
         move |_| {
             entered.send(()).expect("the test listens");
             let _ = wait.recv();
             calls.fetch_add(1, Ordering::Relaxed);
         }
-    }));
+    });
     harness.replace(&[("a", 1), ("b", 1)], 1);
     let inside = tokio::task::spawn_blocking(move || inside.recv().map(|()| inside));
     let _inside = inside.await.expect("joined").expect("the handler was called");
@@ -279,7 +278,7 @@ async fn ends_in_every_state() {
     harness.fifo.close();
     harness.run.await.expect("run ends when the queue is closed");
     assert!(harness.stop.is_cancelled());
-    let too_late = registry.add(Box::new(|_| panic!("never called")));
+    let too_late = register(&registry, HandlerConfig::default(), |_| panic!("never called"));
     assert!(!too_late.has_synced());
     too_late.remove().await;
 }

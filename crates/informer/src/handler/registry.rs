@@ -1,0 +1,125 @@
+//! Registry: where handlers register and end, and the processor learns of both.
+//!
+//! In: handlers, from any thread and from within calls, at any time. Out: to the processor, who has come and who has gone
+//! since it last looked. Coming and going cost the logarithm of how many there are. Nothing of a handler is called or
+//! dropped under its lock.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::object::Cached;
+
+use super::call::discard;
+use super::{Handler, HandlerConfig, HandlerStatus, Subscriber, Subscription};
+
+pub(crate) struct Registry<K> {
+    entries: Mutex<Entries<K>>,
+    /// Somebody has come or gone.
+    pub(crate) changed: Notify,
+}
+
+/// A registration that the informer has not yet taken up.
+pub(crate) struct Newcomer<K> {
+    pub(crate) subscription: Arc<Subscription<K>>,
+    /// `None`: somebody pulls the events.
+    pub(crate) handler: Option<Handler<K>>,
+}
+
+/// Who has come and who has gone, in this order.
+pub(crate) struct Changes<K> {
+    pub(crate) newcomers: BTreeMap<u64, Newcomer<K>>,
+    pub(crate) gone: Vec<u64>,
+}
+
+struct Entries<K> {
+    /// By number, which is the order of registration.
+    all: BTreeMap<u64, Arc<Subscription<K>>>,
+    changes: Changes<K>,
+    next_number: u64,
+    closed: bool,
+}
+
+impl<K> Default for Changes<K> {
+    fn default() -> Self {
+        Self { newcomers: BTreeMap::new(), gone: Vec::new() }
+    }
+}
+
+impl<K: Cached> Registry<K> {
+    pub(crate) fn new() -> Self {
+        let entries = Entries { all: BTreeMap::new(), changes: Changes::default(), next_number: 0, closed: false };
+        Self { entries: Mutex::new(entries), changed: Notify::new() }
+    }
+
+    /// Registers a handler, or somebody who pulls. After the informer has ended the registration has ended too.
+    pub(crate) fn add(self: &Arc<Self>, config: HandlerConfig, handler: Option<Handler<K>>) -> Arc<Subscription<K>> {
+        let (subscription, refused) = {
+            let mut entries = self.entries.lock();
+            let number = entries.next_number;
+            entries.next_number += 1;
+            let subscription = Arc::new(Subscription::new(config, number, Arc::downgrade(self)));
+            let newcomer = Newcomer { subscription: Arc::clone(&subscription), handler };
+            let refused = if entries.closed {
+                Some(newcomer)
+            } else {
+                entries.all.insert(number, Arc::clone(&subscription));
+                entries.changes.newcomers.insert(number, newcomer);
+                None
+            };
+            (subscription, refused)
+        };
+        match refused {
+            Some(newcomer) => {
+                newcomer.subscription.retire();
+                discard(newcomer.handler);
+            }
+            None => self.changed.notify_one(),
+        }
+        subscription
+    }
+
+    /// A registration has ended. It was taken up, and the processor will hear of it, or it never will be.
+    pub(super) fn forget(&self, number: u64) {
+        let never_taken_up = {
+            let mut entries = self.entries.lock();
+            if entries.all.remove(&number).is_none() {
+                return;
+            }
+            let never_taken_up = entries.changes.newcomers.remove(&number);
+            if never_taken_up.is_none() {
+                entries.changes.gone.push(number);
+            }
+            never_taken_up
+        };
+        match never_taken_up {
+            Some(newcomer) => discard(newcomer.handler),
+            None => self.changed.notify_one(),
+        }
+    }
+
+    /// Who has come and gone since this was last asked.
+    pub(crate) fn changes(&self) -> Changes<K> {
+        mem::take(&mut self.entries.lock().changes)
+    }
+
+    /// Those registered and not ended, in order of registration.
+    pub(crate) fn statuses(&self) -> Vec<HandlerStatus> {
+        let all: Vec<_> = self.entries.lock().all.values().cloned().collect();
+        all.iter().map(|one| one.status()).collect()
+    }
+
+    /// The informer has ended: so has every registration, and nobody is taken up any more.
+    pub(crate) fn close(&self) {
+        let (all, changes) = {
+            let mut entries = self.entries.lock();
+            entries.closed = true;
+            (mem::take(&mut entries.all), mem::take(&mut entries.changes))
+        };
+        all.values().for_each(|subscription| subscription.retire());
+        changes.newcomers.into_values().for_each(|newcomer| discard(newcomer.handler));
+    }
+}
