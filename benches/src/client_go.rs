@@ -15,6 +15,8 @@ pub(crate) const QUEUE: &str = ".";
 pub(crate) const FIFO: &str = "fifo";
 /// The program that ingests.
 pub(crate) const INGEST: &str = "ingest";
+/// The program that measures the store, readers beside its writer, and the whole pipeline.
+pub(crate) const STORE: &str = "store";
 
 /// Builds a program, which needs Go; its progress goes to stderr.
 pub(crate) fn build(program: &str) -> Result<PathBuf, BoxError> {

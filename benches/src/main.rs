@@ -8,6 +8,8 @@
 //! cargo run --release -p watchkeeper-benches -- queue-counts --check benches/baselines
 //! cargo run --release -p watchkeeper-benches -- ingest-counts --check benches/baselines
 //! cargo run --release -p watchkeeper-benches -- fifo
+//! cargo run --release -p watchkeeper-benches -- store
+//! cargo run --release -p watchkeeper-benches -- readers
 //! cargo run --release -p watchkeeper-benches -- lease-storm
 //! cargo run --release -p watchkeeper-benches -- apiserver-load
 //! cargo run --release -p watchkeeper-benches -- ingest
@@ -20,15 +22,19 @@
 mod apiserver_load;
 mod client_go;
 mod counts;
+mod cpu_time;
 mod fifo;
 mod histogram;
 mod ingest;
 mod ingest_counts;
 mod latency;
 mod lease_storm;
+mod median;
 mod pods;
 mod queue;
 mod queue_counts;
+mod readers;
+mod store;
 mod usage;
 
 use std::process::ExitCode;
@@ -56,6 +62,16 @@ enum Program {
     QueueOperation(queue_counts::One),
     /// The informer's queue of deltas against client-go's, which are built from source: needs Go.
     Fifo(fifo::Options),
+    /// The store's operations and memory beside the peers': client-go's need Go (--peers kube-runtime: none).
+    Store(store::Options),
+    /// One writer of a store against readers, beside the peers.
+    Readers(readers::Options),
+    /// Our side of those, with the allocator that counts, for them to run.
+    #[command(hide = true)]
+    StoreClient {
+        #[command(subcommand)]
+        client: store::client::Client,
+    },
     /// Many Leases renewed in front of the Lease monitor.
     LeaseStorm(lease_storm::Storm),
     /// Many objects, updates and watchers on the embedded API server.
@@ -88,6 +104,9 @@ fn run(program: Program) -> Result<(), BoxError> {
         Program::IngestCounts(options) => ingest_counts::run(&options),
         Program::QueueOperation(one) => queue_counts::run_one(&one),
         Program::Fifo(options) => fifo::run(&options),
+        Program::Store(options) => store::run(&options),
+        Program::Readers(options) => readers::run(&options),
+        Program::StoreClient { client } => store::client::run(&client, Some(live_bytes)),
         Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
         Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),
         Program::Ingest(options) => tokio::runtime::Runtime::new()?.block_on(ingest::ingest(options)),

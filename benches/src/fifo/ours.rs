@@ -12,7 +12,7 @@ use watchkeeper_informer::delta_fifo::{Batch, Coalescing, Delta, FifoLimits, Ord
 use watchkeeper_informer::{DeltaFifo, ResourceVersion};
 
 use super::{Figure, Workload};
-use crate::queue::cpu::{each, thread_time};
+use crate::cpu_time::{each, thread_time};
 use crate::queue::ours::one_thread;
 
 /// What it keeps of the deltas that wait.

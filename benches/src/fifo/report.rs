@@ -10,6 +10,7 @@ use watchkeeper::BoxError;
 use super::ours::Queue;
 use super::peer::Theirs;
 use super::{Figure, Workload};
+use crate::median::median;
 
 pub(super) struct Table {
     json: bool,
@@ -25,11 +26,7 @@ struct Medians {
 
 impl Medians {
     fn of(figures: &[Figure]) -> Self {
-        let median = |value: fn(&Figure) -> f64| {
-            let mut values: Vec<f64> = figures.iter().map(value).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
+        let median = |value: fn(&Figure) -> f64| median(figures.iter().map(value).collect()).unwrap_or_default();
         Self { push_ns: median(|of| of.push), pop_ns: median(|of| of.pop), ns: median(Figure::both) }
     }
 }

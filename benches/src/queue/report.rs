@@ -8,6 +8,7 @@ use watchkeeper::BoxError;
 
 use super::Size;
 use super::measures::{Figure, Measure};
+use crate::median::median;
 
 /// How figures are printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,13 +69,6 @@ pub(crate) fn print(style: Style, measures: &[&Measure], size: Size, raw: &Round
         }
     }
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
 }
 
 fn rounded(value: f64) -> f64 {
