@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use watchkeeper_informer::delta_fifo::{Change, Relisted, Replacement, Work};
 use watchkeeper_informer::store::Applied;
-use watchkeeper_informer::{Cached as _, Index, ObjectKey, ResourceVersion, StoreWriter, ThreadSafeStore};
+use watchkeeper_informer::{Cached as _, Index, ObjectKey, ResourceVersion, Snapshot, StoreWriter, ThreadSafeStore};
 
 use super::cache::{Cache, Reader};
 use super::objects::APP;
@@ -20,17 +20,18 @@ pub(crate) struct Ours {
 #[derive(Clone)]
 pub(crate) struct OurReader {
     store: ThreadSafeStore<Pod>,
+    by_namespace: Index<Pod, String>,
     by_node: Index<Pod, String>,
 }
 
-/// The nodes an object is found under.
-pub(crate) fn node(pod: &Pod) -> Vec<String> {
-    pod.spec.iter().filter_map(|spec| spec.node_name.clone()).collect()
+/// The node an object is found under.
+pub(crate) fn node(pod: &Pod) -> Option<String> {
+    pod.spec.as_ref()?.node_name.clone()
 }
 
-/// The apps.
-pub(crate) fn app(pod: &Pod) -> Vec<String> {
-    pod.metadata.labels.iter().filter_map(|labels| labels.get(APP).cloned()).collect()
+/// The app.
+pub(crate) fn app(pod: &Pod) -> Option<String> {
+    pod.metadata.labels.as_ref()?.get(APP).cloned()
 }
 
 impl Cache for Ours {
@@ -42,9 +43,10 @@ impl Cache for Ours {
 
     fn new() -> Self {
         let mut writer = StoreWriter::default();
-        let by_node = writer.add_index(node);
-        writer.add_index(app);
-        let reader = OurReader { store: writer.store(), by_node };
+        let by_node = writer.add_index("node", node);
+        writer.add_index("app", app);
+        let store = writer.store();
+        let reader = OurReader { by_namespace: store.by_namespace(), store, by_node };
         Self { writer, reader }
     }
 
@@ -58,15 +60,12 @@ impl Cache for Ours {
 
     fn upsert(&mut self, upsert: Arc<Pod>) -> Applied<Pod> {
         let version = ResourceVersion::new(upsert.version());
-        self.writer.apply(Work::Changes(vec![Change::Applied(upsert)]), version)
+        self.writer.apply(Work::Changes(vec![Change::applied(upsert)]), version)
     }
 
     fn prepare_replacement(pods: impl Iterator<Item = Pod>) -> Replacement<Pod> {
-        let items: Vec<_> = pods.map(|pod| Relisted::New(Arc::new(pod))).collect();
-        let version = match items.last() {
-            Some(Relisted::New(last)) => ResourceVersion::new(last.version()),
-            _ => ResourceVersion::new("0"),
-        };
+        let items: Vec<_> = pods.map(|pod| Relisted::new(Arc::new(pod))).collect();
+        let version = ResourceVersion::new(items.last().map_or("0", |last| last.object().version()));
         Replacement { items, version }
     }
 
@@ -77,13 +76,13 @@ impl Cache for Ours {
 
     fn upsert_all(&mut self, upserts: Vec<Arc<Pod>>) -> Vec<Applied<Pod>> {
         let version = ResourceVersion::new(upserts.last().map_or("0", |last| last.version()));
-        vec![self.writer.apply(Work::Changes(upserts.into_iter().map(Change::Applied).collect()), version)]
+        vec![self.writer.apply(Work::Changes(upserts.into_iter().map(Change::applied).collect()), version)]
     }
 }
 
 impl Reader for OurReader {
     type Key = ObjectKey;
-    type Snapshot = Vec<Arc<Pod>>;
+    type Snapshot = Snapshot<Pod>;
 
     fn key(namespace: &str, name: &str) -> ObjectKey {
         ObjectKey::new(namespace, name)
@@ -98,19 +97,19 @@ impl Reader for OurReader {
     }
 
     fn visit_namespace(&self, namespace: &str, mut visit: impl FnMut(&Pod)) {
-        self.store.namespace(namespace).iter().for_each(|pod| visit(pod));
+        self.by_namespace.for_each(namespace, |pod| visit(pod));
     }
 
     fn visit_node(&self, node: &String, mut visit: impl FnMut(&Pod)) -> bool {
-        self.by_node.get(node).iter().for_each(|pod| visit(pod));
+        self.by_node.for_each(node, |pod| visit(pod));
         true
     }
 
     fn walk(&self, mut visit: impl FnMut(&Pod)) {
-        self.store.list().iter().for_each(|pod| visit(pod));
+        self.store.for_each(|pod| visit(pod));
     }
 
-    fn snapshot(&self) -> Vec<Arc<Pod>> {
-        self.store.list()
+    fn snapshot(&self) -> Snapshot<Pod> {
+        self.store.snapshot()
     }
 }
