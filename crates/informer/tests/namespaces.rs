@@ -68,7 +68,7 @@ impl Rig {
                     Event::Added { .. } => assert_eq!(told.insert(key, version), None),
                     Event::Updated { .. } => assert!(told.insert(key, version).is_some()),
                     Event::Deleted { .. } => assert!(told.remove(&key).is_some()),
-                    Event::Resync { .. } => panic!("nobody asked for it"),
+                    Event::Resync { .. } => unreachable!("nobody asked for it"),
                 }
             }
         });

@@ -37,7 +37,7 @@ fn check_lives(world: &World) -> Believed {
                     assert!(believed.remove(&uid).is_some(), "deleted without being there");
                     ended.push(uid);
                 }
-                Event::Resync { .. } => panic!("nobody asked for it"),
+                Event::Resync { .. } => unreachable!("nobody asked for it"),
             }
         }
     });

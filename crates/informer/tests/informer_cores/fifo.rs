@@ -54,7 +54,7 @@ impl Listener {
                 assert!(told <= version(last));
                 assert!(self.ended.insert(last.uid.clone()));
             }
-            Event::Resync { .. } => panic!("nobody asked for it"),
+            Event::Resync { .. } => unreachable!("nobody asked for it"),
         }
     }
 }

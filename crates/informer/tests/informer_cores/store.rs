@@ -79,7 +79,7 @@ fn told(event: &Event<Thing>) -> String {
         Event::Added { object, initial } => format!("A {} {initial}", text(object)),
         Event::Updated { old, new } => format!("U {} {}", text(old), text(new)),
         Event::Deleted { last, finality } => format!("D {} {finality:?}", text(last)),
-        Event::Resync { .. } => panic!("nobody asked for it"),
+        Event::Resync { .. } => unreachable!("nobody asked for it"),
     }
 }
 

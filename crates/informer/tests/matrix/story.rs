@@ -45,9 +45,10 @@ impl Story {
 impl Told {
     fn hear(&mut self, event: Event<ConfigMap>) {
         let present = match &event {
-            Event::Added { object: present, .. } | Event::Updated { new: present, .. } => Some(present.clone()),
+            Event::Added { object: present, .. }
+            | Event::Updated { new: present, .. }
+            | Event::Resync { object: present } => Some(present.clone()),
             Event::Deleted { .. } => None,
-            Event::Resync { .. } => panic!("nobody asked for it"),
         };
         let key = key(event.object());
         let known = match present {

@@ -152,7 +152,7 @@ fn writer(diary: Diary, planted: Option<Planted>) -> impl FnMut(Event<ConfigMap>
             Event::Added { .. } => (Told::Added, false),
             Event::Updated { .. } => (Told::Updated, false),
             Event::Deleted { finality, .. } => (Told::Deleted, *finality == Finality::Inferred),
-            Event::Resync { .. } => panic!("nobody asked for it"),
+            Event::Resync { .. } => unreachable!("nobody asked for it"),
         };
         let object = event.object();
         let seen = Seen { told, key: key(object), uid: object.uid().to_owned(), version: number(object), inferred };

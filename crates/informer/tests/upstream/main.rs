@@ -1,4 +1,4 @@
-//! client-go's own tests of its reflector, its pager and its queues of deltas, as tests of these: each has upstream's name in
+//! client-go's own tests of its reflector, its pager, its queues of deltas, its controller and its shared informer, as tests of these: each has upstream's name in
 //! snake case, and says where what holds here is another thing on purpose. What a test of another file covers at greater
 //! length is here once more, short, so that the list is complete; `complete` sees to that.
 //!
@@ -6,8 +6,8 @@
 //!
 //! - `TestReflectorResyncChan`, `TestReflectorResync`, `TestDeltaFIFO_ResyncNonExisting`, `TestDeltaFIFO_Resync`,
 //!   `TestDeltaFIFO_UpdateResyncRace`, `TestRealFIFO_ResyncNonExisting`, `TestRealFIFO_Resync`,
-//!   `TestRealFIFO_UpdateResyncRace`, `TestRealFIFO_ResyncAtomic`: there is no resync. It tells handlers again what they have
-//!   been told; what should happen again after some time is a delay in a work queue.
+//!   `TestRealFIFO_UpdateResyncRace`, `TestRealFIFO_ResyncAtomic`: a resync is no business of the reflector or the queue: a
+//!   mailbox tells its own handler again what that has been told, which `listener_resync_periods` tests.
 //! - `TestGetTypeDescriptionFromObject`, `TestGetExpectedGVKFromObject`: upstream reads from an example object what it is to
 //!   call its kind, and which kind to expect. Here the kind is a value of the scope, the name in logs is configured, and what
 //!   isn't of the kind can't be decoded, which `reflector::reflector_watch_handler` tests.
@@ -29,14 +29,33 @@
 //!   queue's.
 //! - `TestUpdateCallsPush`, `TestDeleteCallsPush`, `TestReplaceCallsPush`, `TestReadsDoNotCallPush`: a store that hands all of
 //!   itself to a function at each write. A handler is told of each change instead, and can list the store.
+//! - `TestTransformingInformer`, `TestTransformingInformerRace`: a transform is the last step of decoding, which each state
+//!   passes once; `shared_informer::shared_informer_transformer` tests both, with resyncs.
+//! - `TestDeletionHandlingObjectToName`, `TestDeletedObjectGetObjectName`, `TestDeletedObjectGetKey`: upstream hands either an
+//!   object or a tombstone, with or without one, to whoever hears of an end. Here an end always has the last state known.
+//! - `TestProcessDeltasInBatch`: a store that fails for some objects of a batch. This one can't fail.
+//! - `TestStoreResourceVersionWithNonMetaTransform`: what has no metadata can't be cached here.
+//! - `TestWaitFor`, `TestSyncResult`: upstream waits for a list of flags and says which of them are missing. Here several
+//!   futures are joined under a timeout, and `SyncStatus` says who isn't synced, why and since when.
+//! - `TestBasicLogic`, `TestAsyncLocking`: a counter of what the first snapshot has left, per key. The place of a key in
+//!   its mailbox says it here, which `a_handler_hears_every_life_in_order` tests.
+//! - `TestResyncCheckPeriod`: one period of the informer, of which those of its handlers are made multiples. There is none:
+//!   each handler has its own, which `shared_informer::listener_resync_periods` tests.
+//! - `TestSharedInformerStartRace`: setters that may come while the informer starts. Setting up ends where `run` begins, which
+//!   consumes what is set up.
+//! - `TestSharedInformerRemoveForeignHandler`: a handle given to the wrong informer. A registration ends itself.
 #![allow(clippy::disallowed_methods, clippy::panic)]
 
 mod complete;
 mod consistency;
+mod controller;
 mod delta_fifo;
+#[path = "../handlers/rig.rs"]
+mod informer_rig;
 mod pager;
 mod pipe;
 mod real_fifo;
 mod reflector;
 mod rig;
+mod shared_informer;
 mod watch_list;
