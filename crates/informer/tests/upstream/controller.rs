@@ -28,7 +28,7 @@ fn at(version: u64) -> ResourceVersion {
 }
 
 fn list(fifo: &DeltaFifo<ConfigMap>, objects: &[(&str, u64)], version: u64) {
-    let items = objects.iter().map(|(name, version)| Relisted::New(map(name, *version))).collect();
+    let items = objects.iter().map(|(name, version)| Relisted::new(map(name, *version))).collect();
     fifo.replace(Replacement { items, version: at(version) });
 }
 

@@ -35,12 +35,12 @@ fn listen(handle: &InformerHandle<ConfigMap>, config: HandlerConfig) -> (Registr
     (registration, heard)
 }
 
-/// TestIndexer: an index shows what is there. It is added before the start; upstream's may come later.
+/// TestIndexer: an index shows what is there. Before the start or, upstream's way too, on what is there already.
 #[tokio::test(start_paused = true)]
 async fn indexer() {
     let index = Mutex::new(None);
     let rig = Rig::start_with(|informer| {
-        *index.lock() = Some(informer.add_index(|map: &ConfigMap| vec![map.name().len()]));
+        *index.lock() = Some(informer.add_index("name length", |map: &ConfigMap| vec![map.name().len()]));
     });
     let index = index.lock().take().expect("added");
     assert!(index.get(&1).is_empty());
