@@ -181,8 +181,10 @@ impl<K: Cached> Running<K> {
 
     /// Follows those who have come and gone.
     fn take_up(&mut self) {
-        while let Some(ended) = self.deliveries.try_join_next() {
-            rethrow(ended);
+        if !self.deliveries.is_empty() {
+            while let Some(ended) = self.deliveries.try_join_next() {
+                rethrow(ended);
+            }
         }
         let changes = self.processor.registry.changes();
         for number in changes.gone {

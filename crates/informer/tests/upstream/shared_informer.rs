@@ -35,7 +35,7 @@ fn listen(handle: &InformerHandle<ConfigMap>, config: HandlerConfig) -> (Registr
     (registration, heard)
 }
 
-/// TestIndexer: an index shows what is there. Before the start or, upstream's way too, on what is there already.
+/// TestIndexer: an index shows what is there. It is added before the start; upstream's may come later.
 #[tokio::test(start_paused = true)]
 async fn indexer() {
     let index = Mutex::new(None);

@@ -290,3 +290,60 @@ async fn a_panicking_source_ends_the_run() {
     harness.replace(&[("a", 1)], 1);
     assert!(harness.run.await.expect_err("the panic comes out").is_panic());
 }
+
+/// An object whose destructor asks for the status of a registration.
+struct Nosy {
+    version: String,
+    registration: Arc<Mutex<Option<Registration>>>,
+}
+
+impl Cached for Nosy {
+    fn namespace(&self) -> &str {
+        "ns"
+    }
+    fn name(&self) -> &str {
+        "a"
+    }
+    fn uid(&self) -> &str {
+        "a"
+    }
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        if let Some(registration) = &*self.registration.lock() {
+            assert!(registration.status().pending <= 1);
+        }
+    }
+}
+
+/// Goal: no object is freed under the lock of a mailbox: its destructor may look at the registration. Method: states that
+/// nobody is told of, since the handler lags behind them, and what a mailbox still holds when it ends.
+#[tokio::test(start_paused = true)]
+async fn objects_are_freed_outside_the_lock() {
+    let slot = Arc::new(Mutex::new(None));
+    let nosy = |version: u64| Arc::new(Nosy { version: version.to_string(), registration: Arc::clone(&slot) });
+    let (fifo, stop) = (DeltaFifo::new(), CancellationToken::new());
+    let processor = Processor::new(fifo.clone());
+    let registration = processor.add_handler(|_| {});
+    let events = crate::handler::subscribe(&processor.registry, HandlerConfig::default());
+    let run = tokio::spawn(processor.run(stop.clone()));
+    fifo.replace(Replacement { items: vec![Relisted::new(nosy(1))], version: at(1) });
+    registration.synced().await.expect("it runs");
+    *slot.lock() = Some(registration);
+    for version in 2..20 {
+        fifo.push(Delta::Applied(nosy(version)), 1, at(version));
+        fifo.consumed().await;
+    }
+    fifo.push(Delta::Deleted(nosy(20)), 1, at(20));
+    settle().await;
+    drop(events);
+    stop.cancel();
+    run.await.expect("nobody waits for himself");
+    // The last object goes with what it looks at.
+    let last = slot.lock().take();
+    drop(last);
+}
