@@ -10,6 +10,7 @@
 //! cargo run --release -p watchkeeper-benches -- fifo
 //! cargo run --release -p watchkeeper-benches -- store
 //! cargo run --release -p watchkeeper-benches -- readers
+//! cargo run --release -p watchkeeper-benches -- pipeline
 //! cargo run --release -p watchkeeper-benches -- lease-storm
 //! cargo run --release -p watchkeeper-benches -- apiserver-load
 //! cargo run --release -p watchkeeper-benches -- ingest
@@ -30,6 +31,7 @@ mod ingest_counts;
 mod latency;
 mod lease_storm;
 mod median;
+mod pipeline;
 mod pods;
 mod queue;
 mod queue_counts;
@@ -66,6 +68,8 @@ enum Program {
     Store(store::Options),
     /// One writer of a store against readers, beside the peers.
     Readers(readers::Options),
+    /// From a decoded event to a worker that is done with it, beside client-go's.
+    Pipeline(pipeline::Options),
     /// Our side of those, with the allocator that counts, for them to run.
     #[command(hide = true)]
     StoreClient {
@@ -106,6 +110,7 @@ fn run(program: Program) -> Result<(), BoxError> {
         Program::Fifo(options) => fifo::run(&options),
         Program::Store(options) => store::run(&options),
         Program::Readers(options) => readers::run(&options),
+        Program::Pipeline(options) => pipeline::run(&options),
         Program::StoreClient { client } => store::client::run(&client, Some(live_bytes)),
         Program::LeaseStorm(storm) => tokio::runtime::Runtime::new()?.block_on(lease_storm::run(storm)),
         Program::ApiserverLoad(load) => tokio::runtime::Runtime::new()?.block_on(apiserver_load::run(load)),

@@ -32,7 +32,8 @@ pub(crate) struct Options {
     /// How long each cell is.
     #[arg(long, default_value_t = 400)]
     millis: u64,
-    #[arg(long = "load", value_name = "LOAD", value_parser = Load::named, default_values = LOADS.map(|load| load.name), help = "Which loads, by how many readers and what they read; may be given several times")]
+    /// Which loads, by how many readers and what they read; may be given several times.
+    #[arg(long = "load", value_name = "LOAD", value_parser = Load::named, default_values = LOADS.map(|load| load.name))]
     loads: Vec<Load>,
     /// How often each side is measured; the median counts.
     #[arg(long, default_value_t = 5, value_parser = crate::at_least_one)]

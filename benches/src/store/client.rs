@@ -11,6 +11,7 @@ use super::objects::Objects;
 use super::ours::Ours;
 use super::round::Figure;
 use super::rows;
+use super::stages::{self, Pipeline};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -29,6 +30,8 @@ pub(crate) enum Client {
     },
     /// One writer against readers.
     Readers(Cells),
+    /// The whole way of an object.
+    Pipeline(Pipeline),
 }
 
 /// Measures, and prints the figure. `live`: bytes on the heap.
@@ -42,6 +45,11 @@ pub(crate) fn run(client: &Client, live: Option<fn() -> u64>) -> Result<(), BoxE
             figure
         }
         Client::Readers(cells) => cells::measure::<Ours>(cells)?,
+        Client::Pipeline(options) => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            // Spawned, so that the producer is one of the runtime's own threads, too.
+            runtime.block_on(runtime.spawn(stages::measure(*options)))??
+        }
     };
     println!("{}", serde_json::to_string(&figure)?);
     Ok(())

@@ -29,6 +29,7 @@ use self::objects::Objects;
 use self::report::{Report, Row};
 use self::round::Figure;
 use self::side::{Program, Side, Which, in_turn};
+use crate::pipeline::stages;
 use crate::readers::cells;
 
 /// What to measure.
@@ -48,8 +49,9 @@ pub(crate) struct Options {
     json: bool,
 }
 
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 11] = [
     "get",
+    "get-look",
     "list-1000",
     "visit-1000",
     "visit-30",

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! get           a random one, by its key
+//! get-look      the same, and looked at
 //! list-1000     one namespace, a vector of it
 //! visit-1000    the same, each looked at; a peer without visitors makes its vector
 //! visit-30      one node, by an index
@@ -36,10 +37,12 @@ const PIECE: usize = 100;
 
 /// The generations of objects, each a state of every one.
 const FILLED: usize = 0;
-const SAME: usize = 1;
-const MOVED: usize = 2;
-const BATCHED: usize = 3;
-const REPLACED: usize = 4;
+/// Is written first, without a figure: what comes after finds memory that was in use before.
+const WARM: usize = 1;
+const SAME: usize = 2;
+const MOVED: usize = 3;
+const BATCHED: usize = 4;
+const REPLACED: usize = 5;
 
 /// Takes all rows.
 pub(crate) fn measure<C: Cache>(objects: Objects) -> Figure {
@@ -57,9 +60,11 @@ pub(crate) fn expected(objects: Objects, has_nodes: bool) -> Vec<(&'static str, 
     let sum = |generation| (0..objects.count).map(|number| objects.version(generation, number) as u64).sum::<u64>();
     let mut expected = vec![
         ("get", n * passes),
+        ("get-look", look_all(objects) * passes),
         ("list-1000", n * passes),
         ("visit-1000", look_all(objects) * passes),
         ("walk", look_all(objects) * passes),
+        ("warm", sum(WARM)),
         ("upsert-same", sum(SAME)),
         ("upsert-moved", sum(MOVED)),
         ("upsert-batch", sum(BATCHED)),
@@ -91,10 +96,13 @@ fn read<C: Cache>(reader: &C::Reader, objects: Objects, figure: &mut Figure) {
         })
         .collect();
     let passes = || 0..PASSES;
-    let (took, found) =
-        timed(|| passes().map(|_| keys.iter().filter_map(|key| reader.get(key)).count() as u64).sum::<u64>());
+    let found = || keys.iter().filter_map(|key| reader.get(key));
+    let (took, count) = timed(|| passes().map(|_| found().count() as u64).sum::<u64>());
     figure.row("get", each(took, objects.count * PASSES));
-    figure.count("get", found);
+    figure.count("get", count);
+    let (took, sum) = timed(|| passes().flat_map(|_| found()).map(|pod| look(&pod)).sum::<u64>());
+    figure.row("get-look", each(took, objects.count * PASSES));
+    figure.count("get-look", sum);
 
     let namespaces = objects.namespaces();
     let (took, listed) = timed(|| {
@@ -137,7 +145,9 @@ fn write<C: Cache>(cache: &mut C, objects: Objects, figure: &mut Figure) {
         reader.walk(|pod| sum += version_of(pod));
         sum
     };
-    for (row, generation, place) in [("upsert-same", SAME, Place::First), ("upsert-moved", MOVED, Place::Moved)] {
+    let kinds =
+        [("warm", WARM, Place::First), ("upsert-same", SAME, Place::First), ("upsert-moved", MOVED, Place::Moved)];
+    for (row, generation, place) in kinds {
         // Keeps what is replaced from being freed within the figure, by whatever store.
         let before = all_of(&reader, objects);
         let mut took = Duration::ZERO;

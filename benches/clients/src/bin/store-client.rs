@@ -23,6 +23,8 @@ mod ours;
 mod round;
 #[path = "../../../src/store/rows.rs"]
 mod rows;
+#[path = "../../../src/pipeline/stages.rs"]
+mod stages;
 
 use clap::Parser;
 use watchkeeper::BoxError;

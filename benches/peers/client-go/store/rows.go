@@ -19,10 +19,11 @@ const (
 
 // The generations of objects; 0 is what the store is filled with.
 const (
-	same     = 1
-	moved    = 2
-	batched  = 3
-	replaced = 4
+	warm     = 1
+	same     = 2
+	moved    = 3
+	batched  = 4
+	replaced = 5
 )
 
 // timed is the CPU time of this thread.
@@ -70,6 +71,14 @@ func read(indexer cache.Indexer, o objects, figure figure) {
 			}
 		}
 		return found
+	})
+	measure("get-look", len(keys), func() (sum uint64) {
+		for _, key := range keys {
+			if object, exists, err := indexer.GetByKey(key); exists && err == nil {
+				sum += look(object)
+			}
+		}
+		return sum
 	})
 	measure("list-1000", len(namespaces), func() (listed uint64) {
 		for _, namespace := range namespaces {
@@ -131,6 +140,7 @@ func write(indexer cache.Indexer, o objects, figure figure) {
 		}
 		figure.Rows[row], figure.Counted[row] = each(took, len(order)), versions()
 	}
+	upserts("warm", warm, 0) // What comes after finds memory that was in use before.
 	upserts("upsert-same", same, 0)
 	upserts("upsert-moved", moved, 1)
 	for _, node := range o.nodes() {
