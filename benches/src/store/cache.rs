@@ -40,6 +40,7 @@ pub(crate) trait Reader: Clone + Send + 'static {
     fn list_namespace(&self, namespace: &str) -> Vec<Arc<Pod>>;
     fn visit_namespace(&self, namespace: &str, visit: impl FnMut(&Pod));
     /// `false`: there is no index by node.
+    #[expect(clippy::ptr_arg, reason = "an index is asked by values of its own type")]
     fn visit_node(&self, node: &String, visit: impl FnMut(&Pod)) -> bool;
     fn walk(&self, visit: impl FnMut(&Pod));
     fn snapshot(&self) -> Self::Snapshot;
