@@ -160,8 +160,8 @@ pub(crate) async fn measure(options: Pipeline) -> Result<Figure, BoxError> {
         Variant::Coalescing => DeltaFifo::with_queue(Coalescing::default(), FifoLimits::default()),
     };
     let mut processor = Processor::new(fifo.clone());
-    processor.writer().add_index(node);
-    processor.writer().add_index(app);
+    processor.writer().add_index("node", node);
+    processor.writer().add_index("app", app);
     let telling = Arc::clone(&tally);
     let handler = match variant {
         Variant::Mailbox => Some(processor.add_handler(move |event| telling.tell(event.object()))),
@@ -195,7 +195,7 @@ pub(crate) async fn measure(options: Pipeline) -> Result<Figure, BoxError> {
     let items = (0..objects.count).map(|number| {
         let pod = Arc::new(objects.pod(0, number, Place::First));
         tally.expect(&pod, number);
-        Relisted::New(pod)
+        Relisted::new(pod)
     });
     let replacement = Replacement { items: items.collect(), version: version(objects.version(1, 0) - 1) };
     let initial = phase("initial", objects.count, objects.count);
