@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::budget::Budget;
 use crate::config::{DeltaOrder, InformerConfig};
@@ -35,10 +36,12 @@ use crate::store::{self, Reached, StoreWriter, ThreadSafeStore};
 use crate::sync::SyncStatus;
 use crate::version::ResourceVersion;
 
+mod errands;
 pub(crate) mod processor;
 
+use errands::Errands;
 pub use processor::Processor;
-use processor::rethrow;
+use processor::{Told, rethrow};
 
 /// How long [`InformerHandle::catch_up`] waits for the watch to bring a version before it asks for a list. A busy kind
 /// gets there in milliseconds; a quiet one never does, since bookmarks come once a minute.
@@ -50,6 +53,8 @@ pub struct SharedInformer<K: Cached> {
     /// One a part: everything, or a namespace each.
     reflectors: Vec<Reflector<K>>,
     handle: InformerHandle<K>,
+    /// It has ended when this is dropped, also if it never ran.
+    ends: DropGuard,
 }
 
 /// No informer can be made of these namespaces.
@@ -136,8 +141,11 @@ impl<K: Cached> SharedInformer<K> {
             parts.push(Part { namespace, list_watch, reflector: handle });
         }
         let processor = Processor::in_parts(fifos, writer);
-        let (registry, ended) = (Arc::clone(&processor.registry), CancellationToken::new());
-        Self { processor, reflectors, handle: InformerHandle { parts: parts.into(), store, registry, ended } }
+        let (registry, errands) = (Arc::clone(&processor.registry), Arc::clone(&processor.errands));
+        let ended = CancellationToken::new();
+        let ends = ended.clone().drop_guard();
+        let handle = InformerHandle { parts: parts.into(), store, registry, errands, ended };
+        Self { processor, reflectors, handle, ends }
     }
 
     /// Shares what may be asked of the server with other informers, so that they neither start nor list again together.
@@ -195,10 +203,9 @@ impl<K: Cached> SharedInformer<K> {
     /// # Panics
     /// If a source or an index function panicked: an event would be lost in silence otherwise.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { processor, reflectors, handle } = self;
+        let Self { processor, reflectors, handle: _, ends: _ends } = self;
         let stop = shutdown.child_token();
         let _stops_when_dropped = stop.clone().drop_guard();
-        let _ended = handle.ended.clone().drop_guard();
         let mut reflecting = JoinSet::new();
         for reflector in reflectors {
             reflecting.spawn(reflector.run(stop.clone()));
@@ -216,6 +223,22 @@ impl<K: Cached> SharedInformer<K> {
     }
 }
 
+/// The informer has ended, so it can't be asked for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the informer has ended")]
+pub struct Ended;
+
+/// A source in use, see [`InformerHandle::add_source`].
+pub struct SourceGuard {
+    _active: Arc<()>,
+}
+
+impl std::fmt::Debug for SourceGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SourceGuard")
+    }
+}
+
 /// Where a part of the cache comes from.
 struct Part {
     namespace: Option<String>,
@@ -228,7 +251,8 @@ pub struct InformerHandle<K> {
     parts: Arc<[Part]>,
     store: ThreadSafeStore<K>,
     registry: Arc<Registry<K>>,
-    /// Cancelled when `run` has ended.
+    errands: Arc<Errands<Told<K>>>,
+    /// Cancelled when `run` has ended, or the informer was dropped without having run.
     ended: CancellationToken,
 }
 
@@ -238,6 +262,7 @@ impl<K> Clone for InformerHandle<K> {
             parts: Arc::clone(&self.parts),
             store: self.store.clone(),
             registry: Arc::clone(&self.registry),
+            errands: Arc::clone(&self.errands),
             ended: self.ended.clone(),
         }
     }
@@ -293,6 +318,66 @@ impl<K: Cached> InformerHandle<K> {
     /// The same with a name, or with resyncs.
     pub fn events_with(&self, config: HandlerConfig) -> EventStream<K> {
         subscribe(&self.registry, config)
+    }
+
+    /// Adds an index while it runs, see [`StoreWriter::add_index`]: it is complete when this returns. Readers aren't held up, changes are
+    /// for the time that it takes to go through what is cached. Waits for the informer to run. Cancel-safe, but the index may be added all
+    /// the same.
+    ///
+    /// # Errors
+    /// The informer has ended.
+    pub async fn add_index<V: IndexValue, I: IntoIterator<Item = V> + 'static>(
+        &self,
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> Result<Index<K, V>, Ended> {
+        let name = name.to_owned();
+        self.ask(move |told| told.writer.add_index(&name, values)).await
+    }
+
+    /// The same for an index by order, see [`StoreWriter::add_range_index`].
+    ///
+    /// # Errors
+    /// The informer has ended.
+    pub async fn add_range_index<V: IndexValue + Ord, I: IntoIterator<Item = V> + 'static>(
+        &self,
+        name: &str,
+        values: impl Fn(&K) -> I + Send + Sync + 'static,
+    ) -> Result<RangeIndex<K, V>, Ended> {
+        let name = name.to_owned();
+        self.ask(move |told| told.writer.add_range_index(&name, values)).await
+    }
+
+    /// The same for an index by label, see [`StoreWriter::add_label_index`].
+    ///
+    /// # Errors
+    /// The informer has ended.
+    pub async fn add_label_index(&self, key: &str) -> Result<Index<K, String>, Ended>
+    where
+        K: Labelled,
+    {
+        let key = key.to_owned();
+        self.ask(move |told| told.writer.add_label_index(&key)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut Told<K>) -> T + Send + 'static,
+    ) -> Result<T, Ended> {
+        let (answer, answered) = oneshot::channel();
+        // Whoever asked may have gone.
+        self.errands.ask(move |told| drop(answer.send(errand(told))));
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Adds a source, before it runs or while it does: see [`SharedInformer::add_source`]. It first hears of everything that is there, as
+    /// [`Event::Added`] with `initial`. It lasts until what is returned is dropped: from then on no batch is told, but one may be under way.
+    #[must_use = "it ends when this is dropped"]
+    pub fn add_source(&self, source: impl Fn(&Event<K>) + Send + Sync + 'static) -> SourceGuard {
+        let active = Arc::new(());
+        let (tell, lasting) = (Box::new(source), Arc::downgrade(&active));
+        self.errands.ask(move |told| told.add_source(tell, lasting));
+        SourceGuard { _active: active }
     }
 
     /// Whether the first complete list is in the store. Handlers may still be at work on it: ask their

@@ -90,7 +90,7 @@ pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
 pub use handler::{EventStream, HandlerConfig, HandlerStatus, NotSynced, Registration};
 pub use index::{Index, Query, RangeIndex};
-pub use informer::{InformerHandle, NamespacesError, Processor, SharedInformer};
+pub use informer::{Ended, InformerHandle, NamespacesError, Processor, SharedInformer, SourceGuard};
 pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::{Access, Lister, Selected, Selection};

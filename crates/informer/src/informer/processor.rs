@@ -15,12 +15,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures::future::select_all;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::errands::Errands;
 use crate::delta_fifo::{Batch, DeltaFifo, Work};
 use crate::event::Event;
 use crate::handler::registry::Newcomer;
@@ -30,7 +31,28 @@ use crate::key::ObjectKey;
 use crate::object::Cached;
 use crate::store::{StoreWriter, ThreadSafeStore};
 
-type Source<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
+pub(super) type Tell<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
+
+/// A function that is called inline with every event.
+struct Source<K> {
+    tell: Tell<K>,
+    /// It lasts as long as this does; `None`: as long as the processor.
+    active: Option<Weak<()>>,
+}
+
+impl<K: Cached> Told<K> {
+    /// Adds a source while it runs: it first hears of everything that is there.
+    pub(super) fn add_source(&mut self, tell: Tell<K>, active: Weak<()>) {
+        self.writer.store().for_each(|object| tell(&Event::Added { object: Arc::clone(object), initial: true }));
+        self.sources.push(Source { tell, active: Some(active) });
+    }
+}
+
+impl<K> Source<K> {
+    fn is_active(&self) -> bool {
+        self.active.as_ref().is_none_or(|active| active.strong_count() > 0)
+    }
+}
 
 /// The stages after the queue without a reflector before it: a queue that somebody fills, a store, sources, handlers.
 ///
@@ -38,7 +60,7 @@ type Source<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 /// `Controller` over a queue of one's own.
 ///
 /// ```
-/// use std::sync::Arc;
+/// use std::sync::{Arc, Weak};
 /// use tokio_util::sync::CancellationToken;
 /// use watchkeeper_informer::delta_fifo::{Delta, Relisted, Replacement};
 /// use watchkeeper_informer::{Cached, DeltaFifo, Event, ObjectKey, Processor, ResourceVersion};
@@ -75,8 +97,14 @@ type Source<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 pub struct Processor<K: Cached> {
     /// A queue a part of the store.
     fifos: Vec<DeltaFifo<K>>,
-    writer: StoreWriter<K>,
+    told: Told<K>,
     pub(super) registry: Arc<Registry<K>>,
+    pub(super) errands: Arc<Errands<Told<K>>>,
+}
+
+/// The store and those who hear inline of what it is told; errands are about these.
+pub(super) struct Told<K> {
+    pub(super) writer: StoreWriter<K>,
     sources: Vec<Source<K>>,
 }
 
@@ -98,24 +126,25 @@ impl<K: Cached> Processor<K> {
 
     /// The same for a store that is filled in parts, from a queue each.
     pub(super) fn in_parts(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>) -> Self {
-        Self { fifos, writer, registry: Arc::new(Registry::new()), sources: Vec::new() }
+        let (registry, errands) = (Arc::new(Registry::new()), Arc::new(Errands::new()));
+        Self { fifos, told: Told { writer, sources: Vec::new() }, registry, errands }
     }
 
     /// The store's writer, to add indexes. What else is written before it runs is there when it begins; nobody is told
     /// of it but by a handler's first snapshot.
     pub fn writer(&mut self) -> &mut StoreWriter<K> {
-        &mut self.writer
+        &mut self.told.writer
     }
 
     /// A handle on the store.
     pub fn store(&self) -> ThreadSafeStore<K> {
-        self.writer.store()
+        self.told.writer.store()
     }
 
     /// Adds a function that is called inline with every event; see
     /// [`SharedInformer::add_source`](crate::SharedInformer::add_source).
     pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {
-        self.sources.push(Box::new(source));
+        self.told.sources.push(Source { tell: Box::new(source), active: None });
     }
 
     /// Registers a handler; see [`InformerHandle::add_handler`](crate::InformerHandle::add_handler).
@@ -149,6 +178,7 @@ impl<K: Cached> Processor<K> {
     /// Nobody pushes and nobody is told any more.
     fn close(&self) {
         self.registry.close();
+        self.errands.close();
         self.fifos.iter().for_each(DeltaFifo::close);
     }
 }
@@ -174,8 +204,15 @@ impl<K: Cached> Running<K> {
                     None => return,
                 },
                 () = self.processor.registry.changed.notified() => self.take_up(),
+                () = self.processor.errands.arrived.notified() => self.run_errands(),
                 Some(ended) = self.deliveries.join_next() => rethrow(ended),
             }
+        }
+    }
+
+    fn run_errands(&mut self) {
+        for errand in self.processor.errands.take() {
+            errand(&mut self.processor.told);
         }
     }
 
@@ -193,7 +230,7 @@ impl<K: Cached> Running<K> {
         if changes.newcomers.is_empty() {
             return;
         }
-        let store = self.processor.writer.store();
+        let store = self.processor.told.writer.store();
         let present = store.list().into_iter().map(|object| Event::Added { object, initial: true });
         let (events, ends_snapshot) = (with_keys(present), store.reached().replacements > 0);
         let mail = Mail { events: &events, ends_snapshot, now: now() };
@@ -212,11 +249,12 @@ impl<K: Cached> Running<K> {
         self.take_up();
         let Batch { work, version, receipt } = batch;
         let is_list = matches!(work, Work::Replace(_));
-        let applied = self.processor.writer.apply_to(part, work, version);
-        let ends_snapshot = is_list && self.processor.writer.store().reached().replacements > 0;
+        let applied = self.processor.told.writer.apply_to(part, work, version);
+        let ends_snapshot = is_list && self.processor.told.writer.store().reached().replacements > 0;
         receipt.applied();
+        self.processor.told.sources.retain(Source::is_active);
         for event in &applied.events {
-            self.processor.sources.iter().for_each(|source| source(event));
+            self.processor.told.sources.iter().for_each(|source| (source.tell)(event));
         }
         if self.subscriptions.is_empty() || (applied.events.is_empty() && !ends_snapshot) {
             return;

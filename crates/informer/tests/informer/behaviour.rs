@@ -1,13 +1,15 @@
 //! One promise, one test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube_client::Api;
 use kube_client::api::PostParams;
-use watchkeeper_informer::{ObjectKey, ResourceVersion};
+use parking_lot::Mutex;
+use watchkeeper_informer::{Event, ObjectKey, ResourceVersion};
 
-use crate::world::{World, map, name, version};
+use crate::world::{World, map, name, text, version};
 
 /// Goal: I3 and I2 over a gap: what was deleted meanwhile is told as inferred, what was recreated is a delete and an
 /// add, what has changed is an update, what hasn't is not told (nor decoded) again. Method: the cable is pulled, the
@@ -150,4 +152,37 @@ async fn nothing_is_left_after_the_end() {
     assert!(!never.has_synced());
     never.remove().await;
     late.remove().await;
+}
+
+/// Goal: indexes and sources that come while it runs know what was there before, hear what comes after, and end. Method: all kinds of
+/// them on an informer with objects, then changes, then the end.
+#[tokio::test(start_paused = true)]
+async fn indexes_and_sources_come_late() {
+    let world = World::start(true);
+    world.create("one", "red").await;
+    world.handle.synced().await;
+    world.settle().await;
+    let colors = |map: &ConfigMap| map.data.clone().unwrap_or_default().into_values();
+    let by_color = world.handle.add_index("late", colors).await.expect("it runs");
+    let in_order = world.handle.add_range_index("late range", colors).await.expect("it runs");
+    let by_label = world.handle.add_label_index("app").await.expect("it runs");
+    assert_eq!((by_color.get("red").len(), in_order.range("a".to_owned()..).len()), (1, 1));
+    assert!(by_label.values().is_empty());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let source = world.handle.add_source({
+        let heard = Arc::clone(&heard);
+        move |event: &Event<ConfigMap>| heard.lock().push(text(event))
+    });
+    world.settle().await;
+    world.create("two", "blue").await;
+    world.settle().await;
+    assert_eq!(by_color.get("blue").len(), 1);
+    assert_eq!(heard.lock().len(), 2, "{heard:?}");
+    drop(source);
+    world.create("three", "blue").await;
+    world.settle().await;
+    assert_eq!((by_color.get("blue").len(), heard.lock().len()), (2, 2));
+    let handle = world.handle.clone();
+    world.stop().await;
+    assert!(handle.add_index("too late", colors).await.is_err());
 }

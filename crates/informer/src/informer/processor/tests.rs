@@ -48,10 +48,10 @@ struct Harness {
 }
 
 impl Harness {
-    fn start(sources: Vec<Source<Thing>>) -> Self {
+    fn start(sources: Vec<Tell<Thing>>) -> Self {
         let (fifo, stop) = (DeltaFifo::new(), CancellationToken::new());
         let mut processor = Processor::new(fifo.clone());
-        processor.sources = sources;
+        sources.into_iter().for_each(|source| processor.add_source(source));
         let (store, registry) = (processor.store(), Arc::clone(&processor.registry));
         let run = tokio::spawn(processor.run(stop.clone()));
         Self { fifo, registry, store, stop, run }
