@@ -51,7 +51,7 @@ impl Program {
             let binary = match which {
                 Which::ClientGo => client_go::build(client_go::STORE)
                     .map_err(|error| format!("{error}: `--peers kube-runtime` leaves client-go out"))?,
-                Which::KubeRuntime => build("watchkeeper-peer-kube-runtime", "watchkeeper-peer-kube-runtime")?,
+                Which::KubeRuntime => build("watchkeeper-peer-kube-runtime", "caches")?,
             };
             Ok(Self { side: Side::Peer(*which), binary })
         });

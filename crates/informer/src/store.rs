@@ -11,11 +11,11 @@
 //! | kept in | what | a reader holds it for | the writer waits for readers |
 //! | --- | --- | --- | --- |
 //! | slots | the objects, by number | copying up to 16 pointers | of the same 16 objects |
-//! | table | hash of a key to slot | one probe | of the same 64th, when a key comes or goes |
+//! | table | hash of a key to slots | one probe | of the same 64th, when a key comes or goes |
 //! | postings | value of an index to slots | copying one pointer | of the same 16th of the values, when an object moves |
 //! | root | all of this between two replacements | nothing, it is an arc-swap | never |
 //!
-//! Keys are not stored: the objects have them. No guard leaves this module, and no function of users runs under a lock.
+//! Keys are not stored, only 128 bits of each: the objects have them. No guard leaves this module, and no function of users runs under a lock.
 //!
 //! Upstream counterpart: `ThreadSafeStore` and `processDeltas` in client-go's tools/cache, with one lock around it all.
 
@@ -31,6 +31,7 @@ use crate::object::Cached;
 use crate::version::ResourceVersion;
 
 mod alarm;
+mod fingerprint;
 pub(crate) mod objects;
 pub(crate) mod posting;
 pub(crate) mod root;

@@ -1,4 +1,4 @@
-//! kube-runtime's side of `ingest`, `relist`, `latency`, `store` and `readers`, a subcommand each that has one here.
+//! kube-runtime's side of `ingest`, `relist` and `latency`, a subcommand each that has one here.
 //!
 //! In: where the Pods are. Out: a line of JSON once they are cached, and another for each line on stdin. Nothing is tuned:
 //! the watcher's configuration is its default but for the streaming list, where that is asked for.
@@ -8,33 +8,18 @@
 
 #[path = "../../../src/ingest/answer.rs"]
 mod answer;
-#[path = "../../../src/store/cache.rs"]
-mod cache;
-#[path = "../../../src/readers/cells.rs"]
-mod cells;
-#[path = "../../../src/cpu_time.rs"]
-mod cpu_time;
 #[path = "../../../src/ingest/figure.rs"]
 mod figure;
 #[path = "../../../src/histogram.rs"]
 mod histogram;
 mod ingest;
 mod latency;
-#[path = "../../../src/readers/load.rs"]
-mod load;
 #[path = "../../../src/latency/lookout.rs"]
 mod lookout;
-#[path = "../../../src/store/objects.rs"]
-mod objects;
-#[path = "../../../src/store/round.rs"]
-mod round;
-#[path = "../../../src/store/rows.rs"]
-mod rows;
 #[path = "../../../src/latency/sent.rs"]
 mod sent;
 #[path = "../../../src/latency/sighting.rs"]
 mod sighting;
-mod store;
 #[path = "../../../src/usage.rs"]
 mod usage;
 
@@ -52,14 +37,6 @@ enum Program {
     Ingest(Options),
     /// Says when their updates were seen.
     Latency(Options),
-    /// The CPU time of each operation of the store.
-    Store {
-        /// How many objects.
-        #[arg(long)]
-        objects: usize,
-    },
-    /// The store's writer against readers.
-    Readers(cells::Cells),
 }
 
 #[derive(Args)]
@@ -88,12 +65,5 @@ async fn main() -> Result<(), BoxError> {
     match Program::parse() {
         Program::Ingest(options) => ingest::run(&options).await,
         Program::Latency(options) => latency::run(&options).await,
-        Program::Store { objects } => print(&rows::measure::<store::Reflected>(objects::Objects { count: objects })),
-        Program::Readers(cells) => tokio::task::block_in_place(|| print(&cells::measure::<store::Reflected>(&cells)?)),
     }
-}
-
-fn print(figure: &round::Figure) -> Result<(), BoxError> {
-    println!("{}", serde_json::to_string(figure)?);
-    Ok(())
 }

@@ -1,12 +1,14 @@
 //! Objects: everything that is cached between two replacements, by key.
 //!
-//! In: one change at a time from the one writer. Out: what readers see. Keys are not stored: a hash leads to a slot, and
-//! the object there says whether it is the one. A replacement never edits these: it fills new ones that no reader has yet.
+//! In: one change at a time from the one writer. Out: what readers see. Keys are not stored, their fingerprints are: a hash
+//! leads to a slot, and the fingerprint there says whether it is the one. A replacement never edits these: it fills new ones that no reader has yet.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::fingerprint::{Fingerprint, Fingerprints};
 use super::slots::{Held, Slots};
 use super::snapshot::Journal;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +18,7 @@ use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 
 pub(crate) struct Objects<K> {
-    hasher: RandomState,
+    fingerprints: Fingerprints,
     table: Table,
     slots: Slots<K>,
     len: AtomicUsize,
@@ -34,8 +36,19 @@ pub(super) struct Free(Vec<u32>);
 
 impl<K: Cached> Objects<K> {
     pub(crate) fn new() -> Self {
+        Self::of(Fingerprints::new())
+    }
+
+    /// None, where the same keys have the same fingerprints; with room for so many.
+    pub(super) fn emptied(&self, keys: usize) -> Self {
+        let emptied = Self::of(self.fingerprints.clone());
+        emptied.table.reserve(keys);
+        emptied
+    }
+
+    fn of(fingerprints: Fingerprints) -> Self {
         Self {
-            hasher: fixed_hasher(),
+            fingerprints,
             table: Table::new(),
             slots: Slots::new(),
             len: AtomicUsize::new(0),
@@ -46,24 +59,22 @@ impl<K: Cached> Objects<K> {
         }
     }
 
-    pub(crate) fn reserve(&self, keys: usize) {
-        self.table.reserve(keys);
-    }
-
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        Some(self.find(self.hash(namespace, name), namespace, name)?.1)
+        Some(self.find(self.key(namespace, name))?.1)
     }
 
     /// The slot of a key, and its object. A key that goes and comes back meanwhile may be missed: it was gone for a moment.
-    pub(crate) fn find(&self, hash: u64, namespace: &str, name: &str) -> Option<(u32, Arc<K>)> {
-        self.table.candidates(hash).into_iter().find_map(|slot| {
-            let object = self.slots.get(slot)?;
-            (object.name() == name && object.namespace() == namespace).then_some((slot, object))
-        })
+    pub(crate) fn find(&self, key: Fingerprint) -> Option<(u32, Arc<K>)> {
+        let candidates = self.table.candidates(key.hash).into_iter();
+        candidates.filter_map(|slot| Some((slot, self.slots.get(slot, key)?))).next()
     }
 
-    pub(crate) fn hash(&self, namespace: &str, name: &str) -> u64 {
-        self.hasher.hash_one((namespace, name))
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> Fingerprint {
+        self.fingerprints.of(namespace, name)
+    }
+
+    pub(super) fn key_of(&self, object: &K) -> Fingerprint {
+        self.key(object.namespace(), object.name())
     }
 
     pub(super) fn held(&self, slot: u32) -> Option<Held<K>> {
@@ -123,19 +134,10 @@ impl<K: Cached> Objects<K> {
         if is_planted(Mutant::SeenTwice) {
             return;
         }
-        let mut seen = hashbrown::HashTable::<Arc<K>>::with_capacity(objects.len());
-        let mut kept = Vec::with_capacity(objects.len());
-        for object in objects.drain(..).rev() {
-            let hash = self.hash(object.namespace(), object.name());
-            let is_it = |other: &Arc<K>| other.name() == object.name() && other.namespace() == object.namespace();
-            if seen.find(hash, is_it).is_none() {
-                let rehash = |object: &Arc<K>| self.hash(object.namespace(), object.name());
-                seen.insert_unique(hash, Arc::clone(&object), rehash);
-                kept.push(object);
-            }
-        }
-        kept.reverse();
-        *objects = kept;
+        let mut seen = HashSet::with_capacity_and_hasher(objects.len(), fixed_hasher());
+        objects.reverse();
+        objects.retain(|object| seen.insert(self.key_of(object)));
+        objects.reverse();
     }
 
     /// The slot for an object whose key isn't here yet; taken with the next [`Objects::put`].
@@ -144,23 +146,23 @@ impl<K: Cached> Objects<K> {
     }
 
     /// Puts an object into the slot of its key, or into a vacant one; returns what was there.
-    pub(super) fn put(&self, hash: u64, slot: u32, held: Held<K>) -> Option<Held<K>> {
+    pub(super) fn put(&self, key: Fingerprint, slot: u32, held: Held<K>) -> Option<Held<K>> {
         let bytes = held.bytes;
-        let old = self.slots.set(slot, Some(held));
+        let old = self.slots.set(slot, key, Some(held));
         self.weigh(bytes, old.as_ref());
         if old.is_none() {
             self.len.fetch_add(1, Ordering::Relaxed);
             self.end.fetch_max(slot + 1, Ordering::Release);
-            self.table.insert(hash, slot);
+            self.table.insert(key.hash, slot, |slot| self.slots.key(slot).hash);
         }
         old
     }
 
     /// Takes an object out of the slot of its key.
-    pub(super) fn remove(&self, hash: u64, slot: u32, free: &mut Free) -> Option<Held<K>> {
+    pub(super) fn remove(&self, key: Fingerprint, slot: u32, free: &mut Free) -> Option<Held<K>> {
         self.removals.fetch_add(1, Ordering::AcqRel);
-        self.table.remove(hash, slot);
-        let old = self.slots.set(slot, None);
+        self.table.remove(key.hash, slot);
+        let old = self.slots.set(slot, key, None);
         self.weigh(0, old.as_ref());
         self.len.fetch_sub(1, Ordering::Relaxed);
         free.0.push(slot);

@@ -27,9 +27,8 @@ impl<K: Cached> Root<K> {
 
     /// A root with the same indexes and no objects, with room for so many.
     pub(crate) fn emptied(&self, keys: usize) -> Self {
-        let objects = Objects::new();
-        objects.reserve(keys);
-        Self { objects: Arc::new(objects), indexes: self.indexes.iter().map(|index| index.emptied()).collect() }
+        let objects = Arc::new(self.objects.emptied(keys));
+        Self { objects, indexes: self.indexes.iter().map(|index| index.emptied()).collect() }
     }
 
     /// A root over the same objects with one index more, which has yet to be filled.

@@ -4,12 +4,14 @@
 //! are added, so nobody waits for growth. Sixteen places share a lock, which is held while pointers are copied and no
 //! longer: neighbours, as a list brings them, are read at once. No code of users runs under it.
 //!
-//! It never knows whose object it holds.
+//! Beside each object stands the fingerprint of its key, so that finding one touches no other object's memory.
 
+use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
+use super::fingerprint::Fingerprint;
 use super::sync::Mutex;
 use crate::object::Cached;
 
@@ -45,6 +47,7 @@ impl<K> Clone for Held<K> {
 
 struct Group<K> {
     objects: [Option<Arc<K>>; GROUP as usize],
+    keys: [Fingerprint; GROUP as usize],
     bytes: [u32; GROUP as usize],
 }
 
@@ -62,9 +65,16 @@ impl<K> Slots<K> {
         Self { blocks: std::array::from_fn(|_| OnceLock::new()) }
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<Arc<K>> {
+    /// What is in this place, if it has this key.
+    pub(super) fn get(&self, slot: u32, key: Fingerprint) -> Option<Arc<K>> {
         let (group, place) = self.place(slot)?;
-        group.lock().objects[place].clone()
+        let group = group.lock();
+        if group.keys[place] == key { group.objects[place].clone() } else { None }
+    }
+
+    /// The key whose place this was last.
+    pub(super) fn key(&self, slot: u32) -> Fingerprint {
+        self.place(slot).map_or(Fingerprint::default(), |(group, place)| group.lock().keys[place])
     }
 
     pub(super) fn held(&self, slot: u32) -> Option<Held<K>> {
@@ -73,13 +83,14 @@ impl<K> Slots<K> {
         group.objects[place].clone().map(|object| Held { object, bytes: group.bytes[place] })
     }
 
-    /// Puts something into a place, or nothing; returns what was there, to be freed outside of the lock.
-    pub(super) fn set(&self, slot: u32, held: Option<Held<K>>) -> Option<Held<K>> {
+    /// Puts an object of this key into a place, or nothing; returns what was there, to be freed outside of the lock.
+    pub(super) fn set(&self, slot: u32, key: Fingerprint, held: Option<Held<K>>) -> Option<Held<K>> {
         let (number, place) = split(slot);
         let (block, offset) = block_of(number);
         let block = self.blocks[block].get_or_init(|| new_block(block));
         let (object, bytes) = held.map_or((None, 0), |held| (Some(held.object), held.bytes));
         let mut group = block[offset].lock();
+        group.keys[place] = key;
         let bytes = std::mem::replace(&mut group.bytes[place], bytes);
         std::mem::replace(&mut group.objects[place], object).map(|object| Held { object, bytes })
     }
@@ -88,15 +99,19 @@ impl<K> Slots<K> {
     pub(super) fn visit(&self, slots: impl IntoIterator<Item = u32>, mut visit: impl FnMut(u32, Arc<K>)) {
         let mut slots = slots.into_iter().peekable();
         while let Some(first) = slots.next() {
-            let Some((group, place)) = self.place(first) else { continue };
+            let mut wanted: SmallVec<[u32; GROUP as usize]> = SmallVec::new();
+            wanted.push(first);
+            while let Some(next) = slots.next_if(|next| next / GROUP == first / GROUP) {
+                wanted.push(next);
+            }
+            let Some((group, _)) = self.place(first) else { continue };
             let mut copies = Copies::new();
             {
                 let group = group.lock();
-                let mut copy = |slot, place: usize| copies.extend(group.objects[place].clone().map(|one| (slot, one)));
-                copy(first, place);
-                while let Some(next) = slots.next_if(|next| next / GROUP == first / GROUP) {
-                    copy(next, split(next).1);
-                }
+                // Counting up waits for the memory of one object after the other, reading doesn't. So all are read first.
+                let object = |slot: &u32| group.objects[split(*slot).1].as_ref();
+                black_box(wanted.iter().filter_map(object).map(Arc::strong_count).sum::<usize>());
+                copies.extend(wanted.iter().filter_map(|slot| Some((*slot, Arc::clone(object(slot)?)))));
             }
             copies.into_iter().for_each(|(slot, object)| visit(slot, object));
         }
@@ -121,7 +136,11 @@ fn block_of(group: u32) -> (usize, usize) {
 }
 
 fn new_block<K>(block: usize) -> Block<K> {
-    let empty = || Group { objects: [const { None }; GROUP as usize], bytes: [0; GROUP as usize] };
+    let empty = || Group {
+        objects: [const { None }; GROUP as usize],
+        keys: [Fingerprint::default(); GROUP as usize],
+        bytes: [0; GROUP as usize],
+    };
     (0..(FIRST as usize) << block).map(|_| Mutex::new(empty())).collect()
 }
 
@@ -132,18 +151,18 @@ mod tests {
     /// Goal: each number has a place of its own, also where blocks meet, and a walk in order shows them all.
     #[test]
     fn every_number_has_a_place() {
-        let slots = Slots::new();
+        let (slots, key) = (Slots::new(), Fingerprint::default());
         for slot in 0..5_000 {
-            assert!(slots.set(slot, Some(Held { object: Arc::new(slot), bytes: slot })).is_none());
+            assert!(slots.set(slot, key, Some(Held { object: Arc::new(slot), bytes: slot })).is_none());
         }
         for slot in 0..5_000 {
             assert_eq!(slots.held(slot).map(|held| (*held.object, held.bytes)), Some((slot, slot)));
         }
-        assert!(slots.get(u32::MAX).is_none());
+        assert!(slots.get(u32::MAX, key).is_none());
         let mut seen = Vec::new();
         slots.visit(0..6_000, |slot, object| seen.push((slot, *object)));
         assert_eq!(seen, (0..5_000).map(|slot| (slot, slot)).collect::<Vec<_>>());
-        assert_eq!(slots.set(17, None).map(|held| *held.object), Some(17));
-        assert!(slots.get(17).is_none());
+        assert_eq!(slots.set(17, key, None).map(|held| *held.object), Some(17));
+        assert!(slots.get(17, key).is_none());
     }
 }

@@ -200,7 +200,7 @@ impl<K: Cached> Snapshot<K> {
     /// The state of one object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
         let (namespace, name) = key.parts();
-        let found = self.objects.find(self.objects.hash(namespace, name), namespace, name);
+        let found = self.objects.find(self.objects.key(namespace, name));
         if self.aside.is_untouched() {
             return found.filter(|(slot, _)| *slot < self.moment.end).map(|(_, object)| object);
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::alarm::Alarm;
+use super::fingerprint::Fingerprint;
 use super::objects::{Free, Objects};
 use super::root::Root;
 use super::slots::Held;
@@ -30,6 +31,8 @@ pub struct StoreWriter<K> {
     parts: Vec<Option<String>>,
     /// Of the present root.
     free: Free,
+    /// Roots that were replaced, as long as a reader may have them: so it is never a reader who frees all that is in one.
+    retired: Vec<Arc<Root<K>>>,
     alarm: Alarm,
 }
 
@@ -56,7 +59,7 @@ impl<K: Cached> StoreWriter<K> {
         let (reached, _) = watch::channel(vec![Reached::default(); parts.len()]);
         let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached, bytes_budget: OnceLock::new() };
         let store = ThreadSafeStore { shared: Arc::new(shared) };
-        Self { store, parts, free: Free::default(), alarm: Alarm::default() }
+        Self { store, parts, free: Free::default(), retired: Vec::new(), alarm: Alarm::default() }
     }
 
     /// How many bytes it should hold at most: beyond that it says so in the log, naming the largest objects, and in
@@ -132,6 +135,7 @@ impl<K: Cached> StoreWriter<K> {
     /// # Panics
     /// There is no such part.
     pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
+        self.retired.retain(|root| Arc::strong_count(root) + Arc::strong_count(&root.objects) > 2);
         let mut applied = Applied { events: Vec::new(), stale: 0 };
         let mut reached = self.store.shared.reached.borrow().clone();
         match work {
@@ -192,6 +196,7 @@ impl<K: Cached> StoreWriter<K> {
         Batch::begin(&after.objects).end(reached);
         self.store.shared.root.store(after);
         self.free = free;
+        self.retired.push(Arc::clone(&before));
     }
 }
 
@@ -212,8 +217,8 @@ impl<K: Cached> Edit<'_, K> {
 
     fn change(&mut self, change: Change<K>, applied: &mut Applied<K>) {
         let (Change::Applied(object, _) | Change::Deleted { last: object, .. }) = &change;
-        let hash = self.root.objects.hash(object.namespace(), object.name());
-        let old = self.root.objects.find(hash, object.namespace(), object.name());
+        let key = self.root.objects.key_of(object);
+        let old = self.root.objects.find(key);
         if old.as_ref().is_some_and(|(_, old)| is_older(&**object, &**old)) {
             applied.stale += 1;
             return;
@@ -223,13 +228,13 @@ impl<K: Cached> Edit<'_, K> {
                 if old.as_ref().is_some_and(|(_, old)| is_same_state(&**old, &*object)) {
                     return;
                 }
-                self.put(hash, old.as_ref(), Held::new(Arc::clone(&object), bytes));
+                self.put(key, old.as_ref(), Held::new(Arc::clone(&object), bytes));
                 transition(old.map(|(_, old)| old), object, false, &mut applied.events);
             }
             Change::Deleted { last, finality } => {
                 // A life that began and ended while nobody looked: nobody was told of it either.
                 let Some((slot, old)) = old else { return };
-                self.remove(hash, slot, &old);
+                self.remove(key, slot, &old);
                 applied.events.push(if old.uid() == last.uid() {
                     Event::Deleted { last, finality }
                 } else {
@@ -247,7 +252,7 @@ impl<K: Cached> Edit<'_, K> {
             if object.namespace() != namespace
                 && let Some(held) = before.held(slot)
             {
-                self.put(self.root.objects.hash(object.namespace(), object.name()), None, held);
+                self.put(self.root.objects.key_of(&object), None, held);
                 kept += 1;
             }
         });
@@ -263,10 +268,9 @@ impl<K: Cached> Edit<'_, K> {
         applied: &mut Applied<K>,
     ) {
         let (Relisted::New(object, _) | Relisted::Unchanged(object)) = &item;
-        let (namespace, name) = (object.namespace(), object.name());
-        let hash = before.hash(namespace, name);
-        let old = before.find(hash, namespace, name).and_then(|(slot, _)| before.held(slot));
-        let earlier = self.root.objects.find(hash, namespace, name);
+        let key = self.root.objects.key_of(object);
+        let old = before.find(key).and_then(|(slot, _)| before.held(slot));
+        let earlier = self.root.objects.find(key);
         let held = match item {
             // What hasn't changed stays the same allocation.
             Relisted::New(object, bytes) => match &old {
@@ -282,13 +286,13 @@ impl<K: Cached> Edit<'_, K> {
         match &earlier {
             // Pages of one list may show an object twice, if a continuation had to be restarted.
             Some((_, earlier)) if is_older(&*held.object, &**earlier) => applied.stale += 1,
-            Some(_) => _ = self.put(hash, earlier.as_ref(), held),
-            None => transitions.push((old.map(|old| old.object), self.put(hash, None, held))),
+            Some(_) => _ = self.put(key, earlier.as_ref(), held),
+            None => transitions.push((old.map(|old| old.object), self.put(key, None, held))),
         }
     }
 
     /// Puts an object in the place of `old`, or into a vacant one, in the slots and in every index; returns the slot.
-    fn put(&mut self, hash: u64, old: Option<&(u32, Arc<K>)>, held: Held<K>) -> u32 {
+    fn put(&mut self, key: Fingerprint, old: Option<&(u32, Arc<K>)>, held: Held<K>) -> u32 {
         let Self { root, free, batch } = self;
         let slot = old.map_or_else(|| root.objects.vacant(free), |(slot, _)| *slot);
         let old = old.map(|(_, object)| object);
@@ -298,7 +302,7 @@ impl<K: Cached> Edit<'_, K> {
         }
         let (new, mut held) = (Arc::clone(&held.object), Some(held));
         around(&root.indexes, slot, old.map(|old| &**old), Some(&*new), &mut || {
-            drop(held.take().and_then(|held| root.objects.put(hash, slot, held)));
+            drop(held.take().and_then(|held| root.objects.put(key, slot, held)));
         });
         if is_planted(Mutant::LateAside) {
             set_aside();
@@ -306,12 +310,12 @@ impl<K: Cached> Edit<'_, K> {
         slot
     }
 
-    fn remove(&mut self, hash: u64, slot: u32, old: &Arc<K>) {
+    fn remove(&mut self, key: Fingerprint, slot: u32, old: &Arc<K>) {
         let Self { root, free, batch } = self;
         if let Some(batch) = batch {
             batch.overwrites(slot, Some(old));
         }
-        around(&root.indexes, slot, Some(&**old), None, &mut || drop(root.objects.remove(hash, slot, free)));
+        around(&root.indexes, slot, Some(&**old), None, &mut || drop(root.objects.remove(key, slot, free)));
     }
 }
 

@@ -1,0 +1,47 @@
+//! Fingerprint: 128 bits that stand for a key.
+//!
+//! In: namespace and name. Out: a number by which keys are found and told apart, without the text of any other. Its seeds are
+//! drawn at random in each process, so nobody can choose names that share one; that any two of a million names do by chance
+//! has a probability of 10^-27.
+
+use ahash::RandomState;
+
+/// Of one key, in one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Fingerprint {
+    /// By this it is found.
+    pub(super) hash: u64,
+    rest: u64,
+}
+
+/// What makes them.
+#[derive(Clone)]
+pub(super) struct Fingerprints([RandomState; 2]);
+
+impl Fingerprints {
+    pub(super) fn new() -> Self {
+        // A model checker repeats what it has seen.
+        let seeded = |seed| if cfg!(watchkeeper_shuttle) { RandomState::with_seed(seed) } else { RandomState::new() };
+        Self([seeded(1), seeded(2)])
+    }
+
+    pub(super) fn of(&self, namespace: &str, name: &str) -> Fingerprint {
+        let [hash, rest] = [0, 1].map(|which: usize| self.0[which].hash_one((namespace, name)));
+        Fingerprint { hash, rest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the two halves are of different seeds, and where a namespace ends matters.
+    #[test]
+    fn keys_differ() {
+        let fingerprints = Fingerprints::new();
+        let of = fingerprints.of("a", "bc");
+        assert_ne!(of.hash, of.rest);
+        assert_ne!(of, fingerprints.of("ab", "c"));
+        assert_eq!(of, fingerprints.of("a", "bc"));
+    }
+}
