@@ -41,7 +41,8 @@ pub(crate) mod processor;
 
 use errands::Errands;
 pub use processor::Processor;
-use processor::{Told, rethrow};
+use processor::Told;
+pub(crate) use processor::rethrow;
 
 /// How long [`InformerHandle::catch_up`] waits for the watch to bring a version before it asks for a list. A busy kind
 /// gets there in milliseconds; a quiet one never does, since bookmarks come once a minute.
@@ -384,6 +385,24 @@ impl<K: Cached> InformerHandle<K> {
     /// [`Registration`].
     pub fn has_synced(&self) -> bool {
         self.store.reached().replacements > 0
+    }
+
+    /// Whether it has been stopped, or was dropped without having run: nothing of what it shows changes any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits until it has listed and each handler has finished its first snapshot, or has ended; or the informer has. Cancel-safe.
+    pub async fn settled(&self) {
+        let settled = async {
+            self.synced().await;
+            self.registry.settled().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => {}
+            () = settled => {}
+        }
     }
 
     /// Waits for [`InformerHandle::has_synced`]. Never returns if the informer ends before: bound it. Cancel-safe.

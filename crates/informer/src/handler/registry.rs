@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::object::Cached;
 
 use super::call::discard;
-use super::{Handler, HandlerConfig, HandlerStatus, Subscriber, Subscription};
+use super::{Handler, HandlerConfig, HandlerStatus, Registration, Subscriber, Subscription};
 
 pub(crate) struct Registry<K> {
     entries: Mutex<Entries<K>>,
@@ -104,6 +104,15 @@ impl<K: Cached> Registry<K> {
     /// Who has come and gone since this was last asked.
     pub(crate) fn changes(&self) -> Changes<K> {
         mem::take(&mut self.entries.lock().changes)
+    }
+
+    /// Waits until all that are registered now have finished their first snapshots, or have ended. Cancel-safe.
+    pub(crate) async fn settled(&self) {
+        let all: Vec<_> = self.entries.lock().all.values().cloned().collect();
+        for one in all {
+            // Whether it is synced or has ended is the same here.
+            let _ = Registration { subscriber: one }.synced().await;
+        }
     }
 
     /// Those registered and not ended, in order of registration.

@@ -283,7 +283,7 @@ async fn next_batch<K: Cached>(fifos: &[DeltaFifo<K>], turn: usize) -> (usize, O
 }
 
 /// A panic that wasn't a handler's own is a bug of ours or of a source: it ends the informer loudly.
-pub(super) fn rethrow(ended: Result<(), JoinError>) {
+pub(crate) fn rethrow(ended: Result<(), JoinError>) {
     if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
         resume_unwind(panic);
     }
