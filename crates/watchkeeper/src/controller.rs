@@ -1,16 +1,18 @@
 //! A controller: a queue fed by informers, and a reconciler behind it.
 //!
-//! In: informers that aren't running yet. Out: something the manager runs for the length of a term. It never starts anything itself.
+//! In: informers, each being set up or shared. Out: something the manager runs for the length of a term. It never starts anything itself.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube_client::Resource;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
-use watchkeeper_informer::{Cached, InformerHandle, ObjectKey, SharedInformer};
+use watchkeeper_informer::{Cached, InformerHandle, ObjectKey};
 use watchkeeper_workqueue::WorkQueue;
 
+use crate::informers::{Heard, Informs};
 use crate::reconcile::Reconciler;
 use crate::source;
 use crate::worker::Shift;
@@ -23,34 +25,37 @@ pub struct Controller<K, R> {
     pub(crate) reconciler: R,
     pub(crate) reconcile_timeout: Duration,
     workers: usize,
+    /// What keeps its sources, and informers that are shared, going.
+    kept: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl<K: Cached + DeserializeOwned, R: Reconciler<K>> Controller<K, R> {
     /// A controller of the objects of `informer`: every event about one queues its key. One worker, a deadline of one minute a pass.
     ///
     /// `name` stands in logs and metrics. Upstream: `ctrl.NewControllerManagedBy(mgr).For(..)`.
-    pub fn new(name: &str, informer: &mut SharedInformer<K>, reconciler: R) -> Self {
+    pub fn new(name: &str, informer: impl Informs<K>, reconciler: R) -> Self {
         let queue = WorkQueue::new(watchkeeper_workqueue::Config { name: name.to_owned(), ..Default::default() });
         let sink = queue.clone();
         // A refused key means that the queue is shut down: the next leader queues every key anyway.
-        informer.add_source(move |event| _ = sink.add(source::itself(event)));
-        let (name, informer) = (name.to_owned(), informer.handle());
-        Self { name, queue, informer, reconciler, reconcile_timeout: Duration::from_secs(60), workers: 1 }
+        let Heard { handle, kept } = informer.tell(move |event| _ = sink.add(source::itself(event)));
+        let (name, reconcile_timeout, kept) = (name.to_owned(), Duration::from_secs(60), vec![kept]);
+        Self { name, queue, informer: handle, reconciler, reconcile_timeout, workers: 1, kept }
     }
 
     /// Also queues the `K` that controls an object of `informer` (by ownerReference) when that object changes.
     /// Upstream: `Owns(..)`.
     #[must_use]
-    pub fn owns<C: Cached + DeserializeOwned + Resource>(self, informer: &mut SharedInformer<C>) -> Self
+    pub fn owns<C: Cached + Resource>(mut self, informer: impl Informs<C>) -> Self
     where
         K: Resource<DynamicType = ()>,
     {
         let sink = self.queue.clone();
-        informer.add_source(move |event| {
+        let heard = informer.tell(move |event| {
             for key in source::owners::<K, C>(event) {
                 _ = sink.add(key);
             }
         });
+        self.kept.push(heard.kept);
         self
     }
 

@@ -15,6 +15,7 @@ mod client;
 mod connection;
 mod controller;
 mod hard_stop;
+mod informers;
 mod manager;
 mod reconcile;
 pub mod shutdown;
@@ -25,6 +26,7 @@ pub use client::GatedClient;
 pub use connection::{Connection, ConnectionError, Transport, TransportBody};
 pub use controller::Controller;
 pub use hard_stop::HardStop;
+pub use informers::{Heard, Informers, Informs};
 pub use manager::{ElectorOn, Leadership, Manager, ManagerConfig, ManagerError};
 pub use reconcile::{Action, Failure, Reconciler, Request};
 

@@ -30,6 +30,7 @@ use crate::client::GatedClient;
 use crate::connection::{Connection, ConnectionError};
 use crate::controller::{Controller, TermWork};
 use crate::hard_stop::HardStop;
+use crate::informers::Informers;
 use crate::reconcile::Reconciler;
 use crate::worker::Shift;
 
@@ -146,6 +147,18 @@ impl Manager {
             })
         }));
         self.informers.push(Box::new(move |stop| Box::pin(informer.run(stop))));
+        self
+    }
+
+    /// Runs informers that are shared from start to stop, and lets all there are catch up before each term.
+    #[must_use]
+    pub fn informers(mut self, informers: &Informers) -> Self {
+        let (factory, running) = (informers.factory().clone(), informers.factory().clone());
+        self.terms.catch_ups.push(Box::new(move || {
+            let factory = factory.clone();
+            Box::pin(async move { factory.catch_up().await })
+        }));
+        self.informers.push(Box::new(move |stop| Box::pin(async move { running.run(stop).await })));
         self
     }
 

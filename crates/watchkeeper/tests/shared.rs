@@ -1,0 +1,76 @@
+//! Goal: two controllers of one manager share one informer, and both are told. Method: the whole pipeline against the embedded
+//! API server, in paused time; the requests are counted on the wire.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::ConfigMap;
+use parking_lot::Mutex;
+use support::{Wire, create, embedded, eventually};
+use tokio_util::sync::CancellationToken;
+use watchkeeper::leader::{ElectorConfig, Identity, Timings, VirtualClock};
+use watchkeeper::{Action, Controller, ElectorOn, Failure, Informers, Manager, ManagerConfig, Reconciler, Request};
+
+const LONG: Duration = Duration::from_secs(120);
+
+/// Writes down which key was worked on, and whether the object was there.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<(String, bool)>>>);
+
+#[async_trait]
+impl Reconciler<ConfigMap> for Recorder {
+    async fn reconcile(&self, request: Request<ConfigMap>) -> Result<Action, Failure> {
+        self.0.lock().push((request.key.to_string(), request.object.is_some()));
+        Ok(Action::Done)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn controllers_share_an_informer() {
+    let server = embedded();
+    create(&server, "before", "1").await;
+    let wire = Wire::new(&server, "shared");
+    let connection = wire.connection();
+    let elector = ElectorConfig {
+        lease_namespace: "kube-system".into(),
+        lease_name: "shared".into(),
+        identity: Identity::from_parts("shared", 1, 7).expect("a good name"),
+        timings: Timings::default(),
+        first_install: true,
+        seed: 1,
+    };
+    let mut config = ManagerConfig::new(connection.clone(), elector);
+    config.clock = Arc::new(VirtualClock::new());
+    config.elector_on = ElectorOn::ThisRuntime;
+    let informers = Informers::new(connection);
+    let (one, other) = (Recorder::default(), Recorder::default());
+    let controller = |name, recorder: &Recorder| {
+        let maps = informers.informer::<ConfigMap>().expect("an informer");
+        Controller::new(name, maps, recorder.clone())
+    };
+    let manager = Manager::new(config)
+        .informers(&informers)
+        .controller(controller("one", &one))
+        .controller(controller("other", &other));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(manager.run(stop.clone()));
+    let both = async |key: &str| {
+        let worked_on = |recorder: &Recorder| recorder.0.lock().contains(&(key.to_owned(), true));
+        eventually("both have worked on it", LONG, async || worked_on(&one) && worked_on(&other)).await;
+    };
+    both("default/before").await;
+    create(&server, "after", "1").await;
+    both("default/after").await;
+    assert_eq!(informers.factory().statuses().len(), 1);
+    let counts = wire.take_counts();
+    let watches: u64 =
+        counts.iter().filter(|(what, _)| what.contains("configmaps")).map(|(_, count)| *count as u64).sum();
+    assert!((1..=3).contains(&watches), "one informer: {counts:?}");
+    stop.cancel();
+    running.await.expect("no panic").expect("a clean end");
+    assert!(informers.factory().statuses().iter().all(|(_, status)| status.ended));
+}
