@@ -11,10 +11,64 @@
 //! | know what happens after 401, 403, 404, 410, 429 and everything else | the table of [`recovery`] |
 //! | know how often the server is asked | the table of [`reflector`] |
 //! | know what can't be decoded, whether anything was lost, who isn't synced | [`InformerHandle`] |
+//! | find objects by a value, a range, several conditions, or labels | [`Index`], [`RangeIndex`], [`Query`], [`Lister::select`] |
+//! | see one moment of the whole cache | [`ThreadSafeStore::snapshot`] |
+//! | know how much memory a kind takes, and which objects are the largest | [`ThreadSafeStore::bytes`], [`InformerConfig`] |
+//! | share one informer among controllers; wait for a custom resource | [`InformerFactory`], [`factory::Definitions`] |
 //! | keep every delta in order, and bound what waits | [`DeltaOrder`], [`delta_fifo::FifoLimits`] |
 //! | be told again once in a while, filter, map, pull events instead of being called | [`HandlerConfig`], [`handler::adapters`], [`InformerHandle::events`] |
 //! | fill a store from a producer of one's own | [`Processor`] |
 //! | test against a script instead of a server | [`scripted`] |
+//!
+//! # A kind in ten lines
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use k8s_openapi::api::core::v1::Pod;
+//! use tokio_util::sync::CancellationToken;
+//! use watchkeeper_informer::{Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
+//!
+//! # async fn pods(client: kube_client::Client, stop: CancellationToken) {
+//! let source = KubeListWatch::new(client, Scope::all::<Pod>(), Deadlines::default());
+//! let informer = SharedInformer::<Pod>::new(Arc::new(source), InformerConfig::default());
+//! let handle = informer.handle();
+//! handle.add_handler(|event| println!("{:?}", event.object().metadata.name));
+//! tokio::join!(informer.run(stop), async {
+//!     handle.synced().await;
+//!     println!("{} Pods", handle.lister().len());
+//! });
+//! # }
+//! ```
+//!
+//! Give the client no retries and no read timeout of its own; `Connection` of the crate watchkeeper makes such clients.
+//!
+//! # Indexes, and waiting for one's own write
+//!
+//! ```
+//! use std::sync::Arc;
+//! use k8s_openapi::api::core::v1::Pod;
+//! use watchkeeper_informer::{InformerHandle, ResourceVersion, SharedInformer};
+//!
+//! fn node(pod: &Pod) -> Option<String> {
+//!     pod.spec.as_ref()?.node_name.clone()
+//! }
+//!
+//! async fn evict(mut informer: SharedInformer<Pod>, wrote: &Pod) {
+//!     let by_node = informer.add_index("node", node);
+//!     let by_age = informer.add_range_index("created", |pod: &Pod| pod.metadata.creation_timestamp.clone().map(|time| time.0));
+//!     let handle = informer.handle();
+//!     // ... it runs, and somebody writes:
+//!     let version = ResourceVersion::new(wrote.metadata.resource_version.as_deref().unwrap_or_default());
+//!     handle.wait_for(&version).await; // bound it by a timeout
+//!     for pod in by_node.get("node-1") {
+//!         println!("{:?}", pod.metadata.name);
+//!     }
+//!     let oldest_there = by_age.query(..).and(by_node.query("node-1".to_owned()));
+//!     println!("{} of them", oldest_there.list().len());
+//! }
+//! ```
+//!
+//! # Without a server
 //!
 //! An informer without a server. By default the first request is a streaming list, which is a watch:
 //!

@@ -30,6 +30,7 @@ impl Reconciler<ConfigMap> for Recorder {
 }
 
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the test stands for main")]
 async fn controllers_share_an_informer() {
     let server = embedded();
     create(&server, "before", "1").await;
