@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::budget::Budget;
 use crate::config::{DeltaOrder, InformerConfig};
 use crate::decode::{Decoder, Undecodable};
-use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
+use crate::delta_fifo::{Change, Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
 use crate::handler::{EventStream, HandlerConfig, Registration, Registry, register, subscribe};
 use crate::index::{Index, IndexValue, RangeIndex};
@@ -155,6 +155,20 @@ impl<K: Cached> SharedInformer<K> {
     pub fn with_budget(self, budget: Budget) -> Self {
         let budgeted = self.reflectors.into_iter().map(|reflector| reflector.with_budget(budget.clone()));
         Self { reflectors: budgeted.collect(), ..self }
+    }
+
+    /// Begins with these objects, saved earlier (as JSON lines of what a [`Snapshot`](crate::Snapshot) shows, say, and read by a [`Decoder`]): a warm start. They are
+    /// cached at once, and nothing is synced by that. The first list decodes only what has changed since, tells of the
+    /// difference, and what isn't there any more is deleted, inferred. Of two states of one object the newer one counts. What doesn't belong to the
+    /// scope is gone with the first list.
+    ///
+    /// Handlers hear of these objects first, as they were saved. A controller that waits for its informer to be synced, as
+    /// [`InformerHandle::synced`] has it, never acts on them.
+    #[must_use]
+    pub fn begin_with(mut self, objects: impl IntoIterator<Item = Arc<K>>) -> Self {
+        let changes = objects.into_iter().map(Change::applied).collect();
+        self.processor.writer().begin_with(changes);
+        self
     }
 
     /// Adds an index by equality, see [`StoreWriter::add_index`]; by namespace there is one already.

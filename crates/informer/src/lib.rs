@@ -12,6 +12,8 @@
 //! | know how often the server is asked | the table of [`reflector`] |
 //! | know what can't be decoded, whether anything was lost, who isn't synced | [`InformerHandle`] |
 //! | find objects by a value, a range, several conditions, or labels | [`Index`], [`RangeIndex`], [`Query`], [`Lister::select`] |
+//! | read one cache as several types | [`Lister::view`] |
+//! | begin with what was saved | [`SharedInformer::begin_with`] |
 //! | see one moment of the whole cache | [`ThreadSafeStore::snapshot`] |
 //! | know how much memory a kind takes, and which objects are the largest | [`ThreadSafeStore::bytes`], [`InformerConfig`] |
 //! | share one informer among controllers; wait for a custom resource | [`InformerFactory`], [`factory::Definitions`] |
@@ -138,6 +140,7 @@ pub mod shard;
 pub mod store;
 pub mod sync;
 pub mod version;
+pub mod view;
 
 pub use budget::{Budget, BudgetConfig};
 pub use config::{Deadlines, DeltaOrder, InformerConfig, ReflectorConfig};
@@ -158,3 +161,4 @@ pub use shard::{Shard, ShardBy};
 pub use store::{Snapshot, StoreWriter, ThreadSafeStore};
 pub use sync::SyncStatus;
 pub use version::ResourceVersion;
+pub use view::{View, Viewed};

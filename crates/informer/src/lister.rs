@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use kube_client::core::{Expression, Selector, SelectorExt};
+use serde::de::DeserializeOwned;
 
 use crate::index::{Built, Hashed};
 use crate::key::ObjectKey;
@@ -20,6 +21,7 @@ use crate::object::{Cached, Labelled};
 use crate::store::posting::Posting;
 use crate::store::root::{BY_NAMESPACE, Root};
 use crate::store::{Snapshot, ThreadSafeStore};
+use crate::view::{View, Viewed};
 
 /// A cheap, cloneable view of everything an informer has cached.
 pub struct Lister<K> {
@@ -118,6 +120,13 @@ impl<K: Cached> Lister<K> {
     /// Whether nothing is cached.
     pub fn is_empty(&self) -> bool {
         self.store.is_empty()
+    }
+}
+
+impl<K: Viewed> Lister<K> {
+    /// The same objects, read as `T`s.
+    pub fn view<T: DeserializeOwned>(&self) -> View<K, T> {
+        View::new(self.clone())
     }
 }
 

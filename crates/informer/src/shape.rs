@@ -197,6 +197,13 @@ impl<T: DeserializeOwned> Lazy<T> {
     /// # Errors
     /// It can't be decoded; the cache holds it all the same.
     pub fn get(&self) -> Result<T, DecodeFault> {
+        self.decode()
+    }
+}
+
+impl<T> Lazy<T> {
+    /// The whole object, as whatever it can be decoded to.
+    pub(crate) fn decode<U: DeserializeOwned>(&self) -> Result<U, DecodeFault> {
         json::read(&self.json, ManagedFields::Kept)
     }
 }

@@ -2,18 +2,25 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_client::api::PostParams;
 use kube_client::core::{DynamicObject, PartialObjectMeta};
 use kube_client::{Api, Client};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::{ApiServer, Config};
 use watchkeeper_informer::decode::{DecodeFault, Decoder, DecoderConfig, identity};
+use watchkeeper_informer::delta_fifo::{Change, Work};
+use watchkeeper_informer::scripted::{Answer, ScriptedListWatch};
 use watchkeeper_informer::shape::{Lazy, Projected};
-use watchkeeper_informer::{Cached, Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
+use watchkeeper_informer::{
+    Cached, Deadlines, Event, InformerConfig, KubeListWatch, Lister, ObjectKey, ResourceVersion, Scope, SharedInformer,
+    StoreWriter, Viewed,
+};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Sizes {
@@ -114,4 +121,100 @@ async fn transformed() {
     let item = br#"{"metadata":{"name":"a","resourceVersion":"5"}}"#;
     let renamed = decoder().with_transform(|object| object.metadata.name = Some("b".to_owned()));
     assert_eq!(renamed.object(item, &identity(item).expect("known")).unwrap_err(), DecodeFault::Transformed);
+}
+
+/// Goal: one cache of lazy or dynamic objects can be read as whole typed ones and as a struct of one's own; what can't be read so is told,
+/// and what isn't cached is none.
+#[tokio::test]
+async fn one_cache_is_read_as_several_types() {
+    async fn check<K: Viewed>(objects: Vec<Arc<K>>) {
+        let mut writer = StoreWriter::default();
+        let changes = objects.into_iter().map(Change::applied).collect();
+        writer.apply(Work::Changes(changes), ResourceVersion::new("9"));
+        let lister = Lister::new(writer.store());
+        let (typed, sizes) = (lister.view::<ConfigMap>(), lister.view::<Sizes>());
+        let key = ObjectKey::new("default", "b");
+        let whole = typed.get(&key).expect("a ConfigMap").expect("cached");
+        assert_eq!((whole.metadata.name.as_deref(), whole.data.expect("data")["size"].as_str()), (Some("b"), "large"));
+        assert_eq!(sizes.get(&key), Ok(Some(Sizes { data: Data { size: "large".to_owned() } })));
+        assert_eq!(sizes.namespace("default").filter(|(_, size)| size.is_ok()).count(), 2);
+        assert!(typed.get(&ObjectKey::new("default", "c")).expect("nothing wrong").is_none());
+        assert!(lister.view::<Vec<u8>>().list().all(|(object, wrong)| object.name().len() == 1 && wrong.is_err()));
+    }
+    check(cached(Decoder::<Lazy<ConfigMap>>::lazy(), false).await).await;
+    check(cached(Decoder::<DynamicObject>::new(DecoderConfig::default()), false).await).await;
+}
+
+/// Goal: a warm start decodes only what has changed, tells of the difference, and is synced by the server alone. Method: of four saved
+/// objects one is as it was, one newer by now, one gone and one has come back with another uid; the rest is new.
+#[tokio::test(start_paused = true)]
+async fn what_was_saved_is_held_against_the_server() {
+    let item = |name: &str, uid: &str, version: u64| {
+        format!(r#"{{"metadata":{{"namespace":"n","name":"{name}","uid":"{uid}","resourceVersion":"{version}"}}}}"#)
+    };
+    let event = |name, uid, version| format!(r#"{{"type":"ADDED","object":{}}}"#, item(name, uid, version)) + "\n";
+    let decoded = Arc::new(Mutex::new(Vec::new()));
+    let decoder = Decoder::from_fn({
+        let decoded = Arc::clone(&decoded);
+        move |_, who| {
+            decoded.lock().push(who.name.to_string());
+            let mut map = ConfigMap::default();
+            map.metadata.namespace = Some(who.namespace.to_string());
+            map.metadata.name = Some(who.name.to_string());
+            map.metadata.uid = Some(who.uid.to_string());
+            map.metadata.resource_version = Some(who.version.to_string());
+            Ok(map)
+        }
+    });
+    let saved =
+        [("gone", "g", 1), ("newer", "n", 2), ("reborn", "old", 3), ("same", "s", 4)].map(|(name, uid, version)| {
+            let item = item(name, uid, version);
+            decoder.object(item.as_bytes(), &identity(item.as_bytes()).expect("an identity")).expect("decodes")
+        });
+    decoded.lock().clear();
+    let script = ScriptedListWatch::new();
+    let (answer, feed) = Answer::live();
+    script.on_watch(answer);
+    let informer = SharedInformer::with_decoder(Arc::new(script), decoder, InformerConfig::default()).begin_with(saved);
+    let (handle, stop, heard) = (informer.handle(), CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
+    let registration = handle.add_handler({
+        let heard = Arc::clone(&heard);
+        move |event| {
+            let object = event.object();
+            let what = format!("{} {}", object.name(), object.version());
+            heard.lock().push(match event {
+                Event::Added { initial, .. } => format!("added {what} {initial}"),
+                Event::Updated { .. } => format!("updated {what}"),
+                Event::Deleted { finality, .. } => format!("deleted {what} {finality:?}"),
+                Event::Resync { .. } => format!("resync {what}"),
+            });
+        }
+    });
+    let running = tokio::spawn(informer.run(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((handle.lister().len(), handle.has_synced(), registration.has_synced()), (4, false, false));
+    assert_eq!(handle.version(), None);
+    assert_eq!(std::mem::take(&mut *heard.lock()).len(), 4);
+    for (name, uid, version) in [("more", "m", 9), ("newer", "n", 8), ("reborn", "new", 7), ("same", "s", 4)] {
+        feed.text(event(name, uid, version));
+    }
+    feed.text(concat!(
+        r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9","#,
+        r#""annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
+        "\n"
+    ));
+    registration.synced().await.expect("it runs");
+    assert_eq!(*decoded.lock(), ["more", "newer", "reborn"]);
+    let mut heard = std::mem::take(&mut *heard.lock());
+    heard.sort();
+    let expected = [
+        "added more 9 true",
+        "added reborn 7 true",
+        "deleted gone 1 Inferred",
+        "deleted reborn 3 Inferred",
+        "updated newer 8",
+    ];
+    assert_eq!(heard, expected);
+    stop.cancel();
+    running.await.expect("it ends");
 }

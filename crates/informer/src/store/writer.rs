@@ -125,6 +125,15 @@ impl<K: Cached> StoreWriter<K> {
         root.indexes.len()
     }
 
+    /// Caches objects without having reached any version by that.
+    pub(crate) fn begin_with(&mut self, changes: Vec<Change<K>>) {
+        let root = self.store.root();
+        let (mut applied, reached) = (Applied { events: Vec::new(), stale: 0 }, self.store.reached());
+        let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
+        changes.into_iter().for_each(|change| edit.change(change, &mut applied));
+        edit.end(reached);
+    }
+
     /// Applies one batch of the only part.
     pub fn apply(&mut self, work: Work<K>, version: ResourceVersion) -> Applied<K> {
         self.apply_to(0, work, version)
