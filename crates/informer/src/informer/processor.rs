@@ -41,10 +41,16 @@ struct Source<K> {
 }
 
 impl<K: Cached> Told<K> {
-    /// Adds a source while it runs: it first hears of everything that is there.
+    /// Adds a source while it runs: it first hears of everything that is there, unless it has gone meanwhile.
     pub(super) fn add_source(&mut self, tell: Tell<K>, active: Weak<()>) {
-        self.writer.store().for_each(|object| tell(&Event::Added { object: Arc::clone(object), initial: true }));
-        self.sources.push(Source { tell, active: Some(active) });
+        let source = Source { tell, active: Some(active) };
+        if !source.is_active() {
+            return;
+        }
+        self.writer
+            .store()
+            .for_each(|object| (source.tell)(&Event::Added { object: Arc::clone(object), initial: true }));
+        self.sources.push(source);
     }
 }
 

@@ -186,3 +186,23 @@ async fn indexes_and_sources_come_late() {
     world.stop().await;
     assert!(handle.add_index("too late", colors).await.is_err());
 }
+
+/// Goal: a source whose guard was dropped before it was taken up is told nothing, not what was there before either. Method: both
+/// before the informer runs and while it does.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_left_early_hears_nothing() {
+    let world = World::start(true);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let source = || {
+        let heard = Arc::clone(&heard);
+        world.handle.add_source(move |event: &Event<ConfigMap>| heard.lock().push(text(event)))
+    };
+    drop(source());
+    world.create("one", "red").await;
+    world.settle().await;
+    drop(source());
+    world.create("two", "red").await;
+    world.settle().await;
+    assert!(heard.lock().is_empty(), "{heard:?}");
+    world.stop().await;
+}
