@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures::task::AtomicWaker;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::event::Event;
 use crate::key::ObjectKey;
+use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
+use crate::store::sync::Mutex;
 
 pub mod adapters;
 mod call;
@@ -37,10 +37,12 @@ mod mailbox;
 pub(crate) mod registry;
 mod resync;
 pub(crate) mod stream;
+pub(crate) mod sync;
 
 use mailbox::Mailbox;
 pub(crate) use registry::Registry;
 pub use stream::EventStream;
+use sync::{AtomicWaker, Notify};
 
 /// A shorter period of resyncs is raised to this, as upstream does.
 pub const SHORTEST_RESYNC: Duration = Duration::from_secs(1);
@@ -148,6 +150,7 @@ impl Registration {
             if !self.subscriber.is_calling() || call::is_within(signals.id()) {
                 return;
             }
+            let idle = if is_planted(Mutant::LateListening) { signals.idle.notified() } else { idle };
             idle.await;
         }
     }
@@ -287,6 +290,9 @@ impl<K: Cached> Subscription<K> {
             };
             // An event may turn out to be none, and so end the snapshot.
             let is_synced = was_synced || mailbox.newly_synced();
+            if is_planted(Mutant::UnseenCall) {
+                mailbox.returned();
+            }
             (next, mailbox.freed(), is_synced)
         };
         if is_synced {
@@ -314,6 +320,9 @@ impl<K: Cached> Subscription<K> {
 
     /// Ends it on this side: the mailbox takes and gives nothing any more.
     fn retire(&self) {
+        if is_planted(Mutant::EarlyEnd) {
+            self.signals.advance(|progress| progress.ended = true);
+        }
         let dropped = self.mailbox.lock().retire();
         self.signals.advance(|progress| progress.ended = true);
         self.signals.arrived.wake();

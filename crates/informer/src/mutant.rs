@@ -1,4 +1,4 @@
-//! Planted faults: each breaks the store in one way, to prove that the checks would see it. In a normal build every
+//! Planted faults: each breaks the store or the handlers in one way, to prove that the checks would see it. In a normal build every
 //! question here is a constant no.
 //!
 //! A fault is planted in a whole process, by its name in `WATCHKEEPER_MUTANT`.
@@ -21,6 +21,26 @@ pub enum Mutant {
     LateAside,
     /// A replacement is filled after it was published.
     EmptyRoot,
+    /// A newcomer isn't told of the batch before which it was taken up.
+    MissedBatch,
+    /// A newcomer's snapshot counts as complete before anything was listed.
+    EmptySnapshot,
+    /// Who comes is announced before it can be found.
+    EarlyAnnouncement,
+    /// Who comes after the end is kept waiting.
+    LeftOpen,
+    /// The end doesn't wait for the calls in progress.
+    LeftRunning,
+    /// A registration is said to have ended before its mailbox is closed.
+    EarlyEnd,
+    /// A call that is about to begin isn't seen by who waits for the last one.
+    UnseenCall,
+    /// Who waits for the last call looks first and listens then.
+    LateListening,
+    /// Who pulls doesn't look again after it has said whom to wake.
+    NoSecondLook,
+    /// The first snapshot is finished while the last call of it is running.
+    EarlySync,
 }
 
 #[cfg(watchkeeper_mutants)]
@@ -33,8 +53,8 @@ mod planted {
     pub const VARIABLE: &str = "WATCHKEEPER_MUTANT";
 
     impl Mutant {
-        /// All of them.
-        pub const ALL: [Self; 7] = [
+        /// Those of the store.
+        pub const STORE: [Self; 7] = [
             Self::SilentMove,
             Self::LateEntry,
             Self::SeenTwice,
@@ -42,6 +62,19 @@ mod planted {
             Self::NothingAside,
             Self::LateAside,
             Self::EmptyRoot,
+        ];
+        /// Those of the handlers, their registry and the processor.
+        pub const HANDLERS: [Self; 10] = [
+            Self::MissedBatch,
+            Self::EmptySnapshot,
+            Self::EarlyAnnouncement,
+            Self::LeftOpen,
+            Self::LeftRunning,
+            Self::EarlyEnd,
+            Self::UnseenCall,
+            Self::LateListening,
+            Self::NoSecondLook,
+            Self::EarlySync,
         ];
     }
 

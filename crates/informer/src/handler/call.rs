@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::sync::thread_local;
+
 thread_local! {
     /// The registrations whose calls are in progress on this thread, the innermost last.
     static CALLING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
@@ -16,15 +18,15 @@ thread_local! {
 ///
 /// The handler may be left in any state by its own panic; that is its author's to know, nothing of ours breaks.
 pub(super) fn call(whom: usize, call: impl FnOnce()) -> bool {
-    CALLING.with_borrow_mut(|calling| calling.push(whom));
+    CALLING.with(|calling| calling.borrow_mut().push(whom));
     let returned = survive(call);
-    CALLING.with_borrow_mut(|calling| calling.pop());
+    CALLING.with(|calling| calling.borrow_mut().pop());
     returned
 }
 
 /// Whether this thread is in a call on behalf of `whom`.
 pub(super) fn is_within(whom: usize) -> bool {
-    CALLING.with_borrow(|calling| calling.contains(&whom))
+    CALLING.with(|calling| calling.borrow().contains(&whom))
 }
 
 /// Drops what belongs to a handler; a panic of its destructor ends there.

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
+use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
+use crate::store::sync::Mutex;
 
 use super::call::discard;
+use super::sync::Notify;
 use super::{Handler, HandlerConfig, HandlerStatus, Registration, Subscriber, Subscription};
 
 pub(crate) struct Registry<K> {
@@ -57,6 +57,9 @@ impl<K: Cached> Registry<K> {
 
     /// Registers a handler, or somebody who pulls. After the informer has ended the registration has ended too.
     pub(crate) fn add(self: &Arc<Self>, config: HandlerConfig, handler: Option<Handler<K>>) -> Arc<Subscription<K>> {
+        if is_planted(Mutant::EarlyAnnouncement) {
+            self.changed.notify_one();
+        }
         let (subscription, refused) = {
             let mut entries = self.entries.lock();
             let number = entries.next_number;
@@ -77,6 +80,7 @@ impl<K: Cached> Registry<K> {
                 newcomer.subscription.retire();
                 discard(newcomer.handler);
             }
+            None if is_planted(Mutant::EarlyAnnouncement) => {}
             None => self.changed.notify_one(),
         }
         subscription
@@ -125,7 +129,7 @@ impl<K: Cached> Registry<K> {
     pub(crate) fn close(&self) {
         let (all, changes) = {
             let mut entries = self.entries.lock();
-            entries.closed = true;
+            entries.closed = !is_planted(Mutant::LeftOpen);
             (mem::take(&mut entries.all), mem::take(&mut entries.changes))
         };
         all.values().for_each(|subscription| subscription.retire());

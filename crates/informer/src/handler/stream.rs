@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::event::Event;
+use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 
 use super::call::discard;
@@ -57,6 +58,9 @@ impl<K: Cached> Stream for EventStream<K> {
                 // Then it looks once more: what arrived in between woke nobody.
                 Next::Nothing { .. } if !is_registered => {
                     self.subscription.signals.arrived.register(context.waker());
+                    if is_planted(Mutant::NoSecondLook) {
+                        return Poll::Pending;
+                    }
                     is_registered = true;
                 }
                 Next::Nothing { resync: None } => return Poll::Pending,

@@ -18,7 +18,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Weak};
 
 use futures::future::select_all;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::errands::Errands;
@@ -26,8 +26,10 @@ use crate::delta_fifo::{Batch, DeltaFifo, Work};
 use crate::event::Event;
 use crate::handler::registry::Newcomer;
 use crate::handler::stream::deliver;
+use crate::handler::sync::Deliveries;
 use crate::handler::{EventStream, HandlerConfig, Mail, Registration, Registry, Subscription, now, register};
 use crate::key::ObjectKey;
+use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::store::{StoreWriter, ThreadSafeStore};
 
@@ -118,7 +120,7 @@ struct Running<K: Cached> {
     processor: Processor<K>,
     /// By number, which is the order of registration.
     subscriptions: BTreeMap<u64, Arc<Subscription<K>>>,
-    deliveries: JoinSet<()>,
+    deliveries: Deliveries,
     stop: CancellationToken,
     /// The part that is looked at first.
     turn: usize,
@@ -158,6 +160,22 @@ impl<K: Cached> Processor<K> {
         register(&self.registry, HandlerConfig::default(), handler)
     }
 
+    /// Registers handlers while it runs: of the model checks, as others have a handle of an informer.
+    #[cfg(watchkeeper_shuttle)]
+    #[doc(hidden)]
+    pub fn registrar(&self) -> impl Fn(Box<dyn FnMut(Event<K>) + Send>) -> Registration + Clone + Send + 'static {
+        let registry = Arc::clone(&self.registry);
+        move |handler| register(&registry, HandlerConfig::default(), handler)
+    }
+
+    /// The same for those who pull.
+    #[cfg(watchkeeper_shuttle)]
+    #[doc(hidden)]
+    pub fn subscriber(&self) -> impl Fn() -> EventStream<K> + Clone + Send + 'static {
+        let registry = Arc::clone(&self.registry);
+        move || crate::handler::subscribe(&registry, HandlerConfig::default())
+    }
+
     /// Moves batches into the store and tells of them, until `stop`, or until the queue is closed, which cancels `stop`.
     /// When it has returned, the queue is closed and no source and no handler is being called.
     ///
@@ -169,13 +187,16 @@ impl<K: Cached> Processor<K> {
         let mut running = Running {
             processor: self,
             subscriptions: BTreeMap::new(),
-            deliveries: JoinSet::new(),
+            deliveries: Deliveries::new(),
             stop: stop.clone(),
             turn: 0,
         };
         running.process().await;
         stop.cancel();
         running.processor.close();
+        if is_planted(Mutant::LeftRunning) {
+            return;
+        }
         while let Some(ended) = running.deliveries.join_next().await {
             rethrow(ended);
         }
@@ -238,7 +259,8 @@ impl<K: Cached> Running<K> {
         }
         let store = self.processor.told.writer.store();
         let present = store.list().into_iter().map(|object| Event::Added { object, initial: true });
-        let (events, ends_snapshot) = (with_keys(present), store.reached().replacements > 0);
+        let (events, ends_snapshot) =
+            (with_keys(present), store.reached().replacements > 0 || is_planted(Mutant::EmptySnapshot));
         let mail = Mail { events: &events, ends_snapshot, now: now() };
         for (number, Newcomer { subscription, handler }) in changes.newcomers {
             if !events.is_empty() || ends_snapshot {
@@ -252,7 +274,9 @@ impl<K: Cached> Running<K> {
     }
 
     fn apply(&mut self, part: usize, batch: Batch<K>) {
+        let known = self.subscriptions.len();
         self.take_up();
+        let told = if is_planted(Mutant::MissedBatch) { known } else { usize::MAX };
         let Batch { work, version, receipt } = batch;
         let is_list = matches!(work, Work::Replace(_));
         let applied = self.processor.told.writer.apply_to(part, work, version);
@@ -267,7 +291,7 @@ impl<K: Cached> Running<K> {
         }
         let events = with_keys(applied.events.into_iter());
         let mail = Mail { events: &events, ends_snapshot, now: now() };
-        self.subscriptions.values().for_each(|subscription| subscription.offer(&mail));
+        self.subscriptions.values().take(told).for_each(|subscription| subscription.offer(&mail));
     }
 }
 

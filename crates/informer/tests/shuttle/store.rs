@@ -1,20 +1,13 @@
-//! Random orders of the store's one writer and its readers. Run by `crates/workqueue/check-models`.
-//!
-//! Method: shuttle runs each scene again and again, choosing at random who is next whenever a thread touches a lock or an
-//! atomic of the store. `WATCHKEEPER_SCHEDULES` says how often, `WATCHKEEPER_SEED` where the choices start. That the scenes
-//! would see a mistake is shown by planting some.
-#![cfg(watchkeeper_shuttle)]
-#![allow(missing_docs, reason = "a test")]
+//! The store's one writer and its readers. Method: readers see, on threads of their own, what the writer does meanwhile.
 
-use std::process::Command;
 use std::sync::Arc;
 
-use shuttle::Runner;
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread::spawn;
 use watchkeeper_informer::delta_fifo::{Change, Relisted, Replacement, Work};
-use watchkeeper_informer::mutant::{Mutant, VARIABLE};
+use watchkeeper_informer::mutant::Mutant;
 use watchkeeper_informer::{Cached, Finality, Index, ResourceVersion, Snapshot, StoreWriter, ThreadSafeStore};
+
+use crate::{explore, find};
 
 struct Thing {
     name: String,
@@ -106,22 +99,6 @@ fn versions(objects: &[Arc<Thing>]) -> Vec<&str> {
     let mut versions: Vec<&str> = objects.iter().map(|object| object.version()).collect();
     versions.sort_unstable();
     versions
-}
-
-/// Half of the orders are of a fair choice; in the others a thread runs until it can't, but for two points where another does.
-fn explore(name: &str, scene: impl Fn() + Send + Sync + 'static) {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-    };
-    let (seed, schedules) = (number("WATCHKEEPER_SEED", 1), number("WATCHKEEPER_SCHEDULES", 20_000) / 4);
-    let (scene, each) = (Arc::new(scene), usize::try_from(schedules).expect("a number") / 2);
-    let run = |scheduler: Box<dyn Scheduler + Send>| {
-        let scene = Arc::clone(&scene);
-        Runner::new(scheduler, shuttle::Config::default()).run(move || scene())
-    };
-    let explored = run(Box::new(RandomScheduler::new_from_seed(seed, each)))
-        + run(Box::new(PctScheduler::new_from_seed(seed, 3, each)));
-    println!("{name}: {explored} schedules");
 }
 
 fn read_by_index(store: &ThreadSafeStore<Thing>, by_group: &Index<Thing, u8>, seen: &mut Seen) {
@@ -257,20 +234,8 @@ fn late_indexes() {
     });
 }
 
-/// Goal: each planted fault is seen by one of the scenes. Method: the scenes again, in a process with the fault.
+/// Goal: each fault planted in the store is seen by one of the scenes.
 #[test]
 fn planted_faults() {
-    if std::env::var(VARIABLE).is_ok() {
-        return;
-    }
-    for mutant in Mutant::ALL {
-        let is_caught = ["look_ups", "walks", "replacements", "snapshots"].into_iter().find(|scene| {
-            let mut run = Command::new(std::env::current_exe().expect("this program"));
-            run.args([scene, "--exact", "--test-threads=1"]).env(VARIABLE, format!("{mutant:?}"));
-            run.env("WATCHKEEPER_SCHEDULES", "20000");
-            !run.output().expect("it runs").status.success()
-        });
-        let scene = is_caught.unwrap_or_else(|| panic!("nothing sees {mutant:?}"));
-        println!("{mutant:?} is caught by {scene}");
-    }
+    find(&Mutant::STORE, &["store::look_ups", "store::walks", "store::replacements", "store::snapshots"]);
 }
