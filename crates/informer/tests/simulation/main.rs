@@ -5,15 +5,21 @@
 //! is left after the stop (I10). Method: a thousand writes in a minute, twenty
 //! faults, one informer; the judgements are those of the simulation library.
 //!
+//! A second scenario has a crowd that sees what is cached: handlers, streams, sources, readers, indexes. Each of them has to
+//! have seen, of each object, a subsequence of what it was (I1), lives from beginning to end (I3), and in the end what there is (I2, I4).
+//!
 //! `WATCHKEEPER_SEEDS=100000 cargo test --release -p watchkeeper-informer --test simulation -- --nocapture` is the long
 //! campaign, `WATCHKEEPER_SEED=7` one seed again.
 #![allow(clippy::disallowed_methods)]
 
+mod crowd;
 mod fault;
 mod informer;
+mod observer;
 
 use std::path::Path;
 
+use crowd::Crowd;
 use fault::What;
 use informer::Informer;
 use watchkeeper_apiserver::simulate::Suite;
@@ -72,5 +78,48 @@ fn planted_violations_are_caught() {
         let report = suite.run(&Informer { writes: 200, planted: Some(planted) });
         let failed = report.failures.first().unwrap_or_else(|| panic!("{planted:?} was never seen"));
         assert!(failed.violation.promise == promise || promise == "I3" && failed.violation.promise == "I1", "{report}");
+    }
+}
+
+fn crowd_suite() -> Suite {
+    let replay = "WATCHKEEPER_SEED={seed} cargo test -p watchkeeper-informer --test simulation crowd".to_owned();
+    Suite { replay, ..Suite::new("crowd") }
+}
+
+/// Goal: whatever the server does, and who comes, goes, panics or takes long, each who sees the cache sees the truth, if late.
+/// Each kind of fault, and each thing that the crowd does, at least once.
+#[test]
+fn a_crowd_sees_the_truth() {
+    let must_fire = What::NAMES.iter().chain(&What::ACTIONS).chain(&crowd::DOINGS).map(ToString::to_string).collect();
+    let suite = Suite { seeds: 0..500, must_fire, ..crowd_suite() }.seeds_from_env().expect("numbers");
+    let started = std::time::Instant::now();
+    let report = suite.run(&Crowd { writes: 300, breach: None });
+    println!("{report}{} seeds took {:?}", report.runs, started.elapsed());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    report.failures.iter().for_each(|failed| failed.store("crowd", folder).expect("a writable folder"));
+    assert!(report.is_green(), "{report}");
+}
+
+/// Goal: the judgements of the crowd see each kind of breach. Method: one who is in the crowd gets one thing wrong.
+#[test]
+fn planted_breaches_of_a_crowd_are_caught() {
+    use crowd::Breach;
+    use observer::Flaw;
+    let planted = [
+        (Breach::Source(Flaw::LosesDeletions), "I3"),
+        (Breach::Handler(Flaw::RepeatsOlderStates), "I1"),
+        (Breach::Stream(Flaw::IsAddedTwice), "I3"),
+        (Breach::Handler(Flaw::StopsListening), "I2"),
+        (Breach::Lister(Flaw::SeesAnOldList), "I1"),
+        (Breach::Resync(Flaw::IsRemindedOfAnOlderState), "I3"),
+        (Breach::CallAfterTheEnd, "I10"),
+        (Breach::IndexMisses, "I4"),
+        (Breach::SnapshotOfBefore, "I4"),
+    ];
+    for (breach, promise) in planted {
+        let report =
+            Suite { seeds: 0..20, most_failures: 1, ..crowd_suite() }.run(&Crowd { writes: 200, breach: Some(breach) });
+        let failed = report.failures.first().unwrap_or_else(|| panic!("{breach:?} was never seen"));
+        assert_eq!(failed.violation.promise, promise, "{breach:?}: {report}");
     }
 }
