@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::backoff::BackoffConfig;
 use crate::decode::DecoderConfig;
 use crate::delta_fifo::FifoLimits;
+use crate::explain::ExplainConfig;
 use crate::frame::FrameLimits;
+use crate::metrics::MetricsConfig;
 
 /// How long each wait on the server may take. There is no wait without one of these: HTTP/1.1 has no keep-alive of its
 /// own, so silence is the only sign of a peer that is gone. The end mark of a streaming list and the store's catching up are
@@ -120,4 +122,8 @@ pub struct InformerConfig {
     pub decoder: DecoderConfig,
     /// How it is read.
     pub reflector: ReflectorConfig,
+    /// Where its measures go, see [`crate::metrics`]. Default none, which costs next to nothing.
+    pub metrics: Option<MetricsConfig>,
+    /// Of which objects it is kept what happened to them, see [`crate::explain`]. Default none, which costs next to nothing.
+    pub explain: Option<ExplainConfig>,
 }

@@ -21,9 +21,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::event::Finality;
 use crate::object::Cached;
+use crate::sight;
 use crate::version::{self, ResourceVersion};
 
 mod coalescing;
@@ -157,7 +159,11 @@ impl<K> Receipt<K> {
     /// The batch is in the store, readers can see it.
     pub fn applied(mut self) {
         self.settled = true;
-        self.fifo.shared.state.lock().in_hand = false;
+        {
+            let mut state = self.fifo.shared.state.lock();
+            state.in_hand = false;
+            state.ages.in_hand = None;
+        }
         self.fifo.shared.changed.notify_waiters();
     }
 }
@@ -244,7 +250,17 @@ struct State<K> {
     version: Option<ResourceVersion>,
     /// A batch has been handed out and its receipt not yet returned.
     in_hand: bool,
+    ages: Ages,
     closed: bool,
+}
+
+/// Since when what is there has been so.
+#[derive(Default)]
+struct Ages {
+    /// Somebody wants to know.
+    kept: bool,
+    pending: Option<Instant>,
+    in_hand: Option<Instant>,
 }
 
 impl<K> Clone for DeltaFifo<K> {
@@ -293,6 +309,17 @@ impl<K> DeltaFifo<K> {
         self.shared.state.lock().pending.coalesced()
     }
 
+    /// From now on, [`DeltaFifo::waiting_since`] is known.
+    pub(crate) fn keep_ages(&self) {
+        self.shared.state.lock().ages.kept = true;
+    }
+
+    /// Since when the oldest thing that isn't applied has been here.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        let state = self.shared.state.lock();
+        state.ages.in_hand.or(state.ages.pending)
+    }
+
     /// Waits until more may be pushed, or the queue is closed; `true`: it had to wait. Cancel-safe: it changes nothing.
     pub async fn room(&self) -> bool {
         let mut waited = false;
@@ -316,7 +343,15 @@ impl<K: Cached> DeltaFifo<K> {
     /// An empty, open queue that keeps of its deltas what `pending` does.
     pub fn with_queue(pending: impl DeltaQueue<K> + 'static, limits: FifoLimits) -> Self {
         let pending = Box::new(pending);
-        let state = State { limits, barrier: None, pending, version: None, in_hand: false, closed: false };
+        let state = State {
+            limits,
+            barrier: None,
+            pending,
+            version: None,
+            in_hand: false,
+            ages: Ages::default(),
+            closed: false,
+        };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
@@ -379,6 +414,7 @@ impl<K: Cached> DeltaFifo<K> {
                     && let Some((work, version)) = state.take()
                 {
                     state.in_hand = true;
+                    state.ages.in_hand = state.ages.pending.take();
                     let receipt = Receipt { fifo: self.clone(), settled: false };
                     return Some(Batch { work, version, receipt });
                 }
@@ -394,6 +430,9 @@ impl<K: Cached> DeltaFifo<K> {
                 return;
             }
             let was_empty = state.is_empty();
+            if was_empty && state.ages.kept {
+                state.ages.pending = Some(sight::now());
+            }
             change(&mut state);
             was_empty
         };

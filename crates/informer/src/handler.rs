@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::explain::{Explainer, News, What};
 use crate::key::ObjectKey;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
@@ -39,6 +40,7 @@ mod resync;
 pub(crate) mod stream;
 pub(crate) mod sync;
 
+pub(crate) use call::survive;
 use mailbox::Mailbox;
 pub(crate) use registry::Registry;
 pub use stream::EventStream;
@@ -236,6 +238,7 @@ pub(crate) struct Subscription<K> {
     name: Arc<str>,
     number: u64,
     registry: Weak<Registry<K>>,
+    explain: Explainer,
     mailbox: Mutex<Mailbox<K>>,
     signals: Signals,
 }
@@ -251,7 +254,7 @@ enum Next<K> {
 }
 
 impl<K: Cached> Subscription<K> {
-    fn new(config: HandlerConfig, number: u64, registry: Weak<Registry<K>>) -> Self {
+    fn new(config: HandlerConfig, number: u64, registry: &Arc<Registry<K>>) -> Self {
         let resync = config.resync.filter(|period| !period.is_zero()).map(|period| period.max(SHORTEST_RESYNC));
         let signals = Signals {
             progress: watch::Sender::new(Progress::default()),
@@ -259,7 +262,8 @@ impl<K: Cached> Subscription<K> {
             arrived: AtomicWaker::new(),
             panics: AtomicU64::new(0),
         };
-        Self { name: config.name.into(), number, registry, mailbox: Mutex::new(Mailbox::new(resync)), signals }
+        let (registry, explain) = (Arc::downgrade(registry), registry.explain.clone());
+        Self { name: config.name.into(), number, registry, explain, mailbox: Mutex::new(Mailbox::new(resync)), signals }
     }
 
     /// Takes up events in order.
@@ -299,6 +303,9 @@ impl<K: Cached> Subscription<K> {
             self.signals.advance(|progress| progress.synced = true);
         }
         drop(freed);
+        if let Next::Event(event) = &next {
+            self.explain.note_object(&**event.object(), || What::Told(Arc::clone(&self.name), News::of(event)));
+        }
         next
     }
 

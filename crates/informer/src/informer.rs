@@ -24,14 +24,17 @@ use crate::config::{DeltaOrder, InformerConfig};
 use crate::decode::{Decoder, Undecodable};
 use crate::delta_fifo::{Change, Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
+use crate::explain::{Explainer, Step};
 use crate::handler::{EventStream, HandlerConfig, Registration, Registry, register, subscribe};
 use crate::index::{Index, IndexValue, RangeIndex};
 use crate::key::ObjectKey;
 use crate::list_watch::ListWatch;
 use crate::lister::Lister;
+use crate::metrics::{Look, Meter, MetricsConfig};
 use crate::object::{Cached, Labelled};
 use crate::reflector::{Audit, Reflector, ReflectorHandle, Verdict};
 use crate::request_error::RequestError;
+use crate::sight::{self, Sight};
 use crate::store::{self, Reached, StoreWriter, ThreadSafeStore};
 use crate::sync::SyncStatus;
 use crate::version::ResourceVersion;
@@ -123,10 +126,13 @@ impl<K: Cached> SharedInformer<K> {
             writer = writer.with_bytes_budget(bytes);
         }
         let (store, budget) = (writer.store(), Budget::default());
+        let explain = Explainer::new(config.explain.as_ref());
         let (mut fifos, mut reflectors, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (namespace, list_watch)) in (0..).zip(sources) {
             let fifo = match config.order {
-                DeltaOrder::Coalescing => DeltaFifo::with_queue(Coalescing::default(), config.fifo),
+                DeltaOrder::Coalescing => {
+                    DeltaFifo::with_queue(Coalescing::default().explained(explain.clone()), config.fifo)
+                }
                 DeltaOrder::Ordered => DeltaFifo::with_queue(Ordered::default(), config.fifo),
             };
             let mut config = config.reflector.clone();
@@ -141,11 +147,15 @@ impl<K: Cached> SharedInformer<K> {
             reflectors.push(reflector.within(namespace.clone()).with_budget(budget.clone()));
             parts.push(Part { namespace, list_watch, reflector: handle });
         }
-        let processor = Processor::in_parts(fifos, writer);
+        let handles = parts.iter().map(|part| part.reflector.clone()).collect();
+        let meter = config.metrics.as_ref().map(|metrics| Arc::new(meter(metrics, handles, &fifos, &store)));
+        let sight = Sight { meter, explain };
+        let reflectors = reflectors.into_iter().map(|reflector| reflector.with_sight(sight.clone())).collect();
+        let processor = Processor::in_parts(fifos, writer, sight.clone());
         let (registry, errands) = (Arc::clone(&processor.registry), Arc::clone(&processor.errands));
         let ended = CancellationToken::new();
         let ends = ended.clone().drop_guard();
-        let handle = InformerHandle { parts: parts.into(), store, registry, errands, ended };
+        let handle = InformerHandle { parts: parts.into(), store, registry, errands, sight, ended };
         Self { processor, reflectors, handle, ends }
     }
 
@@ -238,6 +248,27 @@ impl<K: Cached> SharedInformer<K> {
     }
 }
 
+/// Looks at all parts together; their queues keep the ages of what waits from now on.
+fn meter<K: Cached>(
+    config: &MetricsConfig,
+    reflectors: Vec<ReflectorHandle>,
+    fifos: &[DeltaFifo<K>],
+    store: &ThreadSafeStore<K>,
+) -> Meter {
+    fifos.iter().for_each(DeltaFifo::keep_ages);
+    let (fifos, store, indexed) = (fifos.to_vec(), store.clone(), store.clone());
+    let look = move || Look {
+        queued_items: fifos.iter().map(DeltaFifo::depth).sum(),
+        queued_bytes: fifos.iter().map(DeltaFifo::bytes).sum(),
+        waiting_since: fifos.iter().filter_map(DeltaFifo::waiting_since).min(),
+        coalesced: fifos.iter().map(DeltaFifo::coalesced).sum(),
+        reached: store.reached().version,
+        objects: store.len(),
+        bytes: store.bytes(),
+    };
+    Meter::new(config, reflectors, look, move || indexed.indexes().iter().map(|index| index.panics).sum())
+}
+
 /// The informer has ended, so it can't be asked for anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the informer has ended")]
@@ -267,6 +298,7 @@ pub struct InformerHandle<K> {
     store: ThreadSafeStore<K>,
     registry: Arc<Registry<K>>,
     errands: Arc<Errands<Told<K>>>,
+    sight: Sight,
     /// Cancelled when `run` has ended, or the informer was dropped without having run.
     ended: CancellationToken,
 }
@@ -278,6 +310,7 @@ impl<K> Clone for InformerHandle<K> {
             store: self.store.clone(),
             registry: Arc::clone(&self.registry),
             errands: Arc::clone(&self.errands),
+            sight: self.sight.clone(),
             ended: self.ended.clone(),
         }
     }
@@ -468,6 +501,21 @@ impl<K: Cached> InformerHandle<K> {
             reflectors: self.parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),
             handlers: self.registry.statuses(),
         }
+    }
+
+    /// Tells the informer's [`Metrics`](crate::Metrics) what changes by itself, the ages of what waits, and every gauge once more, since
+    /// calls that tell them from several threads may have overtaken each other. Call it before each scrape, or every second. Without
+    /// metrics it does nothing.
+    pub fn observe(&self) {
+        if let Some(meter) = &self.sight.meter {
+            meter.observe(&self.registry.statuses(), sight::now());
+        }
+    }
+
+    /// What happened to one object at each stage, the oldest first, as far back as [`ExplainConfig`](crate::ExplainConfig) reaches;
+    /// nothing without that. As a text: [`Story`](crate::Story).
+    pub fn explain(&self, key: &ObjectKey) -> Vec<Step> {
+        self.sight.explain.of(key)
     }
 
     /// The resource version the cache stands at, or has passed; `None` before the first list.

@@ -17,6 +17,8 @@
 //! | see one moment of the whole cache | [`ThreadSafeStore::snapshot`] |
 //! | know how much memory a kind takes, and which objects are the largest | [`ThreadSafeStore::bytes`], [`InformerConfig`] |
 //! | share one informer among controllers; wait for a custom resource | [`InformerFactory`], [`factory::Definitions`] |
+//! | measure it: upstream's metrics and one for what waits at each stage | the table of [`metrics`], [`InformerHandle::observe`] |
+//! | know what happened to one object, stage by stage | [`explain`], [`InformerHandle::explain`] |
 //! | keep every delta in order, and bound what waits | [`DeltaOrder`], [`delta_fifo::FifoLimits`] |
 //! | be told again once in a while, filter, map, pull events instead of being called | [`HandlerConfig`], [`handler::adapters`], [`InformerHandle::events`] |
 //! | fill a store from a producer of one's own | [`Processor`] |
@@ -114,6 +116,7 @@ pub mod config;
 pub mod decode;
 pub mod delta_fifo;
 pub mod event;
+pub mod explain;
 pub mod factory;
 pub mod frame;
 pub mod handler;
@@ -123,6 +126,7 @@ mod json;
 pub mod key;
 pub mod list_watch;
 pub mod lister;
+pub mod metrics;
 #[cfg(not(watchkeeper_mutants))]
 mod mutant;
 #[cfg(watchkeeper_mutants)]
@@ -137,6 +141,7 @@ pub mod scope;
 pub mod scripted;
 pub mod shape;
 pub mod shard;
+mod sight;
 pub mod store;
 pub mod sync;
 pub mod version;
@@ -146,6 +151,7 @@ pub use budget::{Budget, BudgetConfig};
 pub use config::{Deadlines, DeltaOrder, InformerConfig, ReflectorConfig};
 pub use delta_fifo::{DeltaFifo, Known};
 pub use event::{Event, Finality};
+pub use explain::{ExplainConfig, ExplainKeys, Step, Story};
 pub use factory::{InformerFactory, SharedHandle};
 pub use handler::{EventStream, HandlerConfig, HandlerStatus, NotSynced, Registration};
 pub use index::{Index, Query, RangeIndex};
@@ -153,6 +159,7 @@ pub use informer::{Ended, InformerHandle, NamespacesError, Processor, SharedInfo
 pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::{Access, Lister, Selected, Selection};
+pub use metrics::{Labels, Metrics, MetricsConfig};
 pub use object::{Cached, Labelled};
 pub use reflector::{Audit, Reflector, ReflectorHandle, ReflectorStatus, Verdict};
 pub use request_error::{Refusal, RequestError};

@@ -38,10 +38,12 @@ use crate::budget::{Budget, ListPermit, later};
 use crate::config::ReflectorConfig;
 use crate::decode::{DecodeFault, Decoder, Identity, Undecodable, identity, who};
 use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
+use crate::explain::What;
 use crate::list_watch::ListWatch;
 use crate::object::Cached;
 use crate::recovery::{Next, Phase, Step, Trouble, Wait, misses_bookmark, next_step};
 use crate::request_error::RequestError;
+use crate::sight::Sight;
 use crate::version::ResourceVersion;
 
 use audit::Audits;
@@ -60,6 +62,7 @@ pub struct Reflector<K> {
     /// Objects elsewhere aren't wanted.
     namespace: Option<String>,
     budget: Budget,
+    sight: Sight,
     shared: Arc<Shared>,
 }
 
@@ -84,8 +87,8 @@ impl<K: Cached> Reflector<K> {
     ) -> (Self, ReflectorHandle) {
         let shared = Arc::new(Shared::default());
         let handle = ReflectorHandle(Arc::clone(&shared));
-        let (namespace, budget) = (None, Budget::default());
-        (Self { list_watch, decoder, known, fifo, config, namespace, budget, shared }, handle)
+        let (namespace, budget, sight) = (None, Budget::default(), Sight::default());
+        (Self { list_watch, decoder, known, fifo, config, namespace, budget, sight, shared }, handle)
     }
 
     /// Passes over what isn't in this namespace, whatever the source sends.
@@ -98,6 +101,12 @@ impl<K: Cached> Reflector<K> {
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
+    }
+
+    /// Tells what it does to whoever wants to know.
+    #[must_use]
+    pub(crate) fn with_sight(self, sight: Sight) -> Self {
+        Self { sight, ..self }
     }
 
     /// Lists and watches until `shutdown`; returns promptly then, its request dropped. Dropping it does the same.
@@ -264,6 +273,9 @@ impl<K: Cached> Run<K> {
         self.permit = None;
         self.permit = Some(self.given.budget.list().await);
         self.last_list = Some(now());
+        if let Some(meter) = &self.given.sight.meter {
+            meter.list_begun();
+        }
         self.relist_at = None;
         self.given.shared.take_relist();
         self.given.shared.quarantine.lock().list_begins();
@@ -284,11 +296,13 @@ impl<K: Cached> Run<K> {
         let Identity { namespace, name, uid, version, .. } = &identity;
         if ask_known && let Some(cached) = self.given.known.current(namespace, name, uid, version) {
             self.given.shared.status.lock().counts.unchanged += 1;
+            self.note(&identity, || What::ListedUnchanged);
             self.release(&identity);
             return Some(Relisted::Unchanged(cached));
         }
         match self.given.decoder.object(item, &identity) {
             Ok(object) => {
+                self.note(&identity, || What::ListedNew);
                 self.release(&identity);
                 Some(Relisted::New(object, u32::try_from(item.len()).unwrap_or(u32::MAX)))
             }
@@ -332,6 +346,8 @@ impl<K: Cached> Run<K> {
     fn replace(&mut self, items: Vec<Relisted<K>>, version: ResourceVersion) {
         tracing::debug!(reflector = self.given.config.name, items = items.len(), %version, "listed");
         let gone = self.given.shared.quarantine.lock().list_ends();
+        let count = items.len();
+        self.given.sight.explain.note_all(&version, || What::ListPushed(count));
         self.given.fifo.replace(Replacement { items, version: version.clone() });
         self.missed_bookmark = false;
         self.malformed_before = false;
@@ -345,6 +361,24 @@ impl<K: Cached> Run<K> {
         }
         self.version = Some(version);
         self.note_success();
+        if let (Some(meter), Some(began)) = (&self.given.sight.meter, self.last_list) {
+            meter.listed(now().duration_since(began), count);
+        }
+        self.arrived();
+    }
+
+    /// A piece of a body has been read.
+    fn arrived(&self) {
+        if let Some(meter) = &self.given.sight.meter {
+            self.given.shared.arrived(now());
+            meter.changed();
+        }
+    }
+
+    /// Something has happened to one object.
+    fn note(&self, identity: &Identity<'_>, what: impl FnOnce() -> What) {
+        let Identity { namespace, name, uid, version, .. } = identity;
+        self.given.sight.explain.note((namespace, name), uid, version, what);
     }
 
     fn note_undecodable(&self, undecodable: Undecodable) {
@@ -355,6 +389,10 @@ impl<K: Cached> Run<K> {
             fault = %undecodable.fault,
             "an object can't be decoded; the others go on"
         );
+        if let Undecodable { key: Some(key), uid, version, fault } = &undecodable {
+            let version = version.as_ref().map_or("", |version| version.as_str());
+            self.given.sight.explain.note(key.parts(), uid, version, || What::Undecodable(*fault));
+        }
         self.given.shared.status.lock().counts.undecodable += 1;
         self.given.shared.quarantine.lock().note(undecodable);
     }

@@ -75,7 +75,7 @@ struct Shared<K> {
 }
 
 /// What all parts have reached: of versions that can't be compared, none.
-fn lowest(parts: &[Reached]) -> Reached {
+pub(crate) fn lowest(parts: &[Reached]) -> Reached {
     let lower = |a: Reached, b: &Reached| Reached {
         replacements: a.replacements.min(b.replacements),
         version: match (a.version, &b.version) {

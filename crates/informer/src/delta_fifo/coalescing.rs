@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 
 use super::{Change, Delta, DeltaQueue};
 use crate::event::Finality;
+use crate::explain::{Explainer, What};
 use crate::object::Cached;
 use crate::version;
 
@@ -35,6 +36,7 @@ pub struct Coalescing<K> {
     hasher: ahash::RandomState,
     bytes: usize,
     coalesced: u64,
+    explain: Explainer,
 }
 
 impl<K> Default for Coalescing<K> {
@@ -48,7 +50,12 @@ impl<K> Coalescing<K> {
     pub fn beyond(deltas: usize) -> Self {
         let (first, pending) = (Vec::new(), Vec::new());
         let (places, hasher) = (HashTable::new(), ahash::RandomState::default());
-        Self { first, beyond: deltas, pending, places, hasher, bytes: 0, coalesced: 0 }
+        Self { first, beyond: deltas, pending, places, hasher, bytes: 0, coalesced: 0, explain: Explainer::default() }
+    }
+
+    /// Notes there what it puts together.
+    pub(crate) fn explained(self, explain: Explainer) -> Self {
+        Self { explain, ..self }
     }
 }
 
@@ -74,7 +81,11 @@ impl<K: Cached> Coalescing<K> {
                 let pending = &mut self.pending[*place as usize];
                 let before = (pending.len(), pending.bytes());
                 pending.merge(delta, bytes);
-                self.coalesced += (before.0 + 1 - pending.len()) as u64;
+                let left_out = (before.0 + 1 - pending.len()) as u64;
+                self.coalesced += left_out;
+                if left_out > 0 {
+                    self.explain.note_object(pending.object(), || What::Coalesced(left_out));
+                }
                 self.bytes = self.bytes - before.1 + pending.bytes();
             }
             None => {

@@ -36,7 +36,8 @@ pub(super) fn discard<T>(value: T) {
     }
 }
 
-fn survive(foreign: impl FnOnce()) -> bool {
+/// Runs foreign code; `false`: it panicked.
+pub(crate) fn survive(foreign: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) else { return true };
     // What was thrown has a destructor too. What that throws is kept for ever: there has to be an end.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
+use crate::explain::Explainer;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::store::sync::Mutex;
@@ -20,6 +21,8 @@ pub(crate) struct Registry<K> {
     entries: Mutex<Entries<K>>,
     /// Somebody has come or gone.
     pub(crate) changed: Notify,
+    /// Where it is noted what handlers are told.
+    pub(super) explain: Explainer,
 }
 
 /// A registration that the informer has not yet taken up.
@@ -50,9 +53,9 @@ impl<K> Default for Changes<K> {
 }
 
 impl<K: Cached> Registry<K> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(explain: Explainer) -> Self {
         let entries = Entries { all: BTreeMap::new(), changes: Changes::default(), next_number: 0, closed: false };
-        Self { entries: Mutex::new(entries), changed: Notify::new() }
+        Self { entries: Mutex::new(entries), changed: Notify::new(), explain }
     }
 
     /// Registers a handler, or somebody who pulls. After the informer has ended the registration has ended too.
@@ -64,7 +67,7 @@ impl<K: Cached> Registry<K> {
             let mut entries = self.entries.lock();
             let number = entries.next_number;
             entries.next_number += 1;
-            let subscription = Arc::new(Subscription::new(config, number, Arc::downgrade(self)));
+            let subscription = Arc::new(Subscription::new(config, number, self));
             let newcomer = Newcomer { subscription: Arc::clone(&subscription), handler };
             let refused = if entries.closed {
                 Some(newcomer)

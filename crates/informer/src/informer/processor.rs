@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::errands::Errands;
 use crate::delta_fifo::{Batch, DeltaFifo, Work};
 use crate::event::Event;
+use crate::explain::Asked;
 use crate::handler::registry::Newcomer;
 use crate::handler::stream::deliver;
 use crate::handler::sync::Deliveries;
@@ -31,6 +32,7 @@ use crate::handler::{EventStream, HandlerConfig, Mail, Registration, Registry, S
 use crate::key::ObjectKey;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
+use crate::sight::Sight;
 use crate::store::{StoreWriter, ThreadSafeStore};
 
 pub(super) type Tell<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
@@ -108,6 +110,7 @@ pub struct Processor<K: Cached> {
     told: Told<K>,
     pub(super) registry: Arc<Registry<K>>,
     pub(super) errands: Arc<Errands<Told<K>>>,
+    sight: Sight,
 }
 
 /// The store and those who hear inline of what it is told; errands are about these.
@@ -129,13 +132,13 @@ struct Running<K: Cached> {
 impl<K: Cached> Processor<K> {
     /// Over this queue, with an empty store. Nothing happens before [`Processor::run`].
     pub fn new(fifo: DeltaFifo<K>) -> Self {
-        Self::in_parts(vec![fifo], StoreWriter::default())
+        Self::in_parts(vec![fifo], StoreWriter::default(), Sight::default())
     }
 
     /// The same for a store that is filled in parts, from a queue each.
-    pub(super) fn in_parts(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>) -> Self {
-        let (registry, errands) = (Arc::new(Registry::new()), Arc::new(Errands::new()));
-        Self { fifos, told: Told { writer, sources: Vec::new() }, registry, errands }
+    pub(super) fn in_parts(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>, sight: Sight) -> Self {
+        let (registry, errands) = (Arc::new(Registry::new(sight.explain.clone())), Arc::new(Errands::new()));
+        Self { fifos, told: Told { writer, sources: Vec::new() }, registry, errands, sight }
     }
 
     /// The store's writer, to add indexes. What else is written before it runs is there when it begins; nobody is told
@@ -274,12 +277,26 @@ impl<K: Cached> Running<K> {
     }
 
     fn apply(&mut self, part: usize, batch: Batch<K>) {
+        let metered = self.processor.sight.meter.clone().map(|meter| (meter, now()));
+        let stale = self.apply_and_tell(part, batch);
+        if let Some((meter, began)) = metered {
+            meter.applied(now().saturating_duration_since(began), stale);
+        }
+    }
+
+    /// Returns how many changes were older than what was cached.
+    fn apply_and_tell(&mut self, part: usize, batch: Batch<K>) -> usize {
         let known = self.subscriptions.len();
         self.take_up();
         let told = if is_planted(Mutant::MissedBatch) { known } else { usize::MAX };
         let Batch { work, version, receipt } = batch;
+        let explain = &self.processor.sight.explain;
+        let asked = explain.is_on().then(|| (Asked::of(&work, &self.processor.told.writer.store()), version.clone()));
         let is_list = matches!(work, Work::Replace(_));
         let applied = self.processor.told.writer.apply_to(part, work, version);
+        if let Some((asked, version)) = asked {
+            explain.answered(asked, &applied.events, &version);
+        }
         let ends_snapshot = is_list && self.processor.told.writer.store().reached().replacements > 0;
         receipt.applied();
         self.processor.told.sources.retain(Source::is_active);
@@ -287,11 +304,12 @@ impl<K: Cached> Running<K> {
             self.processor.told.sources.iter().for_each(|source| (source.tell)(event));
         }
         if self.subscriptions.is_empty() || (applied.events.is_empty() && !ends_snapshot) {
-            return;
+            return applied.stale;
         }
         let events = with_keys(applied.events.into_iter());
         let mail = Mail { events: &events, ends_snapshot, now: now() };
         self.subscriptions.values().take(told).for_each(|subscription| subscription.offer(&mail));
+        applied.stale
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Run, now};
 use crate::backoff::scaled;
 use crate::budget::later;
 use crate::decode::{Identity, who};
+use crate::explain::{Finding, What};
 use crate::list_watch::{ListAt, ListRequest, read_list, within};
 use crate::object::Cached;
 use crate::request_error::{Awaited, RequestError};
@@ -146,6 +147,7 @@ impl<K: Cached> Run<K> {
         } else if suspicion {
             self.relist_later();
         }
+        self.given.sight.explain.note_all(&version, || What::Audited(Finding::of(&verdict)));
         self.given.shared.audited(Audit { version, verdict, number });
     }
 
@@ -217,8 +219,10 @@ impl<K: Cached> Run<K> {
             compared.current += 1;
         } else if held {
             compared.stale += 1;
+            self.note(&identity, || What::AuditedStale);
         } else {
             compared.missing += 1;
+            self.note(&identity, || What::AuditedMissing);
         }
     }
 }

@@ -53,6 +53,8 @@ impl<K: Cached> Run<K> {
         let body = self.given.list_watch.list(request).await.map_err(Trouble::Failed)?;
         let limits = self.given.config.limits;
         let read = read_list(body, limits, |item| items.extend(self.relisted(item, ask_known)));
-        read.await.map_err(Trouble::Failed)
+        let end = read.await.map_err(Trouble::Failed);
+        self.arrived();
+        end
     }
 }

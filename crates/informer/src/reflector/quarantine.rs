@@ -50,7 +50,11 @@ impl Quarantine {
 
     /// Beyond this, not all are listed.
     pub(super) fn is_full(&self) -> bool {
-        self.held.len() >= QUARANTINE_LIMIT
+        self.len() >= QUARANTINE_LIMIT
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
     }
 
     pub(super) fn list_begins(&mut self) {

@@ -112,6 +112,8 @@ pub(super) struct Shared {
     audit: Wish,
     audits_begun: AtomicU64,
     last_audit: watch::Sender<Option<Audit>>,
+    /// When something last came from the server; known where there are metrics.
+    last_arrival: Mutex<Option<Instant>>,
 }
 
 /// Something that is asked for until it is taken up. One task waits for it.
@@ -170,6 +172,10 @@ impl Shared {
         later.expect("the sender is in `self`, and what was waited for is there")
     }
 
+    pub(super) fn arrived(&self, now: Instant) {
+        *self.last_arrival.lock() = Some(now);
+    }
+
     /// Wants a list that begins after this.
     pub(super) fn ask_relist(&self) {
         self.relist.ask();
@@ -208,6 +214,14 @@ impl ReflectorHandle {
     /// [`QUARANTINE_LIMIT`](super::QUARANTINE_LIMIT). Of what is cached of them, the last state that could be decoded stays.
     pub fn quarantine(&self) -> Vec<Undecodable> {
         self.0.quarantine.lock().all()
+    }
+
+    pub(crate) fn quarantined(&self) -> usize {
+        self.0.quarantine.lock().len()
+    }
+
+    pub(crate) fn last_arrival(&self) -> Option<Instant> {
+        *self.0.last_arrival.lock()
     }
 
     /// The state at this moment.

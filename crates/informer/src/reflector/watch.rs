@@ -13,6 +13,7 @@ use super::{Activity, Ended, Run, now, pace};
 use crate::budget::later;
 use crate::decode::{Bookmark, EventType, Identity, Undecodable, WatchFrame, bookmark, identity, watch_frame, who};
 use crate::delta_fifo::Delta;
+use crate::explain::What;
 use crate::frame::{Frame, WatchSplitter};
 use crate::list_watch::{ByteStream, WatchRequest, WatchStart};
 use crate::object::Cached;
@@ -32,6 +33,8 @@ struct Session<K> {
     opened: Instant,
     open: bool,
     delivered: bool,
+    /// Events, bookmarks aside.
+    items: usize,
     initial: Option<Initial<K>>,
 }
 
@@ -50,7 +53,7 @@ impl<K: Cached> Run<K> {
         let Some(version) = self.version.clone() else { return Ended::RelistAsked };
         pace(&mut self.last_watch, self.given.config.pace).await;
         self.given.budget.turn().await;
-        let mut session = Session { opened: now(), open: false, delivered: false, initial: None };
+        let mut session = Session { opened: now(), open: false, delivered: false, items: 0, initial: None };
         self.run_session(&mut session, WatchStart::After(version)).await
     }
 
@@ -60,7 +63,7 @@ impl<K: Cached> Run<K> {
         let opened = now();
         self.last_watch = Some(opened);
         let initial = Initial { items: InitialItems::default(), any_event: false, ask_known, deadline: opened };
-        let mut session = Session { opened, open: false, delivered: false, initial: Some(initial) };
+        let mut session = Session { opened, open: false, delivered: false, items: 0, initial: Some(initial) };
         self.run_session(&mut session, WatchStart::InitialEvents).await
     }
 
@@ -76,6 +79,9 @@ impl<K: Cached> Run<K> {
             status.counts.watches += 1;
             status.activity = if session.initial.is_some() { Activity::Listing } else { Activity::Watching };
         }
+        if let Some(meter) = &self.given.sight.meter {
+            meter.watch_begun();
+        }
         let request = WatchRequest { start, timeout_seconds };
         let opened = tokio::select! {
             biased;
@@ -89,9 +95,22 @@ impl<K: Cached> Run<K> {
             }
             Err(error) => Err(Trouble::Failed(error)),
         };
+        self.watched(session);
         match result {
             Ok(()) => Ended::RelistAsked,
             Err(trouble) => Ended::Trouble(trouble, self.phase(session)),
+        }
+    }
+
+    fn watched(&self, session: &Session<K>) {
+        if let Some(meter) = &self.given.sight.meter
+            && session.open
+        {
+            let lasted = now().duration_since(session.opened);
+            let is_list = session.initial.is_some();
+            let is_short = !session.delivered && !is_list && lasted < self.given.config.suspicious;
+            meter.watched(lasted, session.items, is_short);
+            meter.changed();
         }
     }
 
@@ -136,7 +155,9 @@ impl<K: Cached> Run<K> {
                 }
             };
             let Some(chunk) = chunk else { break };
-            splitter.push(&chunk.map_err(Trouble::Failed)?, |frame| self.event(session, frame))?;
+            let read = splitter.push(&chunk.map_err(Trouble::Failed)?, |frame| self.event(session, frame));
+            self.arrived();
+            read?;
             tokio::task::coop::consume_budget().await;
         }
         splitter.finish()?;
@@ -191,6 +212,7 @@ impl<K: Cached> Run<K> {
 
     fn event(&mut self, session: &mut Session<K>, frame: Frame<'_>) -> Result<(), Trouble> {
         let WatchFrame { event_type, object } = watch_frame(frame)?;
+        session.items += usize::from(!matches!(event_type, EventType::Error | EventType::Bookmark));
         match (event_type, &mut session.initial) {
             (EventType::Error, _) => Err(Trouble::Failed(RequestError::Refused(Refusal::from_status(object)))),
             (EventType::Bookmark, _) => self.bookmark(session, bookmark(object)?),
@@ -232,6 +254,7 @@ impl<K: Cached> Run<K> {
         initial.any_event = true;
         if event_type == EventType::Deleted {
             if let Ok(identity) = who(object) {
+                self.note(&identity, || What::Read(event_type));
                 self.release(&identity);
                 initial.items.push(InitialItem::Gone(identity.key()));
             } else {
@@ -260,7 +283,9 @@ impl<K: Cached> Run<K> {
             self.advance(session, version);
             return Ok(());
         }
+        self.note(&identity, || What::Read(event_type));
         if self.is_stale(&identity, is_deletion) {
+            self.note(&identity, || What::DroppedAsStale);
             self.given.shared.status.lock().counts.stale_dropped += 1;
             return Ok(());
         }
@@ -269,6 +294,7 @@ impl<K: Cached> Run<K> {
             Ok(object) => {
                 self.release(&identity);
                 let delta = if is_deletion { Delta::Deleted(object) } else { Delta::Applied(object) };
+                self.note(&identity, || What::Pushed);
                 self.given.fifo.push(delta, bytes, version.clone());
             }
             Err(fault) => {
