@@ -3,8 +3,10 @@
 //! In: a batch, before it is applied, and the events that it amounted to. Out: notes, in the order of the changes. It compares
 //! identities and versions, so the store needn't say what it left out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use ahash::RandomState;
 
 use super::{Explainer, News, What};
 use crate::delta_fifo::{Change, Relisted, Work, is_older};
@@ -52,7 +54,8 @@ impl Explainer {
             Asked::List(new, items) => {
                 self.note_all(version, || What::Replaced(items));
                 events.iter().for_each(|event| self.applied(event));
-                let applied: HashSet<_> = events.iter().map(|event| Arc::as_ptr(event.object()).addr()).collect();
+                let applied: HashSet<_, RandomState> =
+                    events.iter().map(|event| Arc::as_ptr(event.object()).addr()).collect();
                 let same = new.iter().filter(|object| !applied.contains(&Arc::as_ptr(object).addr()));
                 same.for_each(|object| self.note_object(&**object, || What::SameAsStored));
             }
@@ -65,24 +68,20 @@ impl Explainer {
 
     /// Events come in the order of the changes: none for one that was left out; two where a life took another's place.
     fn changes_answered<K: Cached>(&self, changes: &[AskedChange<K>], events: &[Event<K>]) {
-        let (mut rest, mut applied) = (events, vec![false; changes.len()]);
-        for (number, change) in changes.iter().enumerate() {
-            let held = || {
-                let before = changes.iter().zip(&applied).take(number).rev();
-                let mut before = before.filter(|(earlier, applied)| **applied && is_same_key(earlier, change));
-                match before.next() {
-                    Some((earlier, _)) => (!earlier.is_deletion).then_some(&earlier.object),
-                    None => change.had.as_ref(),
-                }
-            };
-            let count = answers(change, rest, held);
-            if count == 0 {
-                self.note_object(&*change.object, || left_out(change, held()));
-            }
-            let (own, others) = rest.split_at(count);
+        let mut rest = events;
+        // What earlier changes of this batch have left under a key.
+        let mut left: HashMap<(&str, &str), Option<&Arc<K>>, RandomState> = HashMap::default();
+        for change in changes {
+            let key = parts_of(&*change.object);
+            let held = left.get(&key).copied().unwrap_or(change.had.as_ref());
+            let (own, others) = rest.split_at(answers(change, rest, held));
             rest = others;
-            applied[number] = count > 0;
             own.iter().for_each(|event| self.applied(event));
+            if own.is_empty() {
+                self.note_object(&*change.object, || left_out(change, held));
+            } else {
+                left.insert(key, (!change.is_deletion).then_some(&change.object));
+            }
         }
     }
 }
@@ -97,11 +96,7 @@ fn asked_change<K: Cached>(change: &Change<K>, store: &ThreadSafeStore<K>) -> As
 }
 
 /// How many of the first events are this change's.
-fn answers<'a, K: Cached>(
-    change: &AskedChange<K>,
-    events: &[Event<K>],
-    held: impl FnOnce() -> Option<&'a Arc<K>>,
-) -> usize {
+fn answers<K: Cached>(change: &AskedChange<K>, events: &[Event<K>], held: Option<&Arc<K>>) -> usize {
     let is_own = |event: &Event<K>| Arc::ptr_eq(event.object(), &change.object);
     let is_end = |event: &Event<K>| matches!(event, Event::Deleted { .. });
     // The end of another life under this name, which is told with the state that was stored.
@@ -110,7 +105,7 @@ fn answers<'a, K: Cached>(
         [event, ..] if is_own(event) => 1,
         [end, event, ..] if !change.is_deletion && is_end(end) && is_own(event) => 2,
         [end, ..] if change.is_deletion && is_end(end) => {
-            usize::from(held().is_some_and(|held| ends(end.object(), held)))
+            usize::from(held.is_some_and(|held| ends(end.object(), held)))
         }
         _ => 0,
     }
@@ -122,10 +117,6 @@ fn left_out<K: Cached>(change: &AskedChange<K>, held: Option<&Arc<K>>) -> What {
         Some(held) if is_older(&*change.object, &**held) => What::OlderThanStored,
         Some(_) => What::SameAsStored,
     }
-}
-
-fn is_same_key<K: Cached>(a: &AskedChange<K>, b: &AskedChange<K>) -> bool {
-    parts_of(&*a.object) == parts_of(&*b.object)
 }
 
 #[cfg(test)]
