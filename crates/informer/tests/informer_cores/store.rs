@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use watchkeeper_informer::delta_fifo::{Change, Known, Relisted, Replacement, Work};
@@ -396,4 +397,30 @@ fn index_functions_may_be_bad() {
     let summaries = writer.store().indexes();
     assert!(summaries[1].panics > 0, "{}", summaries[1]);
     assert_eq!((&*summaries[2].name, summaries[2].panics), ("many", 0));
+}
+
+/// Goal: building an index over n objects calls its function n times, and a change at most for the state before and the one after;
+/// a replacement once for each object. So no start-up takes the square of the objects. Method: the calls are counted.
+#[test]
+fn an_index_looks_at_an_object_once() {
+    const OBJECTS: u8 = 200;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let take = || calls.swap(0, Ordering::Relaxed);
+    let at = |version: u64| ResourceVersion::new(&version.to_string());
+    let list = |version: u64| {
+        let items = (0..OBJECTS).map(|name| Relisted::new(thing(name, 1, version))).collect();
+        Work::Replace(Replacement { items, version: at(version) })
+    };
+    let mut writer = StoreWriter::default();
+    writer.apply(list(1), at(1));
+    let counted = Arc::clone(&calls);
+    writer.add_index("counted", move |thing: &Thing| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        [version(thing)]
+    });
+    assert_eq!(take(), usize::from(OBJECTS));
+    writer.apply(Work::Changes(vec![Change::applied(thing(7, 1, 2))]), at(2));
+    assert!(take() <= 2);
+    writer.apply(list(3), at(3));
+    assert!(take() <= usize::from(OBJECTS));
 }
