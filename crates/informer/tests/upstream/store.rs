@@ -146,11 +146,14 @@ fn thread_safe_store_add_keeps_non_empty_set_post_delete_from_index() {
     assert_eq!(store.found(), expected(&[("x", &["a", "b"])]));
 }
 
+/// A name, its values from now on (`None`: it goes), and what is found then under each value.
+type Step = (&'static str, Option<&'static [&'static str]>, &'static [(&'static str, &'static [&'static str])]);
+
 /// TestThreadSafeStoreIndexingFunctionsWithMultipleValues: eight steps with overlapping values.
 #[test]
 fn thread_safe_store_indexing_functions_with_multiple_values() {
     let mut store = Store::new();
-    let steps: [(&str, Option<&[&str]>, &[(&str, &[&str])]); 8] = [
+    let steps: [Step; 8] = [
         ("a", Some(&["foo"]), &[("foo", &["a"])]),
         ("a", Some(&["foo", "bar"]), &[("bar", &["a"]), ("foo", &["a"])]),
         ("b", Some(&["bar", "baz"]), &[("bar", &["a", "b"]), ("baz", &["b"]), ("foo", &["a"])]),
