@@ -59,6 +59,12 @@ mod checked {
 
     pub(crate) struct Guard<T>(T);
 
+    impl<T> Guard<T> {
+        pub(crate) fn into_inner(guard: Self) -> T {
+            guard.0
+        }
+    }
+
     impl<T> Deref for Guard<T> {
         type Target = T;
 

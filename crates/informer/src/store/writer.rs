@@ -15,7 +15,7 @@ use super::objects::{Free, Objects};
 use super::root::Root;
 use super::slots::Held;
 use super::snapshot::Batch;
-use super::sync::{ArcSwap, OnceLock};
+use super::sync::{ArcSwap, Guard, OnceLock};
 use super::{Reached, Shared, ThreadSafeStore, lowest};
 use crate::delta_fifo::{Change, Relisted, Work, is_older};
 use crate::event::{Event, Finality};
@@ -144,7 +144,7 @@ impl<K: Cached> StoreWriter<K> {
     /// # Panics
     /// There is no such part.
     pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
-        self.retired.retain(|root| Arc::strong_count(root) + Arc::strong_count(&root.objects) > 2);
+        self.retired.retain(is_in_use);
         let mut applied = Applied { events: Vec::new(), stale: 0 };
         let mut reached = self.store.shared.reached.borrow().clone();
         match work {
@@ -205,8 +205,13 @@ impl<K: Cached> StoreWriter<K> {
         Batch::begin(&after.objects).end(reached);
         self.store.shared.root.store(after);
         self.free = free;
-        self.retired.push(Arc::clone(&before));
+        self.retired.extend(Some(Guard::into_inner(before)).filter(is_in_use));
     }
+}
+
+/// Whether a reader may have a root that was replaced, or a snapshot its objects.
+fn is_in_use<K>(root: &Arc<Root<K>>) -> bool {
+    Arc::strong_count(root) > 1 || Arc::strong_count(&root.objects) > 1
 }
 
 /// What the writer holds while it changes a root.
