@@ -1,6 +1,6 @@
 //! Our side of `store`, `readers` and `pipeline`, in a process of its own.
 //!
-//! In: what to measure. Out: a [`Figure`](super::round::Figure), as one line of JSON. It is compiled into this program,
+//! In: what to measure. Out: a [`Figure`], as one line of JSON. It is compiled into this program,
 //! whose allocator counts, and into one whose allocator is mimalloc, as the peer in Rust has it and as we recommend for large caches; times are taken
 //! from the latter.
 
