@@ -12,7 +12,6 @@
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -30,8 +29,10 @@ use crate::scope::Scope;
 use crate::sync::SyncStatus;
 
 mod definitions;
+mod waiting;
 
 pub use definitions::{Definition, Definitions};
+pub use waiting::{FactoryNotSynced, Waiting};
 
 /// The informers of a process; a cheap, cloneable handle.
 #[derive(Clone)]
@@ -130,42 +131,6 @@ impl<K> Deref for SharedHandle<K> {
         &self.handle
     }
 }
-
-/// Who isn't synced in time, and why.
-#[derive(Debug, Clone)]
-pub struct FactoryNotSynced {
-    /// How long was waited.
-    pub within: Duration,
-    /// The scopes, and what each is up against.
-    pub waiting: Vec<(Scope, Waiting)>,
-}
-
-/// What an informer of a factory is up against.
-#[derive(Debug, Clone)]
-pub enum Waiting {
-    /// Its kind isn't there yet.
-    ForKind,
-    /// It is at work.
-    ForSync(Box<SyncStatus>),
-}
-
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ForKind => f.write_str("its kind isn't defined yet"),
-            Self::ForSync(status) => status.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for FactoryNotSynced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} informers aren't synced after {:?}", self.waiting.len(), self.within)?;
-        self.waiting.iter().try_for_each(|(scope, waiting)| write!(f, "; {scope}: {waiting}"))
-    }
-}
-
-impl std::error::Error for FactoryNotSynced {}
 
 impl Default for InformerFactory {
     fn default() -> Self {

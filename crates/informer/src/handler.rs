@@ -132,8 +132,9 @@ impl Registration {
         self.subscriber.status()
     }
 
-    /// Ends the registration without waiting: no call begins from now on, but one may be running. What was pending is
-    /// dropped. Ending it again does nothing.
+    /// Ends the registration without waiting: no event is taken from its mailbox from now on, but a call may be running, or about to
+    /// begin with one that was taken just before; [`Registration::remove`] waits for that. What was pending is dropped. Ending it again
+    /// does nothing.
     pub fn end(&self) {
         self.subscriber.end();
     }

@@ -31,6 +31,7 @@ use crate::object::Cached;
 use crate::version::ResourceVersion;
 
 mod alarm;
+mod edit;
 mod fingerprint;
 pub(crate) mod objects;
 pub(crate) mod posting;
