@@ -116,8 +116,13 @@ impl Phase<'_> {
         let queue = self.tally.queue.snapshot();
         self.tally.settled.load(Ordering::Relaxed) == self.keys as u64
             && self.fifo.is_consumed()
-            && self.handler.is_none_or(|handler| handler.pending() == 0)
+            && self.handler.map_or_else(|| self.are_all_told(), |handler| handler.pending() == 0)
             && queue.ready + queue.in_flight == 0
+    }
+
+    /// The store has an event before its source is told, so workers may have seen all objects by then.
+    fn are_all_told(&self) -> bool {
+        self.tally.told.load(Ordering::Relaxed) + self.fifo.coalesced() - self.coalesced >= self.events as u64
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a figure for people to read")]

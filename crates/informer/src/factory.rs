@@ -141,7 +141,8 @@ impl Default for InformerFactory {
 
 impl InformerFactory {
     /// The informer of this scope that holds `K`s. If there is none, or the one there was has ended, `make` makes it, and its choices
-    /// win: whoever asks later gets it as it is. `make` may not ask this factory for anything.
+    /// win: whoever asks later gets it as it is. `make` runs under no lock and may ask for other scopes or shapes. If two make one at the same
+    /// time, the first wins, and the other's is dropped unused.
     ///
     /// After the factory has ended, what is returned has ended too.
     ///

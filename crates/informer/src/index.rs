@@ -2,9 +2,11 @@
 //!
 //! In: a function from an object to any number of values, given before the informer runs or while it does. Out: for a
 //! value the present objects that have it ([`Index`]), for a range of values too ([`RangeIndex`]), and for several
-//! conditions at once ([`Query`]). An index over tuples is a composed one. User code runs outside every lock.
+//! conditions at once ([`Query`]). An index over tuples is a composed one. Index functions run outside every lock; the values'
+//! `Eq`, `Hash`, `Ord` and `Clone` don't.
 //!
-//! What a reader sees: objects that have the value at the moment they are read, each once, and all that have it for the
+//! What a reader sees: objects that have the value at the moment they are read, each once (in `for_each` perhaps twice, the older
+//! state first), and all that have it for the
 //! whole look-up. An object that moves from one value to another meanwhile may be missed: two look-ups are two moments.
 //! [`snapshot`](crate::ThreadSafeStore::snapshot) is one moment of everything.
 //!
@@ -71,7 +73,7 @@ impl<K: Cached, V: IndexValue> Index<K, V> {
         query::visit(&self.store.root(), &[&self.has(value)], visit);
     }
 
-    /// How many objects are found under this value, at most.
+    /// An upper bound of how many objects have this value; exact while none moves. Reads no object.
     pub fn count<Q: Hash + Eq + Sync + ?Sized>(&self, value: &Q) -> usize
     where
         V: Borrow<Q>,

@@ -214,7 +214,8 @@ impl<K: Cached> SharedInformer<K> {
     /// Not cancel-safe: dropped early, its tasks are aborted at their next await, and a call may still be running.
     ///
     /// # Panics
-    /// If a source or an index function panicked: an event would be lost in silence otherwise.
+    /// If a source panicked: an event would be lost in silence otherwise. A panic of an index function is caught and counted
+    /// ([`IndexSummary`](crate::index::IndexSummary)).
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { processor, reflectors, handle: _, ends: _ends } = self;
         let stop = shutdown.child_token();

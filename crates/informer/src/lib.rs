@@ -15,7 +15,7 @@
 //! | read one cache as several types | [`Lister::view`] |
 //! | begin with what was saved | [`SharedInformer::begin_with`] |
 //! | see one moment of the whole cache | [`ThreadSafeStore::snapshot`] |
-//! | know how much memory a kind takes, and which objects are the largest | [`ThreadSafeStore::bytes`], [`InformerConfig`] |
+//! | know how large a cache is said to be, and which objects are the largest | [`ThreadSafeStore::bytes`], [`InformerConfig`] |
 //! | share one informer among controllers; wait for a custom resource | [`InformerFactory`], [`factory::Definitions`] |
 //! | measure it: upstream's metrics and one for what waits at each stage | the table of [`metrics`], [`InformerHandle::observe`] |
 //! | know what happened to one object, stage by stage | [`explain`], [`InformerHandle::explain`] |
@@ -59,16 +59,18 @@
 //!
 //! async fn evict(mut informer: SharedInformer<Pod>, wrote: &Pod) {
 //!     let by_node = informer.add_index("node", node);
-//!     let by_age = informer.add_range_index("created", |pod: &Pod| pod.metadata.creation_timestamp.clone().map(|time| time.0));
+//!     let by_age = informer.add_range_index("created", |pod: &Pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
 //!     let handle = informer.handle();
 //!     // ... it runs, and somebody writes:
-//!     let version = ResourceVersion::new(wrote.metadata.resource_version.as_deref().unwrap_or_default());
-//!     handle.wait_for(&version).await; // bound it by a timeout
+//!     let Some(version) = &wrote.metadata.resource_version else { return };
+//!     handle.wait_for(&ResourceVersion::new(version)).await; // bound it by a timeout
 //!     for pod in by_node.get("node-1") {
 //!         println!("{:?}", pod.metadata.name);
 //!     }
-//!     let oldest_there = by_age.query(..).and(by_node.query("node-1".to_owned()));
-//!     println!("{} of them", oldest_there.list().len());
+//!     println!("the ten oldest anywhere: {:?}", by_age.first(.., 10).len());
+//!     let Some(created) = &wrote.metadata.creation_timestamp else { return };
+//!     let older_there = by_age.query(..created.0).and(by_node.query("node-1".to_owned()));
+//!     println!("{} of them", older_there.list().len()); // in no order
 //! }
 //! ```
 //!
@@ -108,6 +110,21 @@
 //! running.await.expect("it ends");
 //! # }
 //! ```
+//! # For those who come from client-go
+//!
+//! | there | here |
+//! | --- | --- |
+//! | `WaitForCacheSync` | [`InformerFactory::synced`], [`InformerHandle::settled`], [`InformerHandle::synced`] |
+//! | `AddEventHandlerWithResyncPeriod` | [`InformerHandle::add_handler_with`], [`HandlerConfig::resync`] |
+//! | `RemoveEventHandler`, `ShutDownEventHandler` | [`Registration::end`], [`Registration::remove`] |
+//! | `ResourceEventHandlerRegistration.HasSynced` | [`Registration::has_synced`] |
+//! | `SetTransform` | [`Decoder::with_transform`](decode::Decoder::with_transform) |
+//! | `SetWatchErrorHandler` | [`InformerHandle::sync_status`]: what fails, since when, and how often |
+//! | `LastSyncResourceVersion`, `IsStopped` | [`InformerHandle::version`], [`InformerHandle::has_ended`] |
+//! | `AddIndexers`, `IndexField` | [`SharedInformer::add_index`], [`InformerHandle::add_index`] |
+//! | `dynamicinformer`, `metadatainformer` | [`shape`] |
+//! | `TweakListOptions` | [`Scope`] |
+//! | `cache.Controller` | [`Processor`] |
 #![forbid(unsafe_code)]
 
 pub mod backoff;

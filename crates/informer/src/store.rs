@@ -12,10 +12,11 @@
 //! | --- | --- | --- | --- |
 //! | slots | the objects, by number | copying up to 16 pointers | of the same 16 objects |
 //! | table | hash of a key to slots | one probe | of the same 64th, when a key comes or goes |
-//! | postings | value of an index to slots | copying one pointer | of the same 16th of the values, when an object moves |
+//! | postings | value of an index to slots | copying one pointer, of a range 64; all values' names of a 16th | of the same 16th of the values (of a range index: of all), when an object moves |
 //! | root | all of this between two replacements | nothing, it is an arc-swap | never |
 //!
-//! Keys are not stored, only 128 bits of each: the objects have them. No guard leaves this module, and no function of users runs under a lock.
+//! Keys are not stored, only 128 bits of each: the objects have them. No guard leaves this module. Index functions and visitors run under no
+//! lock; only the `Eq`, `Hash`, `Ord` and `Clone` of index values do.
 //!
 //! Upstream counterpart: `ThreadSafeStore` and `processDeltas` in client-go's tools/cache, with one lock around it all.
 
@@ -50,7 +51,8 @@ pub use writer::{Applied, StoreWriter};
 /// How far the store has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// The resource version of the last work applied; `None` before the first.
+    /// The resource version of the last work applied; `None` before the first, and of several namespaces while one has none or they can't be
+    /// compared.
     pub version: Option<ResourceVersion>,
     /// Complete lists applied so far; synced means at least one.
     pub replacements: u64,
@@ -150,13 +152,17 @@ impl<K: Cached> ThreadSafeStore<K> {
         self.len() == 0
     }
 
-    /// One moment of the whole store, between two batches. It copies nothing; one that is asked for while a batch is being
-    /// applied waits for the end of that batch.
+    /// One moment of the whole store, between two batches. It copies nothing; one that is asked for while a batch of changes is being
+    /// applied waits for the end of that batch, which blocks the calling thread (a batch is at most what
+    /// [`FifoLimits`](crate::delta_fifo::FifoLimits) let wait); while a replacement is built it is the state before, at once. Never call it
+    /// where the code that applies may wait for you on another thread. Each one held costs the writer work at every first change of an object. It
+    /// has no indexes: filter [`Snapshot::list`].
     pub fn snapshot(&self) -> Snapshot<K> {
         Snapshot::new(Arc::clone(&self.root().objects))
     }
 
-    /// How many bytes are held: of each object what its shape says ([`Cached::held_bytes`]), or else how large it was as it arrived.
+    /// How many bytes the cached objects are said to have: [`Cached::held_bytes`] where a shape knows, else the length of the JSON as it
+    /// arrived (the heap may be several times that), or 0 where that isn't known, as after a warm start.
     pub fn bytes(&self) -> u64 {
         self.root().objects.bytes()
     }
@@ -171,7 +177,7 @@ impl<K: Cached> ThreadSafeStore<K> {
         self.bytes_budget().is_some_and(|budget| self.bytes() > budget)
     }
 
-    /// The largest objects, and how large they are said to be, the largest first.
+    /// The largest objects, and how large they are said to be, the largest first. Goes through all of them.
     pub fn largest(&self, count: usize) -> Vec<(ObjectKey, u32)> {
         self.root().objects.largest(count)
     }

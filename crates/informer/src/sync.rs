@@ -1,7 +1,8 @@
 //! Sync: who is synced, who isn't, and why not.
 //!
-//! In: what store, reflector and registry know at one moment. Out: a value that says it in one line. It never calls
-//! something synced that a handler has yet to finish.
+//! In: what store, reflector and registry know at one moment. Out: a value that says it in one line.
+//! [`SyncStatus::is_synced`] waits for handlers; [`SyncStatus::is_listed`], [`InformerHandle::has_synced`](crate::InformerHandle::has_synced) and
+//! [`InformerHandle::synced`](crate::InformerHandle::synced) are about the store alone.
 //!
 //! Upstream counterpart: `HasSynced`, which is a bare bool.
 
@@ -26,7 +27,7 @@ pub struct SyncStatus {
     pub quarantined: usize,
     /// It has been stopped: nothing of this changes any more.
     pub ended: bool,
-    /// What the reflectors are up against, by namespace; of an informer that isn't one of several namespaces, the one of all.
+    /// What the reflectors are up against, one a namespace; an informer over its whole scope has one, under `None`.
     pub reflectors: Vec<(Option<String>, ReflectorStatus)>,
     /// Every registration that hasn't ended, in order of registration.
     pub handlers: Vec<HandlerStatus>,

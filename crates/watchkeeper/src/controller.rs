@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube_client::Resource;
-use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use watchkeeper_informer::{Cached, InformerHandle, ObjectKey};
 use watchkeeper_workqueue::WorkQueue;
@@ -29,7 +28,7 @@ pub struct Controller<K, R> {
     kept: Vec<Box<dyn Any + Send + Sync>>,
 }
 
-impl<K: Cached + DeserializeOwned, R: Reconciler<K>> Controller<K, R> {
+impl<K: Cached, R: Reconciler<K>> Controller<K, R> {
     /// A controller of the objects of `informer`: every event about one queues its key. One worker, a deadline of one minute a pass.
     ///
     /// `name` stands in logs and metrics. Upstream: `ctrl.NewControllerManagedBy(mgr).For(..)`.
@@ -73,7 +72,8 @@ impl<K: Cached + DeserializeOwned, R: Reconciler<K>> Controller<K, R> {
         self
     }
 
-    /// The queue, for keys that come from elsewhere (a timer, another system). Keys wait there for the next term.
+    /// The queue, for keys that come from elsewhere (a timer, another system). Keys wait there for the next term. Upstream:
+    /// `source.Channel`; for `Watches(..)` with a map function or predicates, add a source to an informer that filters and adds keys here.
     pub fn queue(&self) -> WorkQueue<ObjectKey> {
         self.queue.clone()
     }

@@ -3,7 +3,8 @@
 //! In: a connection. Out: for each kind, scope and shape that somebody asks for, a handle on the one informer of it. The manager runs
 //! them ([`Manager::informers`](crate::Manager::informers)), or the caller does ([`InformerFactory::run`]).
 //!
-//! Upstream counterparts: `SharedInformerFactory` of client-go, the cache of controller-runtime's manager.
+//! Upstream counterparts: `SharedInformerFactory` of client-go, the cache of controller-runtime's manager. For its `DefaultNamespaces`:
+//! [`Connection::informer_in_namespaces`], which isn't shared.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -106,7 +107,8 @@ impl Informers {
 
 /// An informer that a controller can hear of: one that is being set up, or one that is shared.
 pub trait Informs<K>: Sized {
-    /// Has `source` told of every event, inline, for as long as what is returned is kept.
+    /// Has `source` told of every event, inline: by a shared informer as long as what is returned is kept, by one that is being set up as long
+    /// as it runs.
     fn tell(self, source: impl Fn(&Event<K>) + Send + Sync + 'static) -> Heard<K>;
 }
 

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -137,7 +136,7 @@ impl Manager {
 
     /// Runs `informer` from start to stop, and lets it catch up before each term.
     #[must_use]
-    pub fn informer<K: Cached + DeserializeOwned>(mut self, informer: SharedInformer<K>) -> Self {
+    pub fn informer<K: Cached>(mut self, informer: SharedInformer<K>) -> Self {
         let handle = informer.handle();
         self.terms.catch_ups.push(Box::new(move || {
             let handle = handle.clone();

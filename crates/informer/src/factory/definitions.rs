@@ -77,8 +77,9 @@ impl Definition {
     }
 }
 
-/// Which kinds are there; a cheap, cloneable handle. It lives as long as one of these or of what [`Definitions::presence`] returned does,
-/// and knows what its informer does.
+/// Which kinds are there; a cheap, cloneable handle. Keep one as long as what [`Definitions::presence`] returned is used: with the last
+/// one the senders go, and for [`InformerFactory::informer_while`](super::InformerFactory::informer_while) the kind is gone. It knows what its
+/// informer does.
 #[derive(Clone)]
 pub struct Definitions {
     shared: Arc<Shared>,

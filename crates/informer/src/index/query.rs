@@ -63,7 +63,7 @@ impl<K: Cached> Query<K> {
         self
     }
 
-    /// The present objects for which all conditions hold.
+    /// The present objects for which all conditions hold, in no order. A range condition copies the numbers of all objects in its range.
     pub fn list(&self) -> Vec<Arc<K>> {
         list(&self.store.root(), &self.borrowed())
     }

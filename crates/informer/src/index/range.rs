@@ -46,7 +46,7 @@ impl<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static> RangeIndex<K, V> 
         self.first(range, usize::MAX)
     }
 
-    /// The first so many of them.
+    /// The first so many of them. All objects under the value at which the limit is reached are read.
     pub fn first(&self, range: impl RangeBounds<V>, limit: usize) -> Vec<Arc<K>> {
         let root = self.store.root();
         let Some(built) = self.built(&root) else { return Vec::new() };

@@ -183,6 +183,7 @@ impl<K: Cached> InformerHandle<K> {
 
     /// Adds a source, before it runs or while it does: see [`SharedInformer::add_source`]. It first hears of everything that is there, as
     /// [`Event::Added`] with `initial`. It lasts until what is returned is dropped: from then on no batch is told, but one may be under way.
+    /// After the informer has ended the source is dropped unheard.
     #[must_use = "it ends when this is dropped"]
     pub fn add_source(&self, source: impl Fn(&Event<K>) + Send + Sync + 'static) -> SourceGuard {
         let active = Arc::new(());
@@ -247,7 +248,7 @@ impl<K: Cached> InformerHandle<K> {
         }
     }
 
-    /// What the last audits found, by namespace as in [`InformerHandle::sync_status`].
+    /// The last audit of each namespace that has had one, in the order of the namespaces; it isn't said which is whose.
     pub fn last_audits(&self) -> Vec<Audit> {
         self.parts.iter().filter_map(|part| part.reflector.last_audit()).collect()
     }
@@ -281,7 +282,7 @@ impl<K: Cached> InformerHandle<K> {
         self.sight.explain.of(key)
     }
 
-    /// The resource version the cache stands at, or has passed; `None` before the first list.
+    /// The resource version the cache stands at, or has passed; `None` before the first list, and of several namespaces while one has none.
     pub fn version(&self) -> Option<ResourceVersion> {
         self.store.reached().version
     }
@@ -294,7 +295,8 @@ impl<K: Cached> InformerHandle<K> {
         self.store.wait_until(|reached| reached.has_reached(version)).await;
     }
 
-    /// The same for what is cached of one namespace. A namespace that this informer doesn't watch is not waited for.
+    /// The same for what is cached of one namespace. A namespace that this informer doesn't watch is not waited for. Never returns if the
+    /// version is never reached: bound it. Cancel-safe.
     pub async fn wait_for_in(&self, namespace: &str, version: &ResourceVersion) {
         let holds = |part: &Part| part.namespace.as_deref().is_none_or(|own| own == namespace);
         if let Some(part) = self.parts.iter().position(holds) {

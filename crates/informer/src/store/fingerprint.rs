@@ -1,12 +1,12 @@
 //! Fingerprint: 128 bits that stand for a key.
 //!
 //! In: namespace and name. Out: a number by which keys are found and told apart, without the text of any other. Its seeds are
-//! drawn at random in each process, so nobody can choose names that share one; that any two of a million names do by chance
-//! has a probability of 10^-27.
+//! drawn at random for each store, so names can't be chosen in advance to share one; that any two of a million do by chance, and
+//! one hides the other, has a probability of 10^-27.
 
 use ahash::RandomState;
 
-/// Of one key, in one process.
+/// Of one key, in one store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint {
     /// By this it is found.

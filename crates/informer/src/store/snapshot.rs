@@ -177,7 +177,7 @@ impl<K: Cached> Snapshot<K> {
         Self { objects, aside, moment }
     }
 
-    /// The version the store stood at; `None` before the first list.
+    /// The version the store stood at; `None` before the first list, and of several namespaces while one has none.
     pub fn version(&self) -> Option<&ResourceVersion> {
         self.moment.reached.version.as_ref()
     }

@@ -62,7 +62,7 @@ impl<K: Cached> StoreWriter<K> {
     }
 
     /// How many bytes it should hold at most: beyond that it says so in the log, naming the largest objects, and in
-    /// [`ThreadSafeStore::is_over_budget`]. It never drops an object.
+    /// [`ThreadSafeStore::is_over_budget`]. It never drops an object. Only the first budget counts.
     #[must_use]
     pub fn with_bytes_budget(self, bytes: u64) -> Self {
         // A budget is given once.
@@ -78,7 +78,7 @@ impl<K: Cached> StoreWriter<K> {
     /// Adds an index over what is and will be cached: the objects under each of the values that `values` gives for them. The name is for
     /// people. `values` runs here for the old and the new state of each object that changes, and now and then where the index is
     /// read; it should depend on nothing but the object. If it panics, the object is in this index under no value. The values'
-    /// `Eq`, `Hash` and `Clone` run under a lock, and must not use the store.
+    /// `Eq`, `Hash`, `Ord` and `Clone` run under a lock, and must not use the store. Two indexes may have one name; none can be removed.
     pub fn add_index<V: IndexValue, I: IntoIterator<Item = V>>(
         &mut self,
         name: &str,
@@ -141,7 +141,7 @@ impl<K: Cached> StoreWriter<K> {
     /// Applies one batch of a part, counted from 0; when it returns, readers see all of it and that part has reached `version`.
     ///
     /// # Panics
-    /// There is no such part.
+    /// The store has no such part.
     pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
         self.retired.retain(is_in_use);
         let mut applied = Applied { events: Vec::new(), stale: 0 };
