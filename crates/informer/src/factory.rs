@@ -50,7 +50,8 @@ struct State {
     /// In order of their making.
     entries: BTreeMap<u64, Entry>,
     next: u64,
-    starting: Vec<Start>,
+    /// By the same numbers.
+    starting: BTreeMap<u64, Start>,
     closed: bool,
 }
 
@@ -83,8 +84,11 @@ impl Drop for InUse {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(shared) = self.shared.upgrade() {
-            let entry = shared.state.lock().entries.remove(&self.number);
-            drop(entry); // What it holds is freed outside the lock.
+            let dropped = {
+                let mut state = shared.state.lock();
+                (state.entries.remove(&self.number), state.starting.remove(&self.number))
+            };
+            drop(dropped); // What they hold is freed outside the lock, an informer that never ran included.
         }
     }
 }
@@ -134,7 +138,7 @@ impl<K> Deref for SharedHandle<K> {
 
 impl Default for InformerFactory {
     fn default() -> Self {
-        let state = State { entries: BTreeMap::new(), next: 0, starting: Vec::new(), closed: false };
+        let state = State { entries: BTreeMap::new(), next: 0, starting: BTreeMap::new(), closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), arrived: Notify::new() }) }
     }
 }
@@ -188,12 +192,12 @@ impl InformerFactory {
             return Ok(found);
         }
         let number = state.next;
+        state.next += 1;
         let in_use = Arc::new(InUse { number, stop: stop.clone(), shared: Arc::downgrade(&self.shared) });
         if state.closed {
             drop(state); // The informer ends where it is dropped, outside the lock.
             return Ok(SharedHandle { handle, in_use });
         }
-        state.next += 1;
         let entry = Entry {
             scope: scope.clone(),
             shape: TypeId::of::<K>(),
@@ -204,7 +208,7 @@ impl InformerFactory {
             kind: kind.clone(),
         };
         state.entries.insert(number, entry);
-        state.starting.push(Box::new(move || Box::pin(run_while(informer, kind, stop))));
+        state.starting.insert(number, Box::new(move || Box::pin(run_while(informer, kind, stop))));
         drop(state);
         self.shared.arrived.notify_one();
         Ok(SharedHandle { handle, in_use })
@@ -226,7 +230,7 @@ impl InformerFactory {
         let mut running = JoinSet::new();
         while !self.shared.state.lock().closed {
             let starting = std::mem::take(&mut self.shared.state.lock().starting);
-            starting.into_iter().for_each(|start| drop(running.spawn(start())));
+            starting.into_values().for_each(|start| drop(running.spawn(start())));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -273,8 +277,10 @@ impl InformerFactory {
     /// # Errors
     /// The first that can't.
     pub async fn catch_up(&self) -> Result<(), RequestError> {
+        // One that has ended has nothing to catch up with either: its kind may have gone and come back.
         let there = |(scope, seen, kind): (Scope, Arc<dyn Seen>, Presence)| {
-            kind.is_none_or(|present| *present.borrow()).then_some((scope, seen))
+            let is_there = kind.is_none_or(|present| *present.borrow()) && !seen.status().ended;
+            is_there.then_some((scope, seen))
         };
         let seen: Vec<_> = self.seen().into_iter().filter_map(there).collect();
         try_join_all(seen.iter().map(|(_, seen)| seen.catch_up())).await.map(|_| ())
@@ -290,7 +296,7 @@ impl State {
     /// One that is in use and hasn't ended.
     fn find<K: Cached>(&self, scope: &Scope) -> Option<SharedHandle<K>> {
         self.entries.values().find_map(|entry| {
-            if entry.scope != *scope || entry.shape != TypeId::of::<K>() {
+            if entry.scope != *scope || entry.shape != TypeId::of::<K>() || entry.stop.is_cancelled() {
                 return None;
             }
             let handle = entry.handle.downcast_ref::<InformerHandle<K>>().filter(|handle| !handle.has_ended())?;
@@ -332,16 +338,16 @@ async fn run_while<K: Cached>(informer: SharedInformer<K>, kind: Presence, stop:
     if !appeared {
         return;
     }
-    let running = stop.child_token();
     let gone = async {
         // Whoever told of the kind tells no more: nothing is known of it.
         let _ = present.wait_for(|present| !*present).await;
-        running.cancel();
+        // From now on nobody gets this one, though its last handler may still be at work.
+        stop.cancel();
         std::future::pending().await
     };
     tokio::select! {
         biased;
-        () = informer.run(running.clone()) => {}
+        () = informer.run(stop.clone()) => {}
         () = gone => {}
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::budget::Budget;
 use crate::config::{DeltaOrder, InformerConfig};
 use crate::decode::Decoder;
-use crate::delta_fifo::{Change, Coalescing, DeltaFifo, Ordered};
+use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
 use crate::explain::Explainer;
 use crate::index::{Index, IndexValue, RangeIndex};
@@ -158,14 +158,13 @@ impl<K: Cached> SharedInformer<K> {
     /// Begins with these objects, saved earlier (as JSON lines of what a [`Snapshot`](crate::Snapshot) shows, say, and read by a [`Decoder`]): a warm start. They are
     /// cached at once, and nothing is synced by that. The first list decodes only what has changed since, tells of the
     /// difference, and what isn't there any more is deleted, inferred. Of two states of one object the newer one counts. What doesn't belong to the
-    /// scope is gone with the first list.
+    /// scope is gone with the first list, what is in none of several namespaces at once.
     ///
     /// Handlers hear of these objects first, as they were saved. A controller that waits for its informer to be synced, as
     /// [`InformerHandle::synced`] has it, never acts on them.
     #[must_use]
     pub fn begin_with(mut self, objects: impl IntoIterator<Item = Arc<K>>) -> Self {
-        let changes = objects.into_iter().map(Change::applied).collect();
-        self.processor.writer().begin_with(changes);
+        self.processor.writer().begin_with(objects);
         self
     }
 
@@ -187,7 +186,7 @@ impl<K: Cached> SharedInformer<K> {
         self.processor.writer().add_range_index(name, values)
     }
 
-    /// Adds an index by the value of a label, which [`Lister::select`] uses by itself.
+    /// Adds an index by the value of a label, which [`Lister::select`](crate::Lister::select) uses by itself.
     pub fn add_label_index(&mut self, key: &str) -> Index<K, String>
     where
         K: Labelled,

@@ -172,36 +172,45 @@ impl<K: Labelled> Lister<K> {
 /// The way to what is wanted that leads along the fewest objects.
 fn access<K: Cached>(root: &Root<K>, wanted: &Selection) -> (Access, Option<Posting>) {
     let mut best: Option<(Access, Option<Posting>)> = None;
-    let mut consider = |index: usize, values: &mut dyn Iterator<Item = &String>| {
+    let mut consider = |index: usize, values: &[&String]| {
         let Some(built) = root.index::<Built<K, Hashed<String>>>(index) else { return };
-        let posting = union(values.filter_map(|value| built.postings.shard(value).postings.read().get(value).cloned()));
+        let Some(posting) = union(built, values) else { return };
         let length = |posting: &Option<Posting>| posting.as_ref().map_or(0, Posting::len);
         if best.as_ref().is_none_or(|(_, best)| length(&posting) < length(best)) {
             best = Some((Access::Index(root.indexes[index].name()), posting));
         }
     };
     if let Some(namespace) = &wanted.namespace {
-        consider(BY_NAMESPACE, &mut [namespace].into_iter());
+        consider(BY_NAMESPACE, &[namespace]);
     }
     for expression in wanted.labels.clone() {
-        let (key, values) = match &expression {
-            Expression::Equal(key, value) => (key, &mut [value].into_iter() as &mut dyn Iterator<Item = &String>),
+        let (key, values): (_, Vec<&String>) = match &expression {
+            Expression::Equal(key, value) => (key, vec![value]),
             Expression::In(_, values) if values.is_empty() => return (Access::Nothing, None),
-            Expression::In(key, values) => (key, &mut values.iter() as &mut dyn Iterator<Item = &String>),
+            Expression::In(key, values) => (key, values.iter().collect()),
             _ => continue,
         };
         if let Some(index) = root.indexes.iter().position(|index| index.label() == Some(key)) {
-            consider(index, values);
+            consider(index, &values);
         }
     }
     best.unwrap_or((Access::Scan, None))
 }
 
-/// What is in any of them.
-fn union(mut postings: impl Iterator<Item = Posting>) -> Option<Posting> {
-    let first = postings.next()?;
-    let Some(second) = postings.next() else { return Some(first) };
-    Some(Posting::of(
-        [first, second].into_iter().chain(postings).flat_map(|one| one.iter().collect::<Vec<_>>()).collect(),
-    ))
+/// How often a union is tried before another way is taken.
+const TRIES: usize = 3;
+
+/// What has any of the values. `None`: objects kept moving between them, and one may have been missed.
+fn union<K: Cached>(built: &Built<K, Hashed<String>>, values: &[&String]) -> Option<Option<Posting>> {
+    let posting = |value: &String| built.postings.shard(value).postings.read().get(value).cloned();
+    if let [value] = values {
+        return Some(posting(value));
+    }
+    (0..TRIES).find_map(|_| {
+        let marks: Vec<_> = values.iter().map(|value| built.postings.shard(*value).moves.mark()).collect();
+        let found: Vec<Posting> = values.iter().filter_map(|value| posting(value)).collect();
+        let is_quiet = |(value, mark): (&&String, _)| built.postings.shard(*value).moves.is_quiet_since(mark);
+        let slots = || Posting::of(found.iter().flat_map(Posting::iter).collect());
+        values.iter().zip(marks).all(is_quiet).then(|| (!found.is_empty()).then(slots))
+    })
 }

@@ -198,8 +198,16 @@ impl<K: Cached> ThreadSafeStore<K> {
 
     /// Waits until `enough` says so of what was reached; looks at the present first. Cancel-safe.
     pub async fn wait_until(&self, mut enough: impl FnMut(&Reached) -> bool) {
-        // The sender lives in `self`, so the channel can't close while this waits.
-        let _ = self.shared.reached.subscribe().wait_for(|parts| enough(&lowest(parts))).await;
+        let mut parts = self.shared.reached.subscribe();
+        loop {
+            // Copied first: `enough` is the caller's and must not hold up the writer.
+            let reached = lowest(&parts.borrow_and_update());
+            if enough(&reached) {
+                return;
+            }
+            // The sender lives in `self`, so the channel can't close while this waits.
+            let _ = parts.changed().await;
+        }
     }
 
     /// The same for one part, counted from 0.

@@ -175,7 +175,13 @@ async fn what_was_saved_is_held_against_the_server() {
     let script = ScriptedListWatch::new();
     let (answer, feed) = Answer::live();
     script.on_watch(answer);
-    let informer = SharedInformer::with_decoder(Arc::new(script), decoder, InformerConfig::default()).begin_with(saved);
+    let mut informer =
+        SharedInformer::with_decoder(Arc::new(script), decoder, InformerConfig::default()).begin_with(saved);
+    let sourced = Arc::new(Mutex::new(Vec::new()));
+    informer.add_source({
+        let sourced = Arc::clone(&sourced);
+        move |event| sourced.lock().push(event.object().name().to_owned())
+    });
     let (handle, stop, heard) = (informer.handle(), CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
     let registration = handle.add_handler({
         let heard = Arc::clone(&heard);
@@ -195,6 +201,7 @@ async fn what_was_saved_is_held_against_the_server() {
     assert_eq!((handle.lister().len(), handle.has_synced(), registration.has_synced()), (4, false, false));
     assert_eq!(handle.version(), None);
     assert_eq!(std::mem::take(&mut *heard.lock()).len(), 4);
+    assert_eq!(*sourced.lock(), ["gone", "newer", "reborn", "same"]);
     for (name, uid, version) in [("more", "m", 9), ("newer", "n", 8), ("reborn", "new", 7), ("same", "s", 4)] {
         feed.text(event(name, uid, version));
     }

@@ -19,6 +19,9 @@ use crate::store::objects::fixed_hasher;
 use crate::store::posting::Posting;
 use crate::store::root::Root;
 
+/// How often a range is read before it is sorted by the objects themselves.
+const TRIES: usize = 3;
+
 /// Values whose postings are copied while the lock is held once.
 const AT_ONCE: usize = 64;
 
@@ -50,21 +53,22 @@ impl<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static> RangeIndex<K, V> 
     pub fn first(&self, range: impl RangeBounds<V>, limit: usize) -> Vec<Arc<K>> {
         let root = self.store.root();
         let Some(built) = self.built(&root) else { return Vec::new() };
-        let (mark, mut objects) = (built.postings.moves.mark(), Vec::new());
-        let mut seen: HashSet<u32, RandomState> = HashSet::with_hasher(fixed_hasher());
-        each_posting(&built.postings, &range, |_, posting| {
-            root.objects
-                .visit_slots(posting.iter().filter(|slot| seen.insert(*slot)), |_, object| objects.push(object));
-            if !built.postings.moves.is_quiet_since(mark) {
-                objects.retain(|object| built.definition.values(object).iter().any(|value| range.contains(value)));
+        for _ in 0..TRIES {
+            let mark = built.postings.moves.mark();
+            let mut objects = collect(built, &root, &range, limit);
+            if built.postings.moves.is_quiet_since(mark) {
+                objects.truncate(limit);
+                return objects;
             }
-            objects.len() < limit
-        });
-        if !built.postings.moves.is_quiet_since(mark) {
-            root.objects.keep_newest(&mut objects);
         }
-        objects.truncate(limit);
-        objects
+        // They move and move: all are read, and each is put where its own values say.
+        let mut objects = collect(built, &root, &range, usize::MAX);
+        root.objects.keep_newest(&mut objects);
+        let least =
+            |object: &Arc<K>| built.definition.values(object).into_iter().filter(|value| range.contains(value)).min();
+        let mut placed: Vec<_> = objects.into_iter().filter_map(|object| Some((least(&object)?, object))).collect();
+        placed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        placed.into_iter().map(|(_, object)| object).take(limit).collect()
     }
 
     /// The values under which something is found, in order.
@@ -88,6 +92,22 @@ impl<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static> RangeIndex<K, V> 
     fn built<'a>(&self, root: &'a Root<K>) -> Option<&'a Built<K, Sorted<V>>> {
         root.index(self.position)
     }
+}
+
+/// What is found under the values in a range, in their order, each slot once; at least `limit`, if there are so many.
+fn collect<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static>(
+    built: &Built<K, Sorted<V>>,
+    root: &Root<K>,
+    range: &impl RangeBounds<V>,
+    limit: usize,
+) -> Vec<Arc<K>> {
+    let mut objects = Vec::new();
+    let mut seen: HashSet<u32, RandomState> = HashSet::with_hasher(fixed_hasher());
+    each_posting(&built.postings, range, |_, posting| {
+        root.objects.visit_slots(posting.iter().filter(|slot| seen.insert(*slot)), |_, object| objects.push(object));
+        objects.len() < limit
+    });
+    objects
 }
 
 /// The condition to have a value in a range.

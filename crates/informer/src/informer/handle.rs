@@ -94,7 +94,7 @@ impl<K: Cached> InformerHandle<K> {
     /// [`Event::Added`] with `initial`. Calls come one at a time, on a task of the handler's own; they must not block
     /// the thread. After the informer has ended it is never called. One that is slower than the changes hears of each object's
     /// newest state and of the end of each life it was told of, not of every state, whatever the
-    /// [`DeltaOrder`]; a source ([`SharedInformer::add_source`]) hears of all that the store is given.
+    /// [`DeltaOrder`](crate::DeltaOrder); a source ([`SharedInformer::add_source`](crate::SharedInformer::add_source)) hears of all that the store is given.
     pub fn add_handler(&self, handler: impl FnMut(Event<K>) + Send + 'static) -> Registration {
         self.add_handler_with(HandlerConfig::default(), handler)
     }
@@ -131,7 +131,7 @@ impl<K: Cached> InformerHandle<K> {
         subscribe(&self.registry, config)
     }
 
-    /// Adds an index while it runs, see [`StoreWriter::add_index`]: it is complete when this returns. Readers aren't held up, changes are
+    /// Adds an index while it runs, see [`StoreWriter::add_index`](crate::StoreWriter::add_index): it is complete when this returns. Readers aren't held up, changes are
     /// for the time that it takes to go through what is cached. Waits for the informer to run. Cancel-safe, but the index may be added all
     /// the same.
     ///
@@ -146,7 +146,7 @@ impl<K: Cached> InformerHandle<K> {
         self.ask(move |told| told.writer.add_index(&name, values)).await
     }
 
-    /// The same for an index by order, see [`StoreWriter::add_range_index`].
+    /// The same for an index by order, see [`StoreWriter::add_range_index`](crate::StoreWriter::add_range_index).
     ///
     /// # Errors
     /// The informer has ended.
@@ -159,7 +159,7 @@ impl<K: Cached> InformerHandle<K> {
         self.ask(move |told| told.writer.add_range_index(&name, values)).await
     }
 
-    /// The same for an index by label, see [`StoreWriter::add_label_index`].
+    /// The same for an index by label, see [`StoreWriter::add_label_index`](crate::StoreWriter::add_label_index).
     ///
     /// # Errors
     /// The informer has ended.
@@ -181,7 +181,7 @@ impl<K: Cached> InformerHandle<K> {
         answered.await.map_err(|_| Ended)
     }
 
-    /// Adds a source, before it runs or while it does: see [`SharedInformer::add_source`]. It first hears of everything that is there, as
+    /// Adds a source, before it runs or while it does: see [`SharedInformer::add_source`](crate::SharedInformer::add_source). It first hears of everything that is there, as
     /// [`Event::Added`] with `initial`. It lasts until what is returned is dropped: from then on no batch is told, but one may be under way.
     /// After the informer has ended the source is dropped unheard.
     #[must_use = "it ends when this is dropped"]

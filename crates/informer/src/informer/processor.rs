@@ -45,6 +45,14 @@ struct Source<K> {
 }
 
 impl<K: Cached> Told<K> {
+    /// Sources that were there before it runs hear of what was saved.
+    fn tell_what_is_there(&self) {
+        self.writer.store().for_each(|object| {
+            let added = Event::Added { object: Arc::clone(object), initial: true };
+            self.sources.iter().for_each(|source| (source.tell)(&added));
+        });
+    }
+
     /// Adds a source while it runs: it first hears of everything that is there, unless it has gone meanwhile.
     pub(super) fn add_source(&mut self, tell: Tell<K>, active: Weak<()>) {
         let source = Source { tell, active: Some(active) };
@@ -222,6 +230,7 @@ impl<K: Cached> Drop for Processor<K> {
 
 impl<K: Cached> Running<K> {
     async fn process(&mut self) {
+        self.processor.told.tell_what_is_there();
         loop {
             self.turn = (self.turn + 1) % self.processor.fifos.len();
             // Biased: stopping comes first. Then batches, so that those who come and go can't keep them waiting; who came
@@ -287,6 +296,7 @@ impl<K: Cached> Running<K> {
     /// Returns how many changes were older than what was cached.
     fn apply_and_tell(&mut self, part: usize, batch: Batch<K>) -> usize {
         let known = self.subscriptions.len();
+        self.run_errands();
         self.take_up();
         let told = if is_planted(Mutant::MissedBatch) { known } else { usize::MAX };
         let Batch { work, version, receipt } = batch;

@@ -92,7 +92,7 @@ impl<K: Cached> Edit<'_, K> {
         let held = match item {
             // What hasn't changed stays the same allocation.
             Relisted::New(object, bytes) => match &old {
-                Some(old) if is_same_state(&*old.object, &*object) => old.clone(),
+                Some(old) if is_same_state(&*old.object, &*object) => Held::new(Arc::clone(&old.object), bytes),
                 _ => Held::new(object, bytes),
             },
             // What is cached may be newer by now.

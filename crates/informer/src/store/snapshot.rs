@@ -158,6 +158,10 @@ impl<K: Cached> Snapshot<K> {
             None => {
                 let moment = Moment { len: objects.len(), end: objects.end(), reached: state.reached.clone() };
                 let _ = aside.moment.set(moment);
+                // Batches forget those that are gone; where none comes, room that is used up does.
+                if state.snapshots.len() == state.snapshots.capacity() {
+                    state.snapshots.retain(|snapshot| snapshot.strong_count() > 0);
+                }
                 state.snapshots.push(Arc::downgrade(&aside));
             }
             Some(writer) if writer == sync::current().id() => {
@@ -243,5 +247,19 @@ impl<K: Cached> Snapshot<K> {
 impl<K> fmt::Debug for Snapshot<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("moment", &self.moment).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::StoreWriter;
+
+    /// Goal: snapshots that are gone take no room, also where no batch comes.
+    #[test]
+    fn snapshots_are_forgotten() {
+        let store = StoreWriter::<k8s_openapi::api::core::v1::ConfigMap>::default().store();
+        (0..10_000).for_each(|_| drop(store.snapshot()));
+        let kept = store.root().objects.journal.0.lock().snapshots.len();
+        assert!(kept < 100, "{kept}");
     }
 }

@@ -124,8 +124,13 @@ impl<K: Cached> StoreWriter<K> {
         root.indexes.len()
     }
 
-    /// Caches objects without having reached any version by that.
-    pub(crate) fn begin_with(&mut self, changes: Vec<Change<K>>) {
+    /// Caches objects without having reached any version by that. What is of no part is left out: no list would ever end it.
+    pub(crate) fn begin_with(&mut self, objects: impl IntoIterator<Item = Arc<K>>) {
+        let is_ours = |object: &Arc<K>| {
+            let holds = |part: &Option<String>| part.as_deref().is_none_or(|namespace| namespace == object.namespace());
+            self.parts.iter().any(holds)
+        };
+        let changes: Vec<_> = objects.into_iter().filter(is_ours).map(Change::applied).collect();
         let root = self.store.root();
         let (mut applied, reached) = (Applied { events: Vec::new(), stale: 0 }, self.store.reached());
         let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };

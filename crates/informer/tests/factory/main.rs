@@ -152,6 +152,22 @@ const END: &str = concat!(
     "\n"
 );
 
+/// Goal: an informer whose handles are all dropped before the factory runs has ended.
+#[test]
+fn what_nobody_wants_never_starts() {
+    let factory = InformerFactory::default();
+    let make = || {
+        Ok::<_, Infallible>(SharedInformer::<ConfigMap>::new(
+            Arc::new(ScriptedListWatch::new()),
+            InformerConfig::default(),
+        ))
+    };
+    let handle = factory.informer(&Scope::all::<ConfigMap>(), make).unwrap();
+    let plain = (*handle).clone();
+    drop(handle);
+    assert!(plain.has_ended() && factory.statuses().is_empty());
+}
+
 /// Goal: a deadline names who isn't synced, and why: a list that is refused, a handler that is stuck, a kind that isn't there.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_names_who_is_not_synced() {
@@ -245,6 +261,10 @@ async fn kinds_come_and_go() {
     feed.text(definition("ADDED", 11, true, "True"));
     sleep(SOON).await;
     assert!(again.has_synced() && watches.has_ended());
+    // Those that have ended have nothing to catch up with, and don't stand in the way of the others.
+    drop((again.clone(), known.clone()));
+    let error = rig.factory.catch_up().await.unwrap_err();
+    assert!(!error.to_string().contains("has ended"), "{error}");
     rig.stop().await;
     assert!(again.has_ended());
 }

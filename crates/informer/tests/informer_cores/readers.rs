@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube_client::core::Expression;
 use watchkeeper_informer::delta_fifo::{Change, Relisted, Replacement, Work};
-use watchkeeper_informer::{Finality, ObjectKey, ResourceVersion, Snapshot, StoreWriter};
+use watchkeeper_informer::{Finality, Lister, ObjectKey, ResourceVersion, Selection, Snapshot, StoreWriter};
 
 use crate::thing::{Thing, thing, version};
 
@@ -206,4 +208,43 @@ fn named(name: &str, version: u64) -> Arc<Thing> {
     let (namespace, groups) = ("ns1".to_owned(), vec![(version % 3) as u8]);
     let (uid, version) = (format!("{name} of {}", version / 1_000), version.to_string());
     Arc::new(Thing { namespace, name: name.to_owned(), uid, version, groups })
+}
+
+/// Goal: an object that has one of two values all along is in every selection of both, and a range is in the order of its values,
+/// while objects move. Method: a writer moves a few objects to and fro, readers select and read the range.
+#[test]
+fn selections_and_ranges_hold_while_objects_move() {
+    let mut writer = StoreWriter::<ConfigMap>::default();
+    let place = |map: &ConfigMap| map.metadata.labels.as_ref().and_then(|labels| labels["place"].parse::<u64>().ok());
+    let by_place = writer.add_range_index("place", place);
+    writer.add_label_index("place");
+    let map = |name: u64, place: u64, version: u64| {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some(format!("n{name}"));
+        map.metadata.resource_version = Some(version.to_string());
+        map.metadata.labels = Some([("place".to_owned(), place.to_string())].into());
+        Change::applied(Arc::new(map))
+    };
+    let at = |version: u64| ResourceVersion::new(&version.to_string());
+    writer.apply(Work::Changes((0..4).map(|name| map(name, name, 1)).collect()), at(1));
+    let (lister, done) = (Lister::new(writer.store()), AtomicBool::new(false));
+    let either = Expression::In("place".to_owned(), (0..8).map(|place| place.to_string()).collect());
+    let wanted = Selection { labels: either.into(), ..Selection::default() };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(lister.select(&wanted).objects.len(), 4);
+                    let range = by_place.range(..);
+                    let places: Vec<_> = range.iter().map(|map| place(map)).collect();
+                    assert!(places.is_sorted(), "{places:?}");
+                    assert!(by_place.first(2.., 1).iter().all(|map| place(map) >= Some(2)));
+                }
+            });
+        }
+        let _done = Done(&done);
+        for version in 2..20_000 {
+            writer.apply(Work::Changes(vec![map(version % 4, version * 7 % 8, version)]), at(version));
+        }
+    });
 }

@@ -424,3 +424,19 @@ fn an_index_looks_at_an_object_once() {
     writer.apply(list(3), at(3));
     assert!(take() <= usize::from(OBJECTS));
 }
+
+/// Goal: whoever waits for a version may take its time without holding up the writer. Method: the question applies a batch.
+#[tokio::test]
+async fn waiting_holds_up_nobody() {
+    let mut writer = StoreWriter::<Thing>::default();
+    let store = writer.store();
+    let mut asked = 0;
+    store
+        .wait_until(|reached| {
+            asked += 1;
+            writer.apply(Work::Changes(Vec::new()), ResourceVersion::new(&asked.to_string()));
+            reached.version.is_some()
+        })
+        .await;
+    assert_eq!(asked, 2);
+}
