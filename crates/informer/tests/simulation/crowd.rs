@@ -11,23 +11,22 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
 use kube_client::api::ListParams;
 use kube_client::{Api, Client};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use watchkeeper_apiserver::ApiServer;
 use watchkeeper_apiserver::simulate::truth::Truth;
 use watchkeeper_apiserver::simulate::workload::Workload;
 use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, log};
-use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 use watchkeeper_informer::{
     Deadlines, DeltaOrder, EventStream, HandlerConfig, Index, InformerConfig, InformerHandle, KubeListWatch,
     RangeIndex, ReflectorConfig, Registration, Scope, SharedInformer, SourceGuard,
 };
 
-use crate::fault::{self, Fault, REPLICAS};
+use crate::fault::{self, Fault};
 use crate::observer::{Flaw, Observer, Present, Shared, present};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -169,16 +168,7 @@ impl Scenario for Crowd {
 
 impl World {
     fn new(seed: u64, random: &mut Rng, breach: Option<Breach>) -> (Self, SharedInformer<ConfigMap>) {
-        let server = ApiServer::new(Config {
-            seed,
-            replicas: REPLICAS,
-            shuffle_dispatch: random.bool(),
-            chronicle: true,
-            bookmark_interval: Duration::from_secs(random.u64(2..20)),
-            clock: Arc::new(TokioClock::starting_at(Timestamp::UNIX_EPOCH)),
-            ..Config::default()
-        });
-        server.faults().record();
+        let server = fault::cluster(seed, random);
         let client = Client::new(server.service("informer"), "default");
         let source = KubeListWatch::new(client, Scope::all::<ConfigMap>(), Deadlines::default());
         let reflector = ReflectorConfig {

@@ -1,14 +1,31 @@
 //! What goes wrong around the informer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use watchkeeper_apiserver::ApiServer;
+use k8s_openapi::jiff::Timestamp;
 use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Refusal, Rule};
 use watchkeeper_apiserver::replica::{Lag, Routing};
 use watchkeeper_apiserver::simulate::Later;
+use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 
-pub(crate) const REPLICAS: usize = 3;
+const REPLICAS: usize = 3;
+
+/// The cluster of a seed: replicas with clocks of virtual time, whose history and faults are written down.
+pub(crate) fn cluster(seed: u64, random: &mut Rng) -> ApiServer {
+    let server = ApiServer::new(Config {
+        seed,
+        replicas: REPLICAS,
+        shuffle_dispatch: random.bool(),
+        chronicle: true,
+        bookmark_interval: Duration::from_secs(random.u64(2..20)),
+        clock: Arc::new(TokioClock::starting_at(Timestamp::UNIX_EPOCH)),
+        ..Config::default()
+    });
+    server.faults().record();
+    server
+}
 
 /// One thing that goes wrong, at its time.
 #[derive(Clone, Debug)]

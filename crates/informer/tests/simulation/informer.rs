@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use watchkeeper_apiserver::ApiServer;
 use watchkeeper_apiserver::simulate::check::{self, Seen, Told};
 use watchkeeper_apiserver::simulate::truth::Truth;
 use watchkeeper_apiserver::simulate::workload::Workload;
 use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, log};
-use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 use watchkeeper_informer::{
     Cached, Deadlines, Event, Finality, InformerConfig, InformerHandle, KubeListWatch, ReflectorConfig, Scope,
     SharedInformer,
 };
 
-use crate::fault::{self, Fault, REPLICAS};
+use crate::fault::{self, Fault};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const FAULTS: usize = 20;
@@ -62,16 +61,7 @@ impl Scenario for Informer {
 
     async fn run(&self, seed: u64, faults: &[Fault]) -> Outcome {
         let mut random = fastrand::Rng::with_seed(seed);
-        let server = ApiServer::new(Config {
-            seed,
-            replicas: REPLICAS,
-            shuffle_dispatch: random.bool(),
-            chronicle: true,
-            bookmark_interval: Duration::from_secs(random.u64(2..20)),
-            clock: Arc::new(TokioClock::starting_at(Timestamp::UNIX_EPOCH)),
-            ..Config::default()
-        });
-        server.faults().record();
+        let server = fault::cluster(seed, &mut random);
         let before = Handle::current().metrics().num_alive_tasks();
         let (diary, stop) = (Diary::default(), CancellationToken::new());
         let informer = informer(&server, &mut random);
