@@ -20,7 +20,7 @@ use watchkeeper::BoxError;
 
 use self::load::{LOADS, Load};
 use crate::store::report::{Report, Row};
-use crate::store::side::{Program, Which, in_turn};
+use crate::store::side::{Program, Sides, in_turn};
 use crate::store::{cache, objects, round};
 
 /// What to measure.
@@ -35,20 +35,13 @@ pub(crate) struct Options {
     /// Which loads, by how many readers and what they read; may be given several times.
     #[arg(long = "load", value_name = "LOAD", value_parser = Load::named, default_values = LOADS.map(|load| load.name))]
     loads: Vec<Load>,
-    /// How often each side is measured; the median counts.
-    #[arg(long, default_value_t = 5, value_parser = crate::at_least_one)]
-    rounds: usize,
-    /// Whom to measure against.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["client-go", "kube-runtime"])]
-    peers: Vec<Which>,
-    /// Prints a JSON object a line instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    sides: Sides,
 }
 
 /// Takes all figures, and prints them.
 pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
-    let programs = Program::build_all(&options.peers)?;
+    let programs = Program::build_all(&options.sides.peers)?;
     let mut arguments = vec!["readers".to_owned()];
     for (flag, value) in [("--objects", options.objects.to_string()), ("--millis", options.millis.to_string())] {
         arguments.extend([flag.to_owned(), value]);
@@ -56,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     for load in &options.loads {
         arguments.extend(["--load".to_owned(), load.name.to_owned()]);
     }
-    let taken = in_turn(&programs, options.rounds, |program| {
+    let taken = in_turn(&programs, options.sides.rounds, |program| {
         let figure = program.figure(&arguments, false)?;
         let measured = |name: &str| figure.counted.get(name).is_some_and(|count| *count > 0);
         match options.loads.iter().map(|load| load.name).chain(["replace"]).find(|name| !measured(name)) {
@@ -78,7 +71,8 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
         rows.extend(["p50", "p99", "max"].map(|value| row(name, value, "us", false)));
     }
     rows.extend(["p50", "p99", "max"].map(|value| row("replace", value, "us", false)));
-    Report { measure: "readers", variant: None, objects: options.objects, json: options.json }.print(&rows, &taken)
+    Report { measure: "readers", variant: None, objects: options.objects, json: options.sides.json }
+        .print(&rows, &taken)
 }
 
 #[cfg(test)]

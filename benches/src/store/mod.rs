@@ -28,7 +28,7 @@ use watchkeeper::BoxError;
 use self::objects::Objects;
 use self::report::{Report, Row};
 use self::round::Figure;
-use self::side::{Program, Side, Which, in_turn};
+use self::side::{Program, Side, Sides, Which, in_turn};
 use crate::pipeline::stages;
 use crate::readers::cells;
 
@@ -38,15 +38,8 @@ pub(crate) struct Options {
     /// How many objects, in 100 namespaces.
     #[arg(long, default_value_t = 100_000, value_parser = crate::at_least_one)]
     objects: usize,
-    /// How often each side is measured; the median counts.
-    #[arg(long, default_value_t = 5, value_parser = crate::at_least_one)]
-    rounds: usize,
-    /// Whom to measure against.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["client-go", "kube-runtime"])]
-    peers: Vec<Which>,
-    /// Prints a JSON object a line instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    sides: Sides,
 }
 
 const ROWS: [&str; 11] = [
@@ -66,8 +59,8 @@ const ROWS: [&str; 11] = [
 /// Takes all figures, and prints them.
 pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     let objects = Objects { count: options.objects };
-    let programs = Program::build_all(&options.peers)?;
-    let taken = in_turn(&programs, options.rounds, |program| {
+    let programs = Program::build_all(&options.sides.peers)?;
+    let taken = in_turn(&programs, options.sides.rounds, |program| {
         let mut figure = program.figure(&["store".into(), "--objects".into(), options.objects.to_string()], true)?;
         let has_nodes = program.side != Side::Peer(Which::KubeRuntime);
         figure
@@ -79,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     })?;
     let mut rows = Vec::from(ROWS.map(|name| Row { name: name.into(), unit: "ns", higher_is_better: false }));
     rows.push(Row { name: "bytes".into(), unit: "bytes", higher_is_better: false });
-    Report { measure: "store", variant: None, objects: options.objects, json: options.json }.print(&rows, &taken)
+    Report { measure: "store", variant: None, objects: options.objects, json: options.sides.json }.print(&rows, &taken)
 }
 
 #[cfg(test)]

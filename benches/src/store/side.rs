@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use watchkeeper::BoxError;
 
 use super::round::Figure;
@@ -19,6 +19,20 @@ pub(crate) enum Which {
     ClientGo,
     /// kube-runtime.
     KubeRuntime,
+}
+
+/// How often, against whom, and how it is told.
+#[derive(Args)]
+pub(crate) struct Sides {
+    /// How often each side is measured; the median counts.
+    #[arg(long, default_value_t = 5, value_parser = crate::at_least_one)]
+    pub(crate) rounds: usize,
+    /// Whom to measure against.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["client-go", "kube-runtime"])]
+    pub(crate) peers: Vec<Which>,
+    /// Prints a JSON object a line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

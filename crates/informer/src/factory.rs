@@ -257,7 +257,7 @@ impl InformerFactory {
         }
         let waiting = seen.iter().filter_map(|(scope, seen, kind)| {
             let status = seen.status();
-            let is_there = kind.as_ref().is_none_or(|present| *present.borrow());
+            let is_there = is_there(kind.as_ref());
             let waiting = if is_there { Waiting::ForSync(Box::new(status.clone())) } else { Waiting::ForKind };
             (!status.is_synced() && !status.ended).then(|| (scope.clone(), waiting))
         });
@@ -279,7 +279,7 @@ impl InformerFactory {
     pub async fn catch_up(&self) -> Result<(), RequestError> {
         // One that has ended has nothing to catch up with either: its kind may have gone and come back.
         let there = |(scope, seen, kind): (Scope, Arc<dyn Seen>, Presence)| {
-            let is_there = kind.is_none_or(|present| *present.borrow()) && !seen.status().ended;
+            let is_there = is_there(kind.as_ref()) && !seen.status().ended;
             is_there.then_some((scope, seen))
         };
         let seen: Vec<_> = self.seen().into_iter().filter_map(there).collect();
@@ -325,6 +325,11 @@ impl Drop for Closes<'_> {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+/// A kind of which nothing is said is there.
+fn is_there(kind: Option<&watch::Receiver<bool>>) -> bool {
+    kind.is_none_or(|present| *present.borrow())
 }
 
 /// Runs an informer while its kind is there.

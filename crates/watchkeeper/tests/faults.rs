@@ -15,15 +15,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_client::api::{Api, DeleteParams, PostParams};
 use parking_lot::Mutex;
-use support::{Weather, Wire, config_map, create, embedded, eventually, fresh_list, hand, sorted};
+use support::{Weather, Wire, config_map, create, embedded, eventually, fresh_list, hand, manager_config, sorted};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watchkeeper::informer::InformerHandle;
-use watchkeeper::leader::{ElectorConfig, Epoch, Identity, Timings, VirtualClock};
-use watchkeeper::{
-    Action, Controller, ElectorOn, Failure, HardStop, Leadership, Manager, ManagerConfig, ManagerError, Reconciler,
-    Request,
-};
+use watchkeeper::leader::Epoch;
+use watchkeeper::{Action, Controller, Failure, HardStop, Leadership, Manager, ManagerError, Reconciler, Request};
 use watchkeeper_apiserver::ApiServer;
 
 /// Virtual time within which everything must have healed: the largest backoff (30 s, jittered to 60 s), a watch and a list.
@@ -59,18 +56,7 @@ impl Replica {
     #[allow(clippy::disallowed_methods, reason = "the test stands for main")]
     fn start_on(wire: Wire, name: &str) -> Self {
         let connection = wire.connection();
-        let identity = Identity::from_parts(name, 1, 7).expect("a good name");
-        let elector = ElectorConfig {
-            lease_namespace: "kube-system".into(),
-            lease_name: "faults".into(),
-            identity,
-            timings: Timings::default(),
-            first_install: true,
-            seed: 1,
-        };
-        let mut config = ManagerConfig::new(connection.clone(), elector);
-        config.clock = Arc::new(VirtualClock::new());
-        config.elector_on = ElectorOn::ThisRuntime;
+        let mut config = manager_config(connection.clone(), name, "faults");
         config.hard_stop = HardStop::Call(Arc::new(|| panic!("work did not stop")));
         let mut maps = connection.informer::<ConfigMap>().expect("an informer");
         let (informer, seen) = (maps.handle(), Recorder::default());

@@ -10,10 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::ConfigMap;
 use parking_lot::Mutex;
-use support::{Wire, create, embedded, eventually};
+use support::{Wire, create, embedded, eventually, manager_config};
 use tokio_util::sync::CancellationToken;
-use watchkeeper::leader::{ElectorConfig, Identity, Timings, VirtualClock};
-use watchkeeper::{Action, Controller, ElectorOn, Failure, Informers, Manager, ManagerConfig, Reconciler, Request};
+use watchkeeper::{Action, Controller, Failure, Informers, Manager, Reconciler, Request};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -36,17 +35,7 @@ async fn controllers_share_an_informer() {
     create(&server, "before", "1").await;
     let wire = Wire::new(&server, "shared");
     let connection = wire.connection();
-    let elector = ElectorConfig {
-        lease_namespace: "kube-system".into(),
-        lease_name: "shared".into(),
-        identity: Identity::from_parts("shared", 1, 7).expect("a good name"),
-        timings: Timings::default(),
-        first_install: true,
-        seed: 1,
-    };
-    let mut config = ManagerConfig::new(connection.clone(), elector);
-    config.clock = Arc::new(VirtualClock::new());
-    config.elector_on = ElectorOn::ThisRuntime;
+    let config = manager_config(connection.clone(), "shared", "shared");
     let informers = Informers::new(connection);
     let (one, other) = (Recorder::default(), Recorder::default());
     let controller = |name, recorder: &Recorder| {

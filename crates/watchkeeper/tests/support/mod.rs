@@ -15,7 +15,8 @@ use kube_client::api::{Api, ListParams, ObjectMeta, PostParams};
 use kube_client::client::Body;
 use parking_lot::Mutex;
 use tower::{Service, ServiceExt as _};
-use watchkeeper::{BoxError, Connection, TransportBody};
+use watchkeeper::leader::{ElectorConfig, Identity, Timings, VirtualClock};
+use watchkeeper::{BoxError, Connection, ElectorOn, ManagerConfig, TransportBody};
 use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 
 /// What the wire does with the next requests.
@@ -120,6 +121,22 @@ pub(crate) fn embedded() -> ApiServer {
         clock: Arc::new(TokioClock::starting_at(START.parse().expect("a time"))),
         ..Config::default()
     })
+}
+
+/// What a replica of this name is run with, which stands for a Lease: all in this runtime and its time.
+pub(crate) fn manager_config(connection: Connection, name: &str, lease: &str) -> ManagerConfig {
+    let elector = ElectorConfig {
+        lease_namespace: "kube-system".into(),
+        lease_name: lease.into(),
+        identity: Identity::from_parts(name, 1, 7).expect("a good name"),
+        timings: Timings::default(),
+        first_install: true,
+        seed: 1,
+    };
+    let mut config = ManagerConfig::new(connection, elector);
+    config.clock = Arc::new(VirtualClock::new());
+    config.elector_on = ElectorOn::ThisRuntime;
+    config
 }
 
 /// A plain client of the server: the hand of the test.
