@@ -1,12 +1,10 @@
-// What all measures need: the keys, the delays and the CPU clocks. Keys and delays are those of the benchmark's own
+// What all measures need: the keys and the delays. Both are those of the benchmark's own
 // side (keys.rs), number by number.
 package main
 
 import (
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // makeKeys gives the keys that are numbered from 0, each about 50 bytes, as a Deployment's keys are.
@@ -34,20 +32,3 @@ func (d *delays) next() time.Duration {
 	z ^= z >> 31
 	return time.Duration(z % uint64(tenMinutes))
 }
-
-// threadTime is the CPU time of this thread, to be asked by a goroutine that is locked to it.
-func threadTime() time.Duration { return cpuTime(unix.CLOCK_THREAD_CPUTIME_ID) }
-
-// processTime is the CPU time of all threads, those of the garbage collector included.
-func processTime() time.Duration { return cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) }
-
-func cpuTime(clock int32) time.Duration {
-	var at unix.Timespec
-	if err := unix.ClockGettime(clock, &at); err != nil {
-		fail("cannot read the CPU time: %v", err)
-	}
-	return time.Duration(at.Nano())
-}
-
-// each is what one of n took, in nanoseconds.
-func each(took time.Duration, n int) float64 { return float64(took) / float64(n) }

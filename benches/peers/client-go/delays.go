@@ -11,6 +11,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"watchkeeper.dev/benches/peers/client-go/internal/heap"
+
+	"watchkeeper.dev/benches/peers/client-go/internal/cputime"
 )
 
 const last = "the last key"
@@ -37,9 +39,9 @@ func delayInsert(size size) figure {
 	keys := makeKeys(size.n)
 	queue := workqueue.NewTypedDelayingQueue[string]()
 	runtime.GC()
-	before := processTime()
+	before := cputime.Process()
 	insert(queue, keys)
-	return figure{Nanos: each(processTime()-before, size.n)}
+	return figure{Nanos: cputime.Each(cputime.Process()-before, size.n)}
 }
 
 // delayBytes: the live heap a delayed key, without the keys themselves, which are there before.

@@ -6,16 +6,18 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+
+	"watchkeeper.dev/benches/peers/client-go/internal/cputime"
 )
 
 // timed is the CPU time that n operations take, of the thread they run on and of the process.
 func timed(n int, run func()) figure {
 	runtime.GC() // What making the keys left behind isn't collected in the operations' time.
 	runtime.LockOSThread()
-	process, thread := processTime(), threadTime()
+	process, thread := cputime.Process(), cputime.Thread()
 	run()
-	threadTook := threadTime() - thread
-	return figure{Nanos: each(threadTook, n), ProcessNanos: each(processTime()-process, n)}
+	threadTook := cputime.Thread() - thread
+	return figure{Nanos: cputime.Each(threadTook, n), ProcessNanos: cputime.Each(cputime.Process()-process, n)}
 }
 
 // cycle: a key goes through an empty queue: add, get, done.

@@ -16,11 +16,12 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	"watchkeeper.dev/benches/peers/client-go/internal/cputime"
 )
 
 // figure is what one run gives.
@@ -130,33 +131,24 @@ func measure(fifo fifo, keys, pending, updates, turns int) figure {
 				version++
 				objects = append(objects, update(first+next%pending, version))
 			}
-			began := threadTime()
+			began := cputime.Thread()
 			for _, object := range objects {
 				if err := fifo.queue.Update(object); err != nil {
 					fail("cannot push: %v", err)
 				}
 			}
-			push += threadTime() - began
+			push += cputime.Thread() - began
 		}
-		began := threadTime()
+		began := cputime.Thread()
 		for left := turn; left > 0; {
 			handed := fifo.next()
 			left -= handed
 			popped += handed
 		}
-		pop += threadTime() - began
+		pop += cputime.Thread() - began
 	}
 	deltas := float64(turn * turns)
 	return figure{Push: float64(push) / deltas, Pop: float64(pop) / deltas, Popped: popped}
-}
-
-// threadTime is the CPU time of this thread.
-func threadTime() time.Duration {
-	var at unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &at); err != nil {
-		fail("cannot read the CPU time: %v", err)
-	}
-	return time.Duration(at.Nano())
 }
 
 func fail(format string, arguments ...any) {

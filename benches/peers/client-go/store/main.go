@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // figure is what one run gives.
@@ -72,23 +70,6 @@ func main() {
 		fail("cannot write the figure: %v", err)
 	}
 }
-
-// threadTime is the CPU time of this thread, to be asked by a goroutine that is locked to it.
-func threadTime() time.Duration { return cpuTime(unix.CLOCK_THREAD_CPUTIME_ID) }
-
-// processTime is the CPU time of all threads, those of the garbage collector included.
-func processTime() time.Duration { return cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) }
-
-func cpuTime(clock int32) time.Duration {
-	var at unix.Timespec
-	if err := unix.ClockGettime(clock, &at); err != nil {
-		fail("cannot read the CPU time: %v", err)
-	}
-	return time.Duration(at.Nano())
-}
-
-// each is what one of n took, in nanoseconds.
-func each(took time.Duration, n int) float64 { return float64(took) / float64(n) }
 
 func fail(format string, arguments ...any) {
 	fmt.Fprintf(os.Stderr, "client-go: "+format+"\n", arguments...)

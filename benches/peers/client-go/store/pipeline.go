@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+
+	"watchkeeper.dev/benches/peers/client-go/internal/cputime"
 )
 
 // source lists once and watches what it is given.
@@ -80,7 +82,7 @@ func (t *tally) start() {
 	t.told.Store(0)
 	t.served.Store(0)
 	t.settled.Store(0)
-	t.began, t.used = time.Now(), processTime()
+	t.began, t.used = time.Now(), cputime.Process()
 }
 
 // end waits until all events were told and each of the keys was seen as it is now, and nothing is left to do.
@@ -95,7 +97,7 @@ func (t *tally) end(figure figure, phase string, events, keys int) {
 		time.Sleep(time.Millisecond)
 	}
 	figure.Rows[phase+" events"] = float64(events) / time.Since(t.began).Seconds()
-	figure.Rows[phase+" cpu"] = each(processTime()-t.used, events)
+	figure.Rows[phase+" cpu"] = cputime.Each(cputime.Process()-t.used, events)
 	figure.Counted[phase+" told"] = uint64(t.told.Load())
 	figure.Counted[phase+" seen"] = uint64(t.settled.Load())
 	figure.Rows[phase+" absorbed"] = float64(t.told.Load() - t.served.Load())

@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/client-go/tools/cache"
 	"watchkeeper.dev/benches/peers/client-go/internal/heap"
+
+	"watchkeeper.dev/benches/peers/client-go/internal/cputime"
 )
 
 const (
@@ -28,9 +30,9 @@ const (
 
 // timed is the CPU time of this thread.
 func timed(run func()) time.Duration {
-	began := threadTime()
+	began := cputime.Thread()
 	run()
-	return threadTime() - began
+	return cputime.Thread() - began
 }
 
 func byIndex(indexer cache.Indexer, index, value string) []any {
@@ -62,7 +64,7 @@ func read(indexer cache.Indexer, o objects, figure figure) {
 				sum += pass()
 			}
 		})
-		figure.Rows[row], figure.Counted[row] = each(took, n*passes), sum
+		figure.Rows[row], figure.Counted[row] = cputime.Each(took, n*passes), sum
 	}
 	measure("get", len(keys), func() (found uint64) {
 		for _, key := range keys {
@@ -110,7 +112,7 @@ func read(indexer cache.Indexer, o objects, figure figure) {
 			kept = append(kept, indexer.List())
 		}
 	})
-	figure.Rows["snapshot"] = each(took, snapshots)
+	figure.Rows["snapshot"] = cputime.Each(took, snapshots)
 	runtime.KeepAlive(kept)
 }
 
@@ -138,7 +140,7 @@ func write(indexer cache.Indexer, o objects, figure figure) {
 				}
 			})
 		}
-		figure.Rows[row], figure.Counted[row] = each(took, len(order)), versions()
+		figure.Rows[row], figure.Counted[row] = cputime.Each(took, len(order)), versions()
 	}
 	upserts("warm", warm, 0) // What comes after finds memory that was in use before.
 	upserts("upsert-same", same, 0)
@@ -152,7 +154,7 @@ func write(indexer cache.Indexer, o objects, figure figure) {
 	all := o.all(replaced)
 	runtime.GC()
 	took := timed(func() { must(indexer.Replace(all, strconv.Itoa(o.version(replaced, 0)))) })
-	figure.Rows["replace"], figure.Counted["replace"] = each(took, len(all)), versions()
+	figure.Rows["replace"], figure.Counted["replace"] = cputime.Each(took, len(all)), versions()
 }
 
 // bytes is what the store needs for each object beside the object: the live heap with it, less that of the bare objects.
