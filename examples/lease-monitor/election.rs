@@ -65,12 +65,10 @@ pub(crate) fn elector(args: &ElectionArgs, identity: Identity, in_embedded: bool
     let mut seed = [0_u8; 8];
     getrandom::fill(&mut seed).map_err(|error| format!("the system gives no random numbers: {error}"))?;
     Ok(ElectorConfig {
-        lease_namespace: lease_namespace(args, in_embedded),
-        lease_name: args.leader_elect_resource_name.clone(),
-        identity,
         timings: timings(args, in_embedded)?,
         first_install: args.first_install || in_embedded,
         seed: u64::from_le_bytes(seed),
+        ..ElectorConfig::new(lease_namespace(args, in_embedded), args.leader_elect_resource_name.clone(), identity)
     })
 }
 

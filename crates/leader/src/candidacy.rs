@@ -3,22 +3,38 @@
 //! In: terms, from the elector. Out: the gate's opening and the term's end, to the elector.
 //! Never: outlives its elector as something open: when the elector is gone, so is the term.
 
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::election::Stance;
 use crate::gate::{CloseReason, GateClosed, Term};
+use crate::sight::Sight;
 
 /// The place at which terms are handed over. Dropping it ends the elector's interest in the Lease.
-#[derive(Debug)]
 pub struct Candidacy {
     terms: mpsc::Receiver<Standing>,
+    footing: Footing,
+    sight: Sight,
 }
 
-/// Whether to give the Lease back at the end of a term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a candidate stands, to be changed from anywhere; cheap to clone. It doesn't keep the candidacy alive.
+#[derive(Clone)]
+pub struct Footing {
+    stance: watch::Sender<Stance>,
+    withheld: watch::Sender<bool>,
+}
+
+/// What becomes of the Lease at the end of a term. All but [`End::Keep`] only after all work of the term has stopped: a process whose
+/// work may still run must not release.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Give it back, so that another candidate can begin at once. Only after all work of the term has stopped: a process
-    /// whose work may still run must not release.
+    /// Give it back, so that another candidate can begin at once.
     Release,
+    /// Give it back for this identity (or the readable part of one), whom others let go first for a lease duration.
+    HandOver(String),
+    /// Give it back, and don't claim it again for this long at least: what made this process step down needs time to mend.
+    StepDown(Duration),
     /// Let it run out.
     Keep,
 }
@@ -35,6 +51,7 @@ pub enum End {
 pub struct Standing {
     term: Term,
     ending: Option<oneshot::Sender<Ending>>,
+    asked: watch::Receiver<Option<String>>,
 }
 
 /// The owner has ended the term.
@@ -45,16 +62,36 @@ pub(crate) struct Ending {
 }
 
 /// The elector's side of a candidacy.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Seats {
     terms: mpsc::Sender<Standing>,
+    footing: Footing,
+    pub(crate) sight: Sight,
+}
+
+/// The elector's side of a standing.
+pub(crate) struct Seat {
+    pub(crate) ending: oneshot::Receiver<Ending>,
+    asked: watch::Sender<Option<String>>,
 }
 
 impl Candidacy {
-    pub(crate) fn new() -> (Seats, Self) {
+    pub(crate) fn new(sight: Sight) -> (Seats, Self) {
         // One is enough: there is no next term before the last one has been ended.
         let (sender, terms) = mpsc::channel(1);
-        (Seats { terms: sender }, Self { terms })
+        let footing = Footing { stance: watch::Sender::new(Stance::default()), withheld: watch::Sender::new(false) };
+        let seats = Seats { terms: sender, footing: footing.clone(), sight: sight.clone() };
+        (seats, Self { terms, footing, sight })
+    }
+
+    /// How this candidate stands.
+    pub fn footing(&self) -> Footing {
+        self.footing.clone()
+    }
+
+    /// What the elector sees and has seen.
+    pub fn sight(&self) -> Sight {
+        self.sight.clone()
     }
 
     /// The next term won, its gate still closed; None once the elector has stopped.
@@ -65,10 +102,28 @@ impl Candidacy {
     }
 }
 
+impl Footing {
+    /// How the candidate stands from now on. Takes effect at its next look; a term that has been won goes on.
+    pub fn stand(&self, stance: Stance) {
+        self.stance.send_replace(stance);
+    }
+
+    /// Whether the candidate claims nothing, however it stands: for a process that knows itself to be unwell. It still looks. A term that
+    /// has been won goes on: end it with [`End::StepDown`].
+    pub fn withhold(&self, withheld: bool) {
+        self.withheld.send_replace(withheld);
+    }
+}
+
 impl Seats {
     /// Hands a term over; false if nobody is there to take it.
     pub(crate) fn hand_over(&self, standing: Standing) -> bool {
         self.terms.try_send(standing).is_ok()
+    }
+
+    /// None: withheld.
+    pub(crate) fn stance(&self) -> Option<Stance> {
+        (!*self.footing.withheld.borrow()).then(|| *self.footing.stance.borrow())
     }
 
     /// Returns once the candidacy has been dropped. Cancel safe.
@@ -77,10 +132,36 @@ impl Seats {
     }
 }
 
+impl Seat {
+    /// The holder is asked to hand over to `to`; None: not any more.
+    pub(crate) fn ask(&self, to: Option<&str>) {
+        self.asked.send_if_modified(|asked| {
+            let news = asked.as_deref() != to;
+            if news {
+                *asked = to.map(str::to_owned);
+            }
+            news
+        });
+    }
+}
+
 impl Standing {
-    pub(crate) fn new(term: Term) -> (Self, oneshot::Receiver<Ending>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self { term, ending: Some(sender) }, receiver)
+    pub(crate) fn new(term: Term) -> (Self, Seat) {
+        let (sender, ending) = oneshot::channel();
+        let asked = watch::Sender::new(None);
+        (Self { term, ending: Some(sender), asked: asked.subscribe() }, Seat { ending, asked })
+    }
+
+    /// Returns, once somebody asks this holder to hand over ([`HAND_OVER_ANNOTATION`](crate::HAND_OVER_ANNOTATION)), for whom. The
+    /// owner may then stop its work and [`end`](Self::end) with [`End::HandOver`], or may not. Waits for ever if nobody does. Cancel safe.
+    pub async fn asked_to_hand_over(&self) -> String {
+        let mut asked = self.asked.clone();
+        let answer = asked.wait_for(Option::is_some).await.ok().and_then(|asked| asked.clone());
+        match answer {
+            Some(to) => to,
+            // The elector is gone, which the term's end says.
+            None => std::future::pending().await,
+        }
     }
 
     /// The term.

@@ -4,7 +4,9 @@
 //! Never: compares clocks of two processes, or lets the wall clock decide anything.
 //!
 //! A gate must close although the machine was suspended, so the real clock is `CLOCK_BOOTTIME`: it counts suspended
-//! time, which `std::time::Instant` (`CLOCK_MONOTONIC`) doesn't. What it can't count is a stopped virtual machine.
+//! time, which `std::time::Instant` (`CLOCK_MONOTONIC`) doesn't. What it can't count is a stopped virtual machine: that shows only in
+//! the wall clock, once somebody has set it right. So a gate also compares the two: when they have moved apart it asks the server before
+//! it acts on (see `gate.rs`). A wall clock that is set by hand costs one renewal, nothing else.
 
 use std::ops::Add;
 use std::time::Duration;
@@ -51,9 +53,41 @@ pub trait GateClock: Send + Sync {
     /// The gate clock. Called at each gate check, so it must be cheap and must not block.
     fn now(&self) -> GateInstant;
 
-    /// The wall clock, written into Leases for people. Nothing is decided by it.
+    /// The wall clock, written into Leases for people. Its reading decides nothing; a jump against [`GateClock::now`] of more than a
+    /// second makes a gate ask the server. So it must run at the same rate, and must be as cheap: it is called at each check too.
     fn wall(&self) -> Timestamp;
 }
+
+/// One reading of both clocks. What the wall clock is ahead of the gate clock says nothing by itself; a change of it says that one of
+/// them has jumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) at: GateInstant,
+    /// The wall clock, less the gate clock, in nanoseconds.
+    ahead: i128,
+}
+
+impl Moment {
+    pub(crate) fn of(clock: &dyn GateClock) -> Self {
+        let at = clock.now();
+        Self { at, ahead: clock.wall().as_nanosecond() - i128::from(at.as_nanos()) }
+    }
+
+    /// A moment of a clock that has never jumped.
+    #[cfg(test)]
+    pub(crate) fn when(clock: &dyn GateClock, at: GateInstant) -> Self {
+        Self { at, ..Self::of(clock) }
+    }
+
+    /// Whether one of the clocks has jumped between this moment and `other`.
+    pub(crate) fn disagrees(self, other: Self) -> bool {
+        self.ahead.abs_diff(other.ahead) > JUMP.as_nanos()
+    }
+}
+
+/// A change of the wall clock against the gate clock that is taken for a jump. Both are slewed alike, so that without a jump there is
+/// next to none.
+const JUMP: Duration = Duration::from_secs(1);
 
 /// How often the gate clock is looked at while something is waited for, at least.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -147,7 +181,7 @@ impl GateClock for VirtualClock {
     }
 
     fn wall(&self) -> Timestamp {
-        let passed = SignedDuration::try_from(self.passed()).unwrap_or(SignedDuration::ZERO);
+        let passed = SignedDuration::try_from(self.passed().mul_f64(self.rate)).unwrap_or(SignedDuration::ZERO);
         self.wall.checked_add(passed).unwrap_or(self.wall)
     }
 }
@@ -173,7 +207,23 @@ mod tests {
         assert_eq!(clock.now(), GateInstant::from_nanos(109_000_000_000));
         let back = clock.true_time(clock.now());
         assert!(back.abs_diff(Duration::from_secs(10)) < Duration::from_micros(1));
-        assert_eq!(clock.wall().to_string(), "2026-01-01T00:00:10Z");
+        assert_eq!(clock.wall().to_string(), "2026-01-01T00:00:09Z");
+    }
+
+    /// Goal: clocks that run together never seem to jump, and a jump of one is seen, either way. Method: a fast clock, then a step of
+    /// its wall.
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_is_seen() {
+        let clock = VirtualClock::new().with_rate(1.12);
+        let before = Moment::of(&clock);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(!before.disagrees(Moment::of(&clock)));
+        for seconds in [2, -2] {
+            let stepped = clock.wall() + SignedDuration::from_secs(seconds);
+            let stepped =
+                VirtualClock::new().with_rate(1.12).with_offset(GateInstant(0).until(clock.now())).with_wall(stepped);
+            assert!(before.disagrees(Moment::of(&stepped)), "{seconds}");
+        }
     }
 
     /// Goal: arithmetic at the ends of the clock neither wraps nor panics. Method: extreme values.

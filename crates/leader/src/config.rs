@@ -3,8 +3,15 @@
 //! In: names, an identity, timings, a seed. Out: a verdict with a text that says what to change. Never: defaults for what
 //! only the caller can know.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::bucket::fnv1a;
+use crate::clock::GateClock;
 use crate::identity::Identity;
 use crate::kube_lock::is_name;
+use crate::metrics::MetricsSink;
+use crate::sight::Sight;
 use crate::timings::{Timings, TimingsError};
 
 /// What an elector is to do.
@@ -23,6 +30,10 @@ pub struct ElectorConfig {
     pub first_install: bool,
     /// Seed of the jitter. Different for each candidate.
     pub seed: u64,
+    /// Put on the Lease when this candidate claims it; others on it stay. Upstream: `NewWithLabels`.
+    pub labels: BTreeMap<String, String>,
+    /// Where the measures go.
+    pub metrics: MetricsSink,
 }
 
 /// Why an elector can't be made.
@@ -46,6 +57,26 @@ pub enum ConfigError {
 }
 
 impl ElectorConfig {
+    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics.
+    pub fn new(lease_namespace: impl Into<String>, lease_name: impl Into<String>, identity: Identity) -> Self {
+        let seed = fnv1a(identity.as_str().bytes());
+        Self {
+            lease_namespace: lease_namespace.into(),
+            lease_name: lease_name.into(),
+            identity,
+            timings: Timings::default(),
+            first_install: false,
+            seed,
+            labels: BTreeMap::new(),
+            metrics: MetricsSink::default(),
+        }
+    }
+
+    pub(crate) fn sight(&self, clock: &Arc<dyn GateClock>) -> Sight {
+        let lease = format!("{}/{}", self.lease_namespace, self.lease_name);
+        Sight::new(lease, self.identity.clone(), clock.clone(), self.metrics.clone())
+    }
+
     /// Whether an elector can work with this.
     ///
     /// # Errors

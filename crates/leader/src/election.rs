@@ -16,6 +16,7 @@
 //! A missing Lease is put down vacant at once and then waited out. So every takeover is a compare-and-swap: waiting for
 //! a mere absence couldn't see a Lease that was created, won, and deleted again between two reads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,12 +25,24 @@ use serde_json::Value;
 use crate::clock::GateInstant;
 use crate::identity::Identity;
 use crate::lock::LockError;
-use crate::record::{Claim, Epoch, Lease, held, vacant};
+use crate::record::{Claim, Epoch, Lease, held, means, vacant};
 use crate::rules::Rules;
 use crate::timings::Timings;
 
 /// How many claims with unknown outcome are remembered. A forgotten one only costs time: its record is waited out.
 const MOST_CLAIMS: usize = 4;
+
+/// How a candidate stands in the election. None of it bears on safety: a stance only makes a candidate wait longer, or ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stance {
+    /// Takes the Lease as soon as it may.
+    #[default]
+    Stand,
+    /// As [`Stance::Stand`], and asks a holder to hand over, once a term (upstream's coordinated election has `preferredHolder` for that).
+    Prefer,
+    /// Leaves the Lease to others for one more lease duration: the next best, if no better one lives.
+    Reserve,
+}
 
 /// What a candidate does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +57,8 @@ pub(crate) enum Step {
     Create(Value),
     /// Replace the Lease with one that this candidate holds.
     TakeOver(Value),
+    /// Ask the holder to hand over, by an annotation on its Lease.
+    Ask(Value),
 }
 
 /// The fixed part of a candidate.
@@ -54,7 +69,15 @@ pub(crate) struct Standpoint {
     pub(crate) identity: Identity,
     pub(crate) timings: Timings,
     pub(crate) first_install: bool,
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) rules: Rules,
+}
+
+impl Standpoint {
+    pub(crate) fn claim(&self, wall: Timestamp) -> Claim<'_> {
+        let Self { identity, timings, labels, .. } = self;
+        Claim { identity: identity.as_str(), duration: timings.lease_duration, wall, labels }
+    }
 }
 
 /// A candidate: what it has seen, since when, and when it looks again.
@@ -72,6 +95,10 @@ pub(crate) struct Candidate {
     own: Vec<Own>,
     look_at: GateInstant,
     rest_until: GateInstant,
+    /// None: claims nothing.
+    stance: Option<Stance>,
+    /// The last holder asked to hand over, by uid and transitions.
+    asked: Option<(String, i32)>,
     /// What was seen must be read again before anything is claimed.
     stale: bool,
     /// Whether any answer has ever shown a Lease.
@@ -117,6 +144,8 @@ impl Candidate {
             own: Vec::new(),
             look_at: zero,
             rest_until: zero,
+            stance: Some(Stance::Stand),
+            asked: None,
             stale: false,
             met: false,
         }
@@ -134,6 +163,18 @@ impl Candidate {
         }
     }
 
+    pub(crate) fn set_stance(&mut self, stance: Option<Stance>) {
+        self.stance = stance;
+    }
+
+    /// The Lease as last seen, if there is one.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        match &self.seen {
+            Seen::Present(lease) => Some(lease),
+            Seen::Nothing | Seen::Missing => None,
+        }
+    }
+
     /// What to do at `now`.
     pub(crate) fn decide(&self, now: GateInstant, wall: Timestamp) -> Step {
         if now >= self.look_at {
@@ -145,10 +186,16 @@ impl Candidate {
             Seen::Missing => self.rest_until,
             Seen::Present(lease) => self.takeover_at(lease).max(self.rest_until),
         };
+        if self.stance.is_none() {
+            return Step::Wait(self.look_at);
+        }
+        if let Some(lease) = self.lease().filter(|lease| self.asks(lease, now)) {
+            return Step::Ask(lease.asked(self.fixed.identity.as_str()));
+        }
         if now < ready {
             return Step::Wait(ready.min(self.look_at));
         }
-        let claim = self.claim(wall);
+        let claim = self.fixed.claim(wall);
         match &self.seen {
             Seen::Present(lease) => Step::TakeOver(lease.taken_over(&claim)),
             _ if self.fixed.first_install && !self.met => {
@@ -219,6 +266,21 @@ impl Candidate {
         None
     }
 
+    /// The wish for a hand-over was answered at `received`.
+    pub(crate) fn on_asked(&mut self, answer: Result<Lease, LockError>, received: GateInstant) {
+        // Once a term: whether the holder follows is its business.
+        self.asked = self.lease().map(|lease| (lease.uid().to_owned(), lease.transitions()));
+        match answer {
+            Ok(lease) => self.saw(lease, received),
+            // It has been renewed meanwhile, mostly. See what it is now, and ask again.
+            Err(LockError::Conflict) => {
+                self.asked = None;
+                self.look_at = received;
+            }
+            Err(error) => self.look_at = received + self.patience(&error),
+        }
+    }
+
     /// A term of this candidate has ended at `now`; its last effect is over at `hard_stop`. It claims the Lease again
     /// only after a rest, which is longer than any other candidate's period of looks, so that others come first.
     pub(crate) fn rest(&mut self, now: GateInstant, hard_stop: GateInstant) {
@@ -229,6 +291,25 @@ impl Candidate {
         self.stale = true;
     }
 
+    /// A holder that renews is asked to hand over, once a term, unless it was asked already. One that doesn't renew is about to be
+    /// succeeded, and a write to its Lease would only make everybody wait for longer.
+    fn asks(&self, lease: &Lease, now: GateInstant) -> bool {
+        let renews = self.since.until(now) < self.fixed.timings.retry_period;
+        let told = self.asked.as_ref().is_some_and(|(uid, count)| uid == lease.uid() && *count == lease.transitions());
+        let another = !lease.holder().is_empty() && lease.holder() != self.fixed.identity.as_str();
+        self.stance == Some(Stance::Prefer)
+            && another
+            && renews
+            && !told
+            && now >= self.rest_until
+            && lease.hand_over().is_none()
+    }
+
+    /// This candidate has stepped down: it claims nothing for so long.
+    pub(crate) fn cool_down(&mut self, now: GateInstant, time: Duration) {
+        self.rest_until = self.rest_until.max(now + time);
+    }
+
     /// An answer to a claim wins only if it shows what was sent, in the Lease it was sent for, as a new version. Another
     /// holder or uid means that something has rewritten it; an old version means that others have seen no change.
     fn is_won(&self, lease: &Lease) -> bool {
@@ -237,10 +318,6 @@ impl Candidate {
             Seen::Present(base) => mine && base.uid() == lease.uid() && base.version() < lease.version(),
             Seen::Nothing | Seen::Missing => mine,
         }
-    }
-
-    fn claim(&self, wall: Timestamp) -> Claim<'_> {
-        Claim { identity: self.fixed.identity.as_str(), duration: self.fixed.timings.lease_duration, wall }
     }
 
     fn saw_nothing(&mut self, received: GateInstant) {
@@ -335,17 +412,29 @@ impl Candidate {
 
     /// C1 and C2: from when on the Lease may be taken over as it is shown.
     fn takeover_at(&self, lease: &Lease) -> GateInstant {
-        if self.fixed.rules.skip_the_wait || self.is_own(lease) || self.released_properly(lease) {
-            return self.since;
-        }
         let own = self.fixed.timings.lease_duration;
+        let courtesy = self.courtesy(lease);
+        if self.fixed.rules.skip_the_wait || self.is_own(lease) || self.released_properly(lease) {
+            return self.since + courtesy;
+        }
         let recorded = lease.duration().unwrap_or(own);
         let wait = match &self.last_term {
             Some(last) if self.same_term(lease) => recorded.max(last.longest),
             // Nobody holds it: what is recorded may be the one second of upstream's release.
             _ => recorded.max(own),
         };
-        (self.since + wait).max(self.not_before)
+        (self.since + wait).max(self.not_before) + courtesy
+    }
+
+    /// How much longer this candidate leaves the Lease to others than it must: one lease duration, if it was released for somebody else,
+    /// or if somebody else is better placed.
+    fn courtesy(&self, lease: &Lease) -> Duration {
+        let me = self.fixed.identity.as_str();
+        let for_me = lease.handed_to().map(|to| means(to, me));
+        match (for_me, self.stance) {
+            (Some(false), _) | (None, Some(Stance::Reserve)) => self.fixed.timings.lease_duration,
+            _ => Duration::ZERO,
+        }
     }
 
     /// For the record of a vacant Lease, which every other candidate will wait out.

@@ -20,6 +20,7 @@ fn candidate(first_install: bool) -> Candidate {
         identity: Identity::from_parts("me", 1, 1).unwrap(),
         timings: Timings { jitter: 0.0, ..Timings::default() },
         first_install,
+        labels: BTreeMap::new(),
         rules: Rules::default(),
     };
     Candidate::new(fixed, 1)

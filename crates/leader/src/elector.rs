@@ -11,17 +11,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::candidacy::{Candidacy, End, Ending, Seats, Standing};
-use crate::clock::{GateClock, GateInstant, TICK, sleep_until};
+use crate::candidacy::{Candidacy, End, Ending, Seat, Seats, Standing};
+use crate::clock::{GateClock, Moment, TICK, sleep_until};
 use crate::config::{ConfigError, ElectorConfig};
 use crate::election::{Candidate, Standpoint, Step};
-use crate::gate::{CloseReason, Term};
+use crate::gate::{CloseReason, Holder, Loss, Term};
 use crate::lock::{LeaseLock, LockError};
 use crate::record::Lease;
 use crate::rules::Rules;
+use crate::sight::{Sight, TermEnd};
 use crate::tenure::{Duty, Tenure, Verdict};
 use crate::trace::activity;
 
@@ -38,10 +38,8 @@ pub struct Elector {
     clock: Arc<dyn GateClock>,
     candidate: Candidate,
     seats: Seats,
-    /// The last trouble reported, so that a lasting one is reported once.
-    trouble: Option<String>,
-    /// The holder reported last.
-    holder: Option<String>,
+    sight: Sight,
+    term_of: Holder,
 }
 
 /// How the renewing part of a term came to its end.
@@ -65,7 +63,7 @@ impl Elector {
         clock: Arc<dyn GateClock>,
     ) -> Result<(Self, Candidacy), ConfigError> {
         config.check()?;
-        let (seats, candidacy) = Candidacy::new();
+        let (seats, candidacy) = Candidacy::new(config.sight(&clock));
         Ok((Self::assemble(lock, config, clock, seats, Rules::default()), candidacy))
     }
 
@@ -77,15 +75,24 @@ impl Elector {
         seats: Seats,
         rules: Rules,
     ) -> Self {
+        let term_of = Holder {
+            clock: clock.clone(),
+            identity: config.identity.clone(),
+            hold: config.timings.renew_deadline,
+            stop_bound: config.timings.stop_bound,
+            metrics: config.metrics,
+        };
         let fixed = Standpoint {
             namespace: config.lease_namespace,
             name: config.lease_name,
             identity: config.identity,
             timings: config.timings,
             first_install: config.first_install,
+            labels: config.labels,
             rules,
         };
-        Self { lock, clock, candidate: Candidate::new(fixed, config.seed), seats, trouble: None, holder: None }
+        let sight = seats.sight.clone();
+        Self { lock, clock, candidate: Candidate::new(fixed, config.seed), seats, sight, term_of }
     }
 
     /// Stands in the election until `shutdown`, or until the candidacy is dropped.
@@ -97,11 +104,12 @@ impl Elector {
         while let Some((lease, sent)) = self.contend(&shutdown).await {
             self.hold(lease, sent, &shutdown).await;
         }
+        self.sight.ended();
         tracing::debug!(identity = %self.candidate.fixed().identity, "the elector has stopped");
     }
 
     /// Until the Lease is won (the answer, and when the winning write was sent), or until nobody wants it.
-    async fn contend(&mut self, shutdown: &CancellationToken) -> Option<(Lease, GateInstant)> {
+    async fn contend(&mut self, shutdown: &CancellationToken) -> Option<(Lease, Moment)> {
         loop {
             if shutdown.is_cancelled() {
                 return None;
@@ -116,26 +124,35 @@ impl Elector {
                     () = seats.left() => {}
                 }
             };
-            match self.candidate.decide(self.clock.now(), self.clock.wall()) {
+            self.sight.alive();
+            self.candidate.set_stance(self.seats.stance());
+            let now = self.clock.now();
+            match self.candidate.decide(now, self.clock.wall()) {
+                // Never longer than a tick, so that a change of stance is noticed.
                 Step::Wait(until) => tokio::select! {
                     biased;
                     () = stop => return None,
-                    () = sleep_until(self.clock.as_ref(), until) => {}
+                    () = sleep_until(self.clock.as_ref(), until.min(now + TICK)) => {}
                 },
                 Step::Read => {
                     let answer = tokio::select! {
                         biased;
                         () = stop => return None,
-                        answer = bounded(lock.read(timeout), timeout, None) => answer,
+                        answer = self.bounded(lock.read(timeout), None) => answer,
                     };
                     self.report(&answer);
                     self.candidate.on_read(answer, self.clock.now());
-                    self.report_holder();
                 }
                 Step::PutDown(object) => {
-                    let answer = bounded(lock.create(object, timeout), timeout, None).await;
+                    let answer = self.bounded(lock.create(object, timeout), None).await;
                     self.report(&answer);
                     self.candidate.on_put_down(answer, self.clock.now());
+                }
+                Step::Ask(object) => {
+                    tracing::info!(lease = %place(self.candidate.fixed()), holder = self.candidate.holder(), "asking the holder to hand over");
+                    let answer = self.bounded(lock.update(object, timeout), None).await;
+                    self.report(&answer);
+                    self.candidate.on_asked(answer, self.clock.now());
                 }
                 step @ (Step::Create(_) | Step::TakeOver(_)) => {
                     if let Some(won) = self.claim(step, timeout).await {
@@ -146,64 +163,75 @@ impl Elector {
         }
     }
 
-    async fn claim(&mut self, step: Step, timeout: Duration) -> Option<(Lease, GateInstant)> {
+    async fn claim(&mut self, step: Step, timeout: Duration) -> Option<(Lease, Moment)> {
         let lock = self.lock.clone();
         let (object, creating) = match step {
             Step::Create(object) => (object, true),
             Step::TakeOver(object) => (object, false),
-            Step::Wait(_) | Step::Read | Step::PutDown(_) => return None,
+            Step::Wait(_) | Step::Read | Step::PutDown(_) | Step::Ask(_) => return None,
         };
         self.candidate.sending(&object);
         // H1: read immediately before the request is sent.
-        let sent = self.clock.now();
+        let sent = Moment::of(self.clock.as_ref());
         let answer = if creating {
-            bounded(lock.create(object, timeout), timeout, None).await
+            self.bounded(lock.create(object, timeout), None).await
         } else {
-            bounded(lock.update(object, timeout), timeout, None).await
+            self.bounded(lock.update(object, timeout), None).await
         };
-        let received = self.clock.now();
+        let received = Moment::of(self.clock.as_ref());
         self.report(&answer);
-        let won = self.candidate.on_claimed(answer, received)?;
+        let won = self.candidate.on_claimed(answer, received.at)?;
         Some((won, if self.candidate.fixed().rules.count_from_answer { received } else { sent }))
     }
 
     /// One term, from the answer that won it to its end.
-    async fn hold(&mut self, lease: Lease, sent: GateInstant, shutdown: &CancellationToken) {
+    async fn hold(&mut self, lease: Lease, sent: Moment, shutdown: &CancellationToken) {
         let fixed = self.candidate.fixed().clone();
-        let mut tenure = Tenure::new(fixed.clone(), lease, sent);
-        let term = Term::won(self.clock.clone(), fixed.identity.clone(), tenure.epoch(), &fixed.timings, sent);
+        let tenure = Tenure::new(fixed.clone(), lease, sent.at);
+        let term = Term::won(&self.term_of, tenure.epoch(), sent);
         // Whatever ends this function early, a panic included, closes the gate.
         let _guard = CloseOnDrop(term.clone());
         tracing::info!(identity = %fixed.identity, epoch = %term.epoch(), lease = %place(&fixed), "won the Lease");
-        let (standing, mut ending) = Standing::new(term.clone());
+        self.sight.won(&term, tenure.lease());
+        let (standing, seat) = Standing::new(term.clone());
+        let mut held = Held { tenure, term: term.clone(), seat };
         // A shutdown that came while the claim was under way: no work has begun, so give the Lease back at once.
         let wanted = !shutdown.is_cancelled() && self.seats.hand_over(standing);
         let farewell = self.farewell(shutdown.clone());
         tokio::pin!(farewell);
-        let ended = if wanted {
-            match self.renew(&mut tenure, &term, &mut ending, farewell.as_mut()).await {
+        let (ended, end) = if wanted {
+            match self.renew(&mut held, farewell.as_mut()).await {
                 Over::Ended(ended) => {
-                    if ended.as_ref().is_some_and(|ended| ended.how == End::Release) {
-                        self.release(&tenure, &term).await;
-                    }
-                    ended
+                    let end = match ended.as_ref().map_or(&End::Keep, |ended| &ended.how) {
+                        End::Keep => TermEnd::Kept,
+                        End::Release | End::StepDown(_) => self.release(&mut held, None).await,
+                        End::HandOver(to) => self.release(&mut held, Some(to)).await,
+                    };
+                    (ended, end)
                 }
-                Over::Lost => tokio::select! {
-                    biased;
-                    ended = &mut ending => ended.ok(),
-                    () = farewell => None,
-                },
-                Over::Farewell => None,
+                Over::Lost => {
+                    let ended = tokio::select! {
+                        biased;
+                        ended = &mut held.seat.ending => ended.ok(),
+                        () = self.live_on() => None,
+                        () = farewell => None,
+                    };
+                    (ended, TermEnd::Lost)
+                }
+                Over::Farewell => (None, TermEnd::Kept),
             }
         } else {
-            self.release(&tenure, &term).await;
-            None
+            (None, self.release(&mut held, None).await)
         };
         term.close(CloseReason::ElectorGone);
         activity!(term.epoch(), self.clock.now(), "term-end", identity = %fixed.identity);
-        tracing::info!(identity = %fixed.identity, epoch = %term.epoch(), "the term has ended");
+        tracing::info!(identity = %fixed.identity, epoch = %term.epoch(), ?end, "the term has ended");
+        self.sight.over(&term, end);
         self.candidate.rest(self.clock.now(), term.hard_stop_at());
         if let Some(ended) = ended {
+            if let End::StepDown(cool_down) = ended.how {
+                self.candidate.cool_down(self.clock.now(), cool_down);
+            }
             // The owner may have gone; it has asked for the end all the same.
             let _ = ended.done.send(());
         }
@@ -211,26 +239,34 @@ impl Elector {
 
     /// Renews until the owner ends the term, the Lease is lost, or the farewell takes too long.
     async fn renew(
-        &mut self,
-        tenure: &mut Tenure,
-        term: &Term,
-        ending: &mut oneshot::Receiver<Ending>,
+        &self,
+        held: &mut Held,
         mut farewell: std::pin::Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Over {
         let (lock, clock) = (self.lock.clone(), self.clock.clone());
         let timeout = self.candidate.fixed().timings.request_timeout;
+        let Held { tenure, term, seat } = held;
+        let mut doubted = None;
         loop {
+            self.sight.alive();
             if term.tick() {
                 tracing::warn!(epoch = %term.epoch(), "lost the Lease: no renewal succeeded within the renew deadline");
                 return Over::Lost;
             }
             let now = clock.now();
+            let doubt = term.doubt();
+            if doubt > doubted {
+                // Once a doubt: if the server can't be asked, it is tried again as ever.
+                doubted = doubt;
+                tenure.hurry(now);
+            }
+            seat.ask(tenure.asked_for());
             let verdict = match tenure.decide(now, clock.wall()) {
                 Duty::Wait(until) => {
                     // Never longer than a tick, so that the lapse of the gate is noticed.
                     tokio::select! {
                         biased;
-                        ended = &mut *ending => return Over::Ended(ended.ok()),
+                        ended = &mut seat.ending => return Over::Ended(ended.ok()),
                         () = farewell.as_mut() => return Over::Farewell,
                         () = sleep_until(clock.as_ref(), until.min(now + TICK)) => {}
                     }
@@ -238,53 +274,80 @@ impl Elector {
                 }
                 Duty::Renew(object) => {
                     // H1: read immediately before the request is sent.
-                    let sent = clock.now();
-                    let answer = bounded(lock.update(object, timeout), timeout, Some(term)).await;
+                    let sent = Moment::of(clock.as_ref());
+                    let answer = self.bounded(lock.update(object, timeout), Some(term)).await;
+                    let received = Moment::of(clock.as_ref());
                     self.report(&answer);
-                    tenure.on_renewed(answer, sent, clock.now())
+                    match tenure.on_renewed(answer, sent.at, received.at) {
+                        Verdict::Renewed(counted) => {
+                            self.term_of.metrics.tell(|sink| sink.renewal_latency(sent.at.until(received.at)));
+                            // Too late for a gate that has lapsed meanwhile; the next turn says so.
+                            _ = term.extend(if counted == sent.at { sent } else { received });
+                            continue;
+                        }
+                        verdict => verdict,
+                    }
                 }
                 Duty::Read => {
-                    let answer = bounded(lock.read(timeout), timeout, Some(term)).await;
+                    self.term_of.metrics.tell(|sink| sink.slowpath(1));
+                    let answer = self.bounded(lock.read(timeout), Some(term)).await;
                     self.report(&answer);
                     tenure.on_read(answer, clock.now())
                 }
             };
-            match verdict {
-                Verdict::Open => {}
-                // Too late for a gate that has lapsed meanwhile; the next turn says so.
-                Verdict::Renewed(sent) => _ = term.extend(sent),
-                Verdict::Lost(loss) => {
-                    tracing::warn!(epoch = %term.epoch(), %loss, "lost the Lease");
-                    term.close(CloseReason::Lost(loss));
-                    return Over::Lost;
-                }
+            if let Verdict::Lost(loss) = verdict {
+                tracing::warn!(epoch = %term.epoch(), %loss, "lost the Lease");
+                term.close(CloseReason::Lost(loss));
+                return Over::Lost;
             }
         }
     }
 
-    /// Gives the Lease back, by compare-and-swap on the own last version. A conflict means that it isn't ours to give.
-    async fn release(&mut self, tenure: &Tenure, term: &Term) {
-        let (lock, timeout) = (self.lock.clone(), self.candidate.fixed().timings.request_timeout);
+    /// Gives the Lease back, by compare-and-swap on the own last version. After a conflict it is read again, and is given back if it is
+    /// still this term's: somebody else has edited it.
+    async fn release(&self, held: &mut Held, to: Option<&str>) -> TermEnd {
+        let (lock, clock) = (self.lock.clone(), self.clock.clone());
+        let timeout = self.candidate.fixed().timings.request_timeout;
+        let Held { tenure, term, .. } = held;
         term.close(CloseReason::Ended);
         for attempt in 1..=RELEASE_TRIES {
             if term.tick() {
-                return;
+                return TermEnd::Kept;
             }
-            match bounded(lock.update(tenure.release(self.clock.wall()), timeout), timeout, Some(term)).await {
+            let answer = self.bounded(lock.update(tenure.release(to, clock.wall()), timeout), Some(term)).await;
+            let error = match answer {
                 Ok(_) => {
-                    tracing::info!(epoch = %term.epoch(), "released the Lease");
-                    return;
+                    tracing::info!(epoch = %term.epoch(), to, "released the Lease");
+                    return to.map_or(TermEnd::Released, |to| TermEnd::HandedOver(to.to_owned()));
                 }
-                Err(error @ (LockError::Conflict | LockError::Missing)) => {
-                    tracing::info!(epoch = %term.epoch(), %error, "did not release the Lease");
-                    return;
+                Err(error) => error,
+            };
+            tracing::warn!(epoch = %term.epoch(), attempt, %error, "could not release the Lease");
+            let verdict = match error {
+                LockError::Conflict => {
+                    let answer = self.bounded(lock.read(timeout), Some(term)).await;
+                    tenure.on_read(answer, clock.now())
                 }
-                Err(error) => {
-                    tracing::warn!(epoch = %term.epoch(), attempt, %error, "could not release the Lease");
+                LockError::Missing => Verdict::Lost(Loss::Deleted),
+                LockError::Refused { .. } | LockError::Unknown { .. } => {
                     let pause = self.candidate.fixed().timings.retry_period / 4;
-                    sleep_until(self.clock.as_ref(), self.clock.now() + pause).await;
+                    sleep_until(clock.as_ref(), clock.now() + pause).await;
+                    Verdict::Open
                 }
+            };
+            if let Verdict::Lost(loss) = verdict {
+                tracing::info!(epoch = %term.epoch(), %loss, "the Lease is not this term's to give any more");
+                return TermEnd::Kept;
             }
+        }
+        TermEnd::Kept
+    }
+
+    /// Shows that the elector lives while it waits for others. Never returns.
+    async fn live_on(&self) {
+        loop {
+            self.sight.alive();
+            tokio::time::sleep(TICK).await;
         }
     }
 
@@ -297,28 +360,59 @@ impl Elector {
         }
     }
 
-    fn report(&mut self, answer: &Result<Lease, LockError>) {
+    fn report(&self, answer: &Result<Lease, LockError>) {
         let trouble = match answer {
             Ok(_) | Err(LockError::Missing | LockError::Conflict) => None,
             Err(error) => Some(error.to_string()),
         };
-        if trouble != self.trouble {
-            let lease = place(self.candidate.fixed());
+        let lease = place(self.candidate.fixed());
+        if self.sight.trouble(trouble.as_deref()) {
             match &trouble {
                 Some(trouble) => tracing::warn!(%lease, "{trouble}"),
                 None => tracing::info!(%lease, "the Lease can be reached again"),
             }
-            self.trouble = trouble;
+        }
+        let seen = match answer {
+            Ok(seen) => Some(seen),
+            Err(LockError::Missing) => None,
+            Err(_) => return,
+        };
+        if self.sight.saw(seen) {
+            tracing::info!(%lease, holder = seen.map_or("", Lease::holder), "the Lease's holder");
         }
     }
 
-    fn report_holder(&mut self) {
-        let holder = self.candidate.holder();
-        if self.holder.as_deref() != Some(holder) {
-            tracing::info!(lease = %place(self.candidate.fixed()), holder, "the Lease's holder");
-            self.holder = Some(holder.to_owned());
+    /// A request with a deadline of our own, whatever the lock does about its own; meanwhile the term's gate is looked at.
+    async fn bounded(
+        &self,
+        request: impl Future<Output = Result<Lease, LockError>>,
+        term: Option<&Term>,
+    ) -> Result<Lease, LockError> {
+        let timeout = self.candidate.fixed().timings.request_timeout;
+        let request = tokio::time::timeout(timeout, request);
+        tokio::pin!(request);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut request => {
+                    return answer.unwrap_or_else(|_| Err(LockError::unknown(format!("no answer within {timeout:?}"))));
+                }
+                () = tokio::time::sleep(TICK) => {
+                    self.sight.alive();
+                    if let Some(term) = term {
+                        term.tick();
+                    }
+                }
+            }
         }
     }
+}
+
+/// A term while its Lease is held: the pure part, the gate, the owner's chair.
+struct Held {
+    tenure: Tenure,
+    term: Term,
+    seat: Seat,
 }
 
 /// Closes a gate whose elector is gone.
@@ -334,29 +428,10 @@ fn place(fixed: &Standpoint) -> String {
     format!("{}/{}", fixed.namespace, fixed.name)
 }
 
-/// A request with a deadline of our own, whatever the lock does about its own; meanwhile the term's gate is looked at.
-async fn bounded(
-    request: impl Future<Output = Result<Lease, LockError>>,
-    timeout: Duration,
-    term: Option<&Term>,
-) -> Result<Lease, LockError> {
-    let request = tokio::time::timeout(timeout, request);
-    tokio::pin!(request);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut request => {
-                return answer.unwrap_or_else(|_| Err(LockError::unknown(format!("no answer within {timeout:?}"))));
-            }
-            () = tokio::time::sleep(TICK) => {
-                if let Some(term) = term {
-                    term.tick();
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 #[path = "elector_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "stance_tests.rs"]
+mod stance_tests;

@@ -8,6 +8,9 @@
 //! Open means: opened, not closed, and now < sent + D, where `sent` was read just before the last renewal that
 //! succeeded was sent. Closing is final: a later renewal opens nothing, a new term has a new gate. client-go's
 //! counterpart is a context that is cancelled when the renew loop has given up, and so up to one stalled request late.
+//!
+//! Doubt: when wall clock and gate clock have moved apart since that renewal, time may have passed that the gate clock didn't count (a
+//! virtual machine that stood still). Then nothing may act until a renewal that is sent afterwards has succeeded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,10 +19,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{GateClock, GateInstant};
+use crate::clock::{GateClock, GateInstant, Moment, TICK};
 use crate::identity::Identity;
+use crate::metrics::MetricsSink;
 use crate::record::Epoch;
-use crate::timings::Timings;
 use crate::trace::activity;
 
 /// One term of leadership, as the workers see it: who, which epoch, and whether it may act now. Cheap to clone.
@@ -29,13 +32,39 @@ use crate::trace::activity;
 pub struct Term(Arc<Gate>);
 
 struct Gate {
-    clock: Arc<dyn GateClock>,
-    identity: Identity,
+    holder: Holder,
     epoch: Epoch,
-    hold: Duration,
-    stop_bound: Duration,
+    /// False for a term that no Lease stands behind.
+    elected: bool,
     state: Mutex<State>,
     cancelled: CancellationToken,
+}
+
+/// What the terms of one candidate have in common.
+#[derive(Clone)]
+pub(crate) struct Holder {
+    pub(crate) clock: Arc<dyn GateClock>,
+    pub(crate) identity: Identity,
+    /// D.
+    pub(crate) hold: Duration,
+    /// J.
+    pub(crate) stop_bound: Duration,
+    pub(crate) metrics: MetricsSink,
+}
+
+#[cfg(test)]
+impl Holder {
+    /// The default timings, and a name.
+    pub(crate) fn example(clock: impl GateClock + 'static) -> Self {
+        let timings = crate::timings::Timings::default();
+        Self {
+            clock: Arc::new(clock),
+            identity: Identity::from_parts("me", 1, 1).expect("a good name"),
+            hold: timings.renew_deadline,
+            stop_bound: timings.stop_bound,
+            metrics: MetricsSink::default(),
+        }
+    }
 }
 
 struct State {
@@ -43,6 +72,10 @@ struct State {
     closed: Option<Closed>,
     /// Open before this; moves only forward, and only while the gate has not closed.
     deadline: GateInstant,
+    /// Just before the last renewal that succeeded was sent.
+    renewed: Moment,
+    /// The clocks have jumped, seen then; no renewal that was sent since has succeeded.
+    doubt: Option<GateInstant>,
 }
 
 #[derive(Clone)]
@@ -75,6 +108,22 @@ pub enum CloseReason {
     ElectorGone,
 }
 
+impl CloseReason {
+    /// The reason as a label of `leader_election_closings_total`: one word.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Lost(Loss::Overwritten(_)) => "overwritten",
+            Self::Lost(Loss::Recreated) => "recreated",
+            Self::Lost(Loss::Deleted) => "deleted",
+            Self::TimeRanOut => "time",
+            Self::LaterTerm(_) => "later-term",
+            Self::Stopping => "stopping",
+            Self::Ended => "ended",
+            Self::ElectorGone => "elector-gone",
+        }
+    }
+}
+
 /// What an answer of the server showed that ends a term at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
@@ -95,6 +144,10 @@ pub enum GateClosed {
     /// The term was won, but its owner hasn't opened the gate yet.
     #[error("the gate of epoch {0} has not been opened yet")]
     NotOpenYet(Epoch),
+    /// The clocks have jumped against each other, as after a stop of the virtual machine: the server is being asked whether the term is
+    /// still this process's. Takes one request; the gate opens again, or closes.
+    #[error("the clocks have jumped, so the gate of epoch {0} is shut until the server has been asked")]
+    InDoubt(Epoch),
     /// Closed for good.
     #[error("the gate of epoch {epoch} is closed: {reason}")]
     Closed {
@@ -131,24 +184,25 @@ impl Remaining {
 
 impl Term {
     /// A term won by a write that was sent at `sent`. Its gate is not open yet.
-    pub(crate) fn won(
-        clock: Arc<dyn GateClock>,
-        identity: Identity,
-        epoch: Epoch,
-        timings: &Timings,
-        sent: GateInstant,
-    ) -> Self {
-        let state = State { opened: false, closed: None, deadline: sent + timings.renew_deadline };
-        activity!(epoch, clock.now(), "term-begin", identity = %identity);
-        Self(Arc::new(Gate {
-            clock,
-            identity,
-            epoch,
-            hold: timings.renew_deadline,
-            stop_bound: timings.stop_bound,
-            state: Mutex::new(state),
-            cancelled: CancellationToken::new(),
-        }))
+    pub(crate) fn won(holder: &Holder, epoch: Epoch, sent: Moment) -> Self {
+        let deadline = sent.at + holder.hold;
+        let state = State { opened: false, closed: None, deadline, renewed: sent, doubt: None };
+        activity!(epoch, holder.clock.now(), "term-begin", identity = %holder.identity);
+        Self::of(holder.clone(), Some(epoch), state)
+    }
+
+    /// The term of work that needs no election: its gate is open until it is closed by its owner, whatever other processes do. It has the
+    /// epoch zero, and the [fence](crate::FenceLayer) neither stamps its writes nor asks them for versions.
+    pub fn always(clock: Arc<dyn GateClock>, identity: Identity, stop_bound: Duration) -> Self {
+        let holder = Holder { clock, identity, hold: Duration::MAX, stop_bound, metrics: MetricsSink::default() };
+        let sent = Moment::of(holder.clock.as_ref());
+        let deadline = GateInstant::from_nanos(u64::MAX);
+        Self::of(holder, None, State { opened: true, closed: None, deadline, renewed: sent, doubt: None })
+    }
+
+    fn of(holder: Holder, epoch: Option<Epoch>, state: State) -> Self {
+        let (elected, epoch) = (epoch.is_some(), epoch.unwrap_or(Epoch::new(0)));
+        Self(Arc::new(Gate { holder, epoch, elected, state: Mutex::new(state), cancelled: CancellationToken::new() }))
     }
 
     /// The number of this term.
@@ -156,9 +210,14 @@ impl Term {
         self.0.epoch
     }
 
+    /// Whether the term was won in an election; see [`Term::always`].
+    pub fn is_elected(&self) -> bool {
+        self.0.elected
+    }
+
     /// Who holds it.
     pub fn identity(&self) -> &Identity {
-        &self.0.identity
+        &self.0.holder.identity
     }
 
     /// Whether the term's work may act now, and for how long at least.
@@ -174,6 +233,11 @@ impl Term {
         answer
     }
 
+    /// As [`Term::check`], for those who look on and won't act: leaves no trace.
+    pub(crate) fn peek(&self) -> Result<Duration, GateClosed> {
+        self.look().1.map(Remaining::duration)
+    }
+
     /// Whether the gate is open now. As [`Term::check`], for places that only want to know.
     pub fn is_open(&self) -> bool {
         self.check().is_ok()
@@ -186,7 +250,7 @@ impl Term {
     pub fn close(&self, reason: CloseReason) {
         let closed = {
             let mut state = self.0.state.lock();
-            let now = self.0.clock.now();
+            let now = self.0.holder.clock.now();
             self.0.lapse(&mut state, now).or_else(|| self.0.close(&mut state, now, reason))
         };
         self.tell(closed);
@@ -198,6 +262,13 @@ impl Term {
     /// the process is stopped; the gate itself is exact.
     pub fn cancelled(&self) -> CancellationToken {
         self.0.cancelled.clone()
+    }
+
+    /// Returns once the gate is not in doubt: at once, mostly. What it is then, [`Term::check`] says. Cancel safe.
+    pub async fn certain(&self) {
+        while matches!(self.look().1, Err(GateClosed::InDoubt(_))) {
+            tokio::time::sleep(TICK / 5).await;
+        }
     }
 
     /// Why the gate has closed, if it has.
@@ -215,23 +286,27 @@ impl Term {
             Some(Closed { at, reason: CloseReason::Lost(_) | CloseReason::LaterTerm(_) }) => (*at).min(state.deadline),
             _ => state.deadline,
         };
-        closing + self.0.stop_bound
+        closing + self.0.holder.stop_bound
     }
 
     /// J: how long an effect may last after the gate has closed.
     pub fn stop_bound(&self) -> Duration {
-        self.0.stop_bound
+        self.0.holder.stop_bound
     }
 
     pub(crate) fn clock(&self) -> &dyn GateClock {
-        self.0.clock.as_ref()
+        self.0.holder.clock.as_ref()
+    }
+
+    pub(crate) fn metrics(&self) -> &MetricsSink {
+        &self.0.holder.metrics
     }
 
     /// Opens the gate, if it hasn't closed before it was opened.
     pub(crate) fn open(&self) -> Result<(), GateClosed> {
         let now = {
             let mut state = self.0.state.lock();
-            let now = self.0.clock.now();
+            let now = self.0.holder.clock.now();
             if state.closed.is_none() && now < state.deadline && !state.opened {
                 state.opened = true;
                 Some(now)
@@ -245,18 +320,22 @@ impl Term {
         self.look().1.map(|_| ())
     }
 
-    /// A renewal that was sent at `sent` has succeeded: the gate stays open until `sent` + D.
+    /// A renewal that was sent at `sent` has succeeded: the gate stays open until `sent` + D, and doubts from before are gone.
     ///
     /// A gate whose time has run out meanwhile, or that was closed, stays closed: false if the term is lost.
-    pub(crate) fn extend(&self, sent: GateInstant) -> bool {
+    pub(crate) fn extend(&self, sent: Moment) -> bool {
         let (closed, alive) = {
             let mut state = self.0.state.lock();
-            let now = self.0.clock.now();
+            let now = self.0.holder.clock.now();
             let closed = self.0.lapse(&mut state, now);
             // Closed by its owner, the term still has its Lease, and the hard stop moves on with it.
             let alive = !state.lost() && now < state.deadline;
             if alive {
-                state.deadline = state.deadline.max(sent + self.0.hold);
+                state.deadline = state.deadline.max(sent.at + self.0.holder.hold);
+                state.renewed = sent;
+                if state.doubt.is_some_and(|since| since <= sent.at) {
+                    state.doubt = None;
+                }
             }
             (closed, alive)
         };
@@ -268,7 +347,7 @@ impl Term {
     pub(crate) fn tick(&self) -> bool {
         let (closed, lost) = {
             let mut state = self.0.state.lock();
-            let now = self.0.clock.now();
+            let now = self.0.holder.clock.now();
             let closed = self.0.lapse(&mut state, now);
             // The owner's closing doesn't lose the Lease, but time does, also after it.
             (closed, state.lost() || now >= state.deadline)
@@ -277,19 +356,36 @@ impl Term {
         lost
     }
 
+    /// Since when the gate has been in doubt, if it is.
+    pub(crate) fn doubt(&self) -> Option<GateInstant> {
+        _ = self.look();
+        self.0.state.lock().doubt
+    }
+
     fn look(&self) -> (GateInstant, Result<Remaining, GateClosed>) {
-        let (now, closed, answer) = {
+        let (now, closed, doubted, answer) = {
             let mut state = self.0.state.lock();
-            let now = self.0.clock.now();
+            let moment = Moment::of(self.0.holder.clock.as_ref());
+            let now = moment.at;
             let closed = self.0.lapse(&mut state, now);
+            let doubted =
+                self.0.elected && state.doubt.is_none() && state.closed.is_none() && state.renewed.disagrees(moment);
+            if doubted {
+                state.doubt = Some(now);
+            }
             let answer = match &state.closed {
                 Some(Closed { reason, .. }) => Err(GateClosed::Closed { epoch: self.0.epoch, reason: reason.clone() }),
                 None if !state.opened => Err(GateClosed::NotOpenYet(self.0.epoch)),
+                None if state.doubt.is_some() => Err(GateClosed::InDoubt(self.0.epoch)),
                 None => Ok(Remaining { checked_at: now, deadline: state.deadline }),
             };
-            (now, closed, answer)
+            (now, closed, doubted, answer)
         };
         self.tell(closed);
+        if doubted {
+            self.0.holder.metrics.tell(|sink| sink.doubts(1));
+            tracing::warn!(epoch = %self.0.epoch, "the clocks have jumped: nothing acts until the server has been asked");
+        }
         (now, answer)
     }
 
@@ -297,6 +393,7 @@ impl Term {
     fn tell(&self, closed: Option<Closed>) {
         if let Some(Closed { at, reason }) = closed {
             self.0.cancelled.cancel();
+            self.0.holder.metrics.tell(|sink| sink.closings(reason.label()));
             activity!(self.0.epoch, at, "gate-close", reason = %reason);
         }
     }
@@ -330,7 +427,7 @@ impl fmt::Debug for Term {
         let state = self.0.state.lock();
         formatter
             .debug_struct("Term")
-            .field("identity", &self.0.identity.as_str())
+            .field("identity", &self.0.holder.identity.as_str())
             .field("epoch", &self.0.epoch.number())
             .field("opened", &state.opened)
             .field("closed", &state.closed.as_ref().map(|closed| &closed.reason))

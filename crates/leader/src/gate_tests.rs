@@ -6,8 +6,7 @@ use crate::clock::VirtualClock;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn term(clock: &VirtualClock) -> Term {
-    let identity = Identity::from_parts("me", 1, 1).unwrap();
-    Term::won(Arc::new(clock.clone()), identity, Epoch::new(7), &Timings::default(), clock.now())
+    Term::won(&Holder::example(clock.clone()), Epoch::new(7), Moment::of(clock))
 }
 
 fn reason(answer: Result<Remaining, GateClosed>) -> CloseReason {
@@ -55,13 +54,13 @@ async fn renewals_extend_only_living_terms() {
     term.open().unwrap();
     let start = clock.now();
     tokio::time::advance(6 * SECOND).await;
-    assert!(term.extend(start + 4 * SECOND));
+    assert!(term.extend(Moment::when(&clock, start + 4 * SECOND)));
     assert_eq!(term.check().unwrap().duration(), 8 * SECOND);
-    assert!(term.extend(start + 2 * SECOND));
+    assert!(term.extend(Moment::when(&clock, start + 2 * SECOND)));
     assert_eq!(term.check().unwrap().duration(), 8 * SECOND);
     tokio::time::advance(9 * SECOND).await;
     // Nobody has looked since it lapsed; the good answer comes too late.
-    assert!(!term.extend(clock.now()));
+    assert!(!term.extend(Moment::when(&clock, clock.now())));
     assert_eq!(reason(term.check()), CloseReason::TimeRanOut);
     assert!(term.tick());
 }
@@ -84,7 +83,7 @@ async fn closing_is_final() {
         term.close(reason_given.clone());
         assert!(token.is_cancelled());
         term.close(CloseReason::Ended);
-        assert_eq!(term.extend(clock.now()), renewed_after);
+        assert_eq!(term.extend(Moment::when(&clock, clock.now())), renewed_after);
         assert!(term.open().is_err());
         assert_eq!(reason(term.check()), reason_given);
         assert_eq!(term.closed(), Some(reason_given));
@@ -104,7 +103,7 @@ async fn hard_stop_follows_what_is_known() {
     assert_eq!(lost.hard_stop_at(), start + 3 * SECOND);
     stopping.close(CloseReason::Stopping);
     assert_eq!(stopping.hard_stop_at(), start + 12 * SECOND);
-    assert!(stopping.extend(start + SECOND));
+    assert!(stopping.extend(Moment::when(&clock, start + SECOND)));
     assert_eq!(stopping.hard_stop_at(), start + 13 * SECOND);
     // Time runs out for a closed gate too: the Lease is lost then.
     assert!(!stopping.tick());
@@ -125,10 +124,78 @@ async fn a_jump_of_the_clock_closes() {
         }
     }
     let clock = Arc::new(Jumping(Mutex::new(5)));
-    let identity = Identity::from_parts("me", 1, 1).unwrap();
-    let term = Term::won(clock.clone(), identity, Epoch::new(7), &Timings::default(), clock.now());
+    let holder = Holder { clock: clock.clone(), ..Holder::example(VirtualClock::new()) };
+    let term = Term::won(&holder, Epoch::new(7), Moment::of(clock.as_ref()));
     term.open().unwrap();
     assert!(term.is_open());
     *clock.0.lock() = 3_600_000_000_000;
     assert!(!term.is_open());
+}
+
+/// A clock whose wall can be stepped, as somebody does after a virtual machine has stood still.
+#[derive(Clone)]
+struct Stepped(VirtualClock, Arc<Mutex<i64>>);
+
+impl GateClock for Stepped {
+    fn now(&self) -> GateInstant {
+        self.0.now()
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        self.0.wall() + jiff::SignedDuration::from_secs(*self.1.lock())
+    }
+}
+
+/// Goal: after a jump of the clocks nothing acts before a renewal that was sent afterwards has succeeded, and then all goes on; one that
+/// was sent before proves nothing. Method: step the wall forwards and back.
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_wall_asks_the_server_first() {
+    let clock = Stepped(VirtualClock::new(), Arc::default());
+    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(7), Moment::of(&clock));
+    term.open().unwrap();
+    for step in [3600, -3600, 2] {
+        let before = Moment::of(&clock);
+        tokio::time::advance(SECOND).await;
+        *clock.1.lock() += step;
+        assert_eq!(term.check(), Err(GateClosed::InDoubt(Epoch::new(7))), "{step}");
+        assert!(term.extend(before), "the term isn't lost");
+        assert!(!term.is_open(), "{step}: sent before the jump was seen");
+        let certain = tokio::spawn({
+            let term = term.clone();
+            async move { term.certain().await }
+        });
+        assert!(term.closed().is_none() && !term.cancelled().is_cancelled());
+        assert!(term.extend(Moment::of(&clock)));
+        assert!(term.is_open(), "{step}");
+        certain.await.unwrap();
+    }
+    *clock.1.lock() += 1;
+    assert!(term.is_open(), "a second is no jump");
+}
+
+/// Goal: doubt keeps no term alive. Method: a jump, and no renewal.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_that_nothing_resolves_ends_by_time() {
+    let clock = Stepped(VirtualClock::new(), Arc::default());
+    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(7), Moment::of(&clock));
+    term.open().unwrap();
+    *clock.1.lock() += 100;
+    assert!(!term.is_open());
+    tokio::time::advance(10 * SECOND).await;
+    term.certain().await;
+    assert_eq!(reason(term.check()), CloseReason::TimeRanOut);
+}
+
+/// Goal: the term of work that needs no election is open until its owner closes it. Method: a year, jumps, then close.
+#[tokio::test(start_paused = true)]
+async fn always_is_open_until_it_is_closed() {
+    let clock = Stepped(VirtualClock::new(), Arc::default());
+    let term = Term::always(Arc::new(clock.clone()), Identity::from_parts("me", 1, 1).unwrap(), SECOND);
+    assert!(!term.is_elected());
+    tokio::time::advance(Duration::from_secs(365 * 24 * 3600)).await;
+    *clock.1.lock() += 100;
+    assert!(term.is_open());
+    term.close(CloseReason::Stopping);
+    assert_eq!(reason(term.check()), CloseReason::Stopping);
+    assert!(term.cancelled().is_cancelled());
 }

@@ -11,8 +11,9 @@ use super::*;
 use crate::clock::{BootClock, VirtualClock};
 use crate::config::ElectorConfig;
 use crate::elector::Elector;
+use crate::record::{Claim, Ended, NO_LABELS};
 use crate::thread::{ElectorFailure, spawn_elector_thread};
-use crate::{End, Identity, Timings};
+use crate::{End, Identity};
 use tokio_util::sync::CancellationToken;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,14 +32,21 @@ async fn against_an_api_server() {
     let vacant = crate::record::vacant("default", "the-lease", 15 * SECOND);
     let created = lock.create(vacant.clone(), SECOND).await.unwrap();
     assert_eq!(lock.create(vacant, SECOND).await, Err(LockError::Conflict));
-    let claim =
-        crate::record::Claim { identity: "me", duration: 15 * SECOND, wall: "2026-01-01T00:00:00Z".parse().unwrap() };
+    let claim = Claim {
+        identity: "me",
+        duration: 15 * SECOND,
+        wall: "2026-01-01T00:00:00Z".parse().unwrap(),
+        labels: &NO_LABELS,
+    };
     let taken = lock.update(created.taken_over(&claim), SECOND).await.unwrap();
     assert_eq!((taken.holder(), taken.uid()), ("me", created.uid()));
     assert!(taken.version() > created.version());
     assert_eq!(lock.read(SECOND).await, Ok(taken.clone()));
     assert_eq!(lock.update(created.taken_over(&claim), SECOND).await, Err(LockError::Conflict));
-    let released = lock.update(taken.released("me", taken.version(), claim.wall), SECOND).await.unwrap();
+    let released = lock
+        .update(taken.released(&Ended { identity: "me", epoch: taken.version() }, None, claim.wall), SECOND)
+        .await
+        .unwrap();
     assert_eq!(released.release().map(|marker| marker.epoch), Some(taken.version()));
     // What the server doesn't allow is refused, with its reason.
     let mut bad = released.taken_over(&claim);
@@ -79,12 +87,9 @@ async fn election_on_an_api_server() {
 
 fn config() -> ElectorConfig {
     ElectorConfig {
-        lease_namespace: "default".to_owned(),
-        lease_name: "the-lease".to_owned(),
-        identity: Identity::from_parts("me", 1, 1).unwrap(),
-        timings: Timings::default(),
         first_install: true,
         seed: 1,
+        ..ElectorConfig::new("default", "the-lease", Identity::from_parts("me", 1, 1).unwrap())
     }
 }
 

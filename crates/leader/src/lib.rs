@@ -25,12 +25,8 @@
 //!
 //! # async fn example(client: kube_client::Client) -> Result<(), Box<dyn std::error::Error>> {
 //! let config = ElectorConfig {
-//!     lease_namespace: "default".to_owned(),
-//!     lease_name: "my-controller".to_owned(),
-//!     identity: Identity::generate("my-pod")?,
 //!     timings: Timings::default(),
-//!     first_install: false,
-//!     seed: 7,
+//!     ..ElectorConfig::new("default", "my-controller", Identity::generate("my-pod")?)
 //! };
 //! let lock = Arc::new(KubeLeaseLock::new(client, "default", "my-controller"));
 //! let (elector, mut candidacy) = Elector::new(lock, config, Arc::new(BootClock))?;
@@ -50,6 +46,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod candidacy;
 mod clock;
 mod config;
@@ -60,8 +57,10 @@ mod gate;
 mod identity;
 mod kube_lock;
 mod lock;
+mod metrics;
 mod record;
 mod rules;
+mod sight;
 #[cfg(test)]
 mod simulation;
 mod tenure;
@@ -69,17 +68,22 @@ mod thread;
 mod timings;
 mod trace;
 
-pub use candidacy::{Candidacy, End, Standing};
+pub use bucket::{Bucket, Buckets, BucketsError, MOST_BUCKETS};
+pub use candidacy::{Candidacy, End, Footing, Standing};
 pub use clock::{BootClock, GateClock, GateInstant, VirtualClock};
 pub use config::{ConfigError, ElectorConfig};
+pub use election::Stance;
 pub use elector::{Elector, LONGEST_FAREWELL};
 pub use fence::{Fence, FenceConfig, FenceLayer, FenceRefused, OutcomeUnknown, Refusal};
 pub use gate::{CloseReason, GateClosed, Loss, Remaining, Term};
 pub use identity::{Identity, IdentityError, LONGEST_READABLE};
 pub use kube_lock::KubeLeaseLock;
 pub use lock::{LeaseLock, LockError};
+pub use metrics::{Metrics, MetricsSink};
 pub use record::{
-    EPOCH_ANNOTATION, Epoch, Lease, RELEASED_ANNOTATION, RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release,
+    EPOCH_ANNOTATION, Epoch, HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION, Lease, RELEASED_ANNOTATION,
+    RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release,
 };
+pub use sight::{ElectionStatus, LONGEST_HISTORY, Sight, TermEnd, TermRecord, TermStatus, Unhealthy};
 pub use thread::{BoxError, ElectorFailure, ElectorThread, spawn_elector_thread};
 pub use timings::{LONGEST_LEASE, Timings, TimingsError};

@@ -6,6 +6,7 @@
 //!
 //! The record is kept as the JSON it came as, because a PUT replaces the whole object.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -22,6 +23,16 @@ pub const RELEASED_ANNOTATION: &str = "watchkeeper.dev/released";
 /// Clients that don't know the marker (client-go) keep it when they take over, but they do count the transition. So a
 /// marker whose count differs from the record's belongs to an earlier term.
 pub const RELEASED_TRANSITIONS_ANNOTATION: &str = "watchkeeper.dev/released-transitions";
+
+/// Annotation beside [`RELEASED_ANNOTATION`]: the identity for which the Lease was released. Others leave it to that one for a lease
+/// duration. Removed by the next takeover.
+pub const HANDED_TO_ANNOTATION: &str = "watchkeeper.dev/handed-to";
+
+/// Annotation by which anybody who may update the Lease asks its holder to hand over: the identity that is to follow, or the readable
+/// part of one (the pod's name, mostly). Removed by the release that answers it.
+///
+/// `kubectl annotate lease NAME watchkeeper.dev/hand-over-to=POD` is enough.
+pub const HAND_OVER_ANNOTATION: &str = "watchkeeper.dev/hand-over-to";
 
 /// Annotation stamped on gated writes: the epoch, in decimal.
 pub const EPOCH_ANNOTATION: &str = "watchkeeper.dev/epoch";
@@ -94,6 +105,30 @@ pub(crate) struct Claim<'a> {
     pub(crate) duration: Duration,
     /// The wall clock, for people.
     pub(crate) wall: Timestamp,
+    /// Labels to put on the Lease.
+    pub(crate) labels: &'a BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+pub(crate) static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
+/// A term that a release ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended<'a> {
+    pub(crate) identity: &'a str,
+    pub(crate) epoch: Epoch,
+}
+
+/// Whether an identity is meant by a text that people wrote: itself, or its readable part.
+pub(crate) fn means(text: &str, identity: &str) -> bool {
+    let generated = |rest: &str| {
+        let mut parts = rest.splitn(3, '_');
+        let (before, process, random) = (parts.next(), parts.next(), parts.next());
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let hexes = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        before == Some("") && process.is_some_and(digits) && random.is_some_and(hexes)
+    };
+    text == identity || identity.strip_prefix(text).is_some_and(generated)
 }
 
 impl Lease {
@@ -164,6 +199,25 @@ impl Lease {
         (!identity.is_empty() && epoch < self.version).then(|| Release { identity: identity.to_owned(), epoch })
     }
 
+    /// For whom the Lease was released, if it was for somebody.
+    pub fn handed_to(&self) -> Option<&str> {
+        self.release()?;
+        self.annotation(HANDED_TO_ANNOTATION).filter(|to| !to.is_empty())
+    }
+
+    /// To whom the holder is asked to hand over.
+    pub fn hand_over(&self) -> Option<&str> {
+        self.annotation(HAND_OVER_ANNOTATION).filter(|to| !to.is_empty())
+    }
+
+    /// The object that asks this Lease's holder to hand over to `to`. Nothing else of it changes.
+    pub(crate) fn asked(&self, to: &str) -> Value {
+        let mut object = self.object.clone();
+        let metadata = map(map_of(&mut object), "metadata");
+        map(metadata, "annotations").insert(HAND_OVER_ANNOTATION.to_owned(), json!(to));
+        object
+    }
+
     /// The object that takes this Lease over for `claim`. A new holder counts a transition, as upstream does; acquireTime
     /// is the beginning of the term, and doesn't move with renewals.
     pub(crate) fn taken_over(&self, claim: &Claim<'_>) -> Value {
@@ -171,9 +225,13 @@ impl Lease {
         let transitions = if same { self.transitions() } else { self.transitions().saturating_add(1) };
         let mut object = self.object.clone();
         if let Some(annotations) = existing_map(&mut object, &["metadata", "annotations"]) {
-            annotations.remove(RELEASED_ANNOTATION);
-            annotations.remove(RELEASED_TRANSITIONS_ANNOTATION);
+            for of_the_last_term in
+                [RELEASED_ANNOTATION, RELEASED_TRANSITIONS_ANNOTATION, HANDED_TO_ANNOTATION, HAND_OVER_ANNOTATION]
+            {
+                annotations.remove(of_the_last_term);
+            }
         }
+        label(&mut object, claim.labels);
         let spec = map(map_of(&mut object), "spec");
         hold(spec, claim);
         spec.insert("acquireTime".to_owned(), micro_time(claim.wall));
@@ -184,13 +242,19 @@ impl Lease {
     /// The object that renews this Lease for `claim`, whose holder it is.
     pub(crate) fn renewed(&self, claim: &Claim<'_>) -> Value {
         let mut object = self.object.clone();
+        // Asked to hand over to itself: done.
+        if self.hand_over().is_some_and(|to| means(to, claim.identity))
+            && let Some(annotations) = existing_map(&mut object, &["metadata", "annotations"])
+        {
+            annotations.remove(HAND_OVER_ANNOTATION);
+        }
         hold(map(map_of(&mut object), "spec"), claim);
         object
     }
 
-    /// The object that releases this Lease and leaves the marker. As upstream: blank holder, a duration of one second,
-    /// acquireTime and transitions kept.
-    pub(crate) fn released(&self, identity: &str, epoch: Epoch, wall: Timestamp) -> Value {
+    /// The object that releases this Lease, for `to` or for whoever comes first, and leaves the marker. As upstream: blank holder, a
+    /// duration of one second, acquireTime and transitions kept.
+    pub(crate) fn released(&self, by: &Ended<'_>, to: Option<&str>, wall: Timestamp) -> Value {
         let transitions = self.transitions();
         let mut object = self.object.clone();
         let root = map_of(&mut object);
@@ -200,7 +264,13 @@ impl Lease {
         spec.insert("leaseTransitions".to_owned(), json!(transitions));
         spec.insert("renewTime".to_owned(), micro_time(wall));
         let annotations = map(map(root, "metadata"), "annotations");
+        let Ended { identity, epoch } = by;
         annotations.insert(RELEASED_ANNOTATION.to_owned(), json!(format!("{identity} {epoch}")));
+        annotations.remove(HAND_OVER_ANNOTATION);
+        annotations.remove(HANDED_TO_ANNOTATION);
+        if let Some(to) = to {
+            annotations.insert(HANDED_TO_ANNOTATION.to_owned(), json!(to));
+        }
         annotations.insert(RELEASED_TRANSITIONS_ANNOTATION.to_owned(), json!(transitions.to_string()));
         object
     }
@@ -227,11 +297,21 @@ pub(crate) fn vacant(namespace: &str, name: &str, duration: Duration) -> Value {
 /// A new Lease held from the start.
 pub(crate) fn held(namespace: &str, name: &str, claim: &Claim<'_>) -> Value {
     let mut object = vacant(namespace, name, claim.duration);
+    label(&mut object, claim.labels);
     let spec = map(map_of(&mut object), "spec");
     hold(spec, claim);
     spec.insert("acquireTime".to_owned(), micro_time(claim.wall));
     spec.insert("leaseTransitions".to_owned(), json!(0));
     object
+}
+
+/// Labels of the candidate's beside those that are there.
+fn label(object: &mut Value, labels: &BTreeMap<String, String>) {
+    if labels.is_empty() {
+        return;
+    }
+    let all = map(map(map_of(object), "metadata"), "labels");
+    all.extend(labels.iter().map(|(key, value)| (key.clone(), json!(value))));
 }
 
 /// Kubernetes' MicroTime: RFC 3339 in UTC with exactly six digits.

@@ -8,7 +8,7 @@ fn wall(text: &str) -> Timestamp {
 }
 
 fn claim(identity: &str) -> Claim<'_> {
-    Claim { identity, duration: Duration::from_secs(15), wall: wall("2026-01-01T00:00:00.5Z") }
+    Claim { identity, duration: Duration::from_secs(15), wall: wall("2026-01-01T00:00:00.5Z"), labels: &NO_LABELS }
 }
 
 fn lease(spec: Value, annotations: Value) -> Lease {
@@ -111,8 +111,8 @@ fn renewal_is_never_a_no_op() {
 #[test]
 fn marker_is_bound_to_its_term() {
     let object = lease(json!({"holderIdentity": "me", "leaseTransitions": 4}), json!(null)).released(
-        "me",
-        Epoch::new(40),
+        &Ended { identity: "me", epoch: Epoch::new(40) },
+        None,
         claim("me").wall,
     );
     assert_eq!(object["metadata"]["annotations"][RELEASED_ANNOTATION], json!("me 40"));
@@ -179,7 +179,7 @@ proptest! {
         let taken = Lease::parse(lease.taken_over(&claim("me"))).unwrap();
         prop_assert_eq!(taken.holder(), "me");
         prop_assert_eq!(taken.release(), None);
-        let released = Lease::parse(taken.released("me", Epoch::new(7), claim("me").wall)).unwrap();
+        let released = Lease::parse(taken.released(&Ended { identity: "me", epoch: Epoch::new(7) }, None, claim("me").wall)).unwrap();
         prop_assert_eq!(released.holder(), "");
         prop_assert_eq!(released.release().map(|marker| marker.epoch), Some(Epoch::new(7)));
         prop_assert!(taken.renewed(&claim("me"))["spec"]["leaseTransitions"].is_number());

@@ -17,7 +17,7 @@ use crate::clock::GateInstant;
 use crate::election::Standpoint;
 use crate::gate::Loss;
 use crate::lock::LockError;
-use crate::record::{Claim, Epoch, Lease};
+use crate::record::{Ended, Epoch, Lease, means};
 
 /// What a holder does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,7 @@ impl Tenure {
         } else if self.read_next {
             Duty::Read
         } else {
-            Duty::Renew(self.lease.renewed(&self.claim(wall)))
+            Duty::Renew(self.lease.renewed(&self.fixed.claim(wall)))
         }
     }
 
@@ -126,9 +126,24 @@ impl Tenure {
         }
     }
 
-    /// The write that releases the Lease. To be sent only after all work of the term has stopped.
-    pub(crate) fn release(&self, wall: Timestamp) -> Value {
-        self.lease.released(self.fixed.identity.as_str(), self.epoch, wall)
+    /// The write that releases the Lease, for `to` or for whoever comes first. To be sent only after all work of the term has stopped.
+    pub(crate) fn release(&self, to: Option<&str>, wall: Timestamp) -> Value {
+        self.lease.released(&Ended { identity: self.fixed.identity.as_str(), epoch: self.epoch }, to, wall)
+    }
+
+    /// To whom this holder is asked to hand over, unless that is itself.
+    pub(crate) fn asked_for(&self) -> Option<&str> {
+        self.lease.hand_over().filter(|to| !means(to, self.fixed.identity.as_str()))
+    }
+
+    /// The Lease as last seen.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Renew at once: the gate is shut until the server has been asked.
+    pub(crate) fn hurry(&mut self, now: GateInstant) {
+        self.next_at = self.next_at.min(now);
     }
 
     fn on_error(&mut self, error: &LockError, received: GateInstant) -> Verdict {
@@ -150,10 +165,6 @@ impl Tenure {
             return Some(Loss::Recreated);
         }
         (lease.holder() != self.fixed.identity.as_str()).then(|| Loss::Overwritten(lease.holder().to_owned()))
-    }
-
-    fn claim(&self, wall: Timestamp) -> Claim<'_> {
-        Claim { identity: self.fixed.identity.as_str(), duration: self.fixed.timings.lease_duration, wall }
     }
 
     fn short_pause(&self) -> Duration {

@@ -31,6 +31,7 @@ fn tenure() -> Tenure {
         identity: me(),
         timings: Timings::default(),
         first_install: false,
+        labels: std::collections::BTreeMap::new(),
         rules: Rules::default(),
     };
     Tenure::new(fixed, mine(10), at(0.0))
@@ -116,7 +117,7 @@ fn errors_leave_time_for_another_try() {
 fn release_is_of_the_own_last_version() {
     let mut tenure = tenure();
     tenure.on_renewed(Ok(mine(11)), at(2.0), at(2.1));
-    let body = tenure.release(Timestamp::UNIX_EPOCH);
+    let body = tenure.release(None, Timestamp::UNIX_EPOCH);
     assert_eq!(body["metadata"]["resourceVersion"], "11");
     assert_eq!(body["metadata"]["uid"], "u");
     assert_eq!(body["spec"]["holderIdentity"], "");

@@ -56,7 +56,7 @@ pub fn spawn_elector_thread(
     shutdown: CancellationToken,
 ) -> Result<(Candidacy, ElectorThread), ConfigError> {
     config.check()?;
-    let (seats, candidacy) = Candidacy::new();
+    let (seats, candidacy) = Candidacy::new(config.sight(&clock));
     let (tell, result) = oneshot::channel();
     let body = move || {
         let outcome = run(connect, config, clock, shutdown, seats);

@@ -10,11 +10,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::clock::{GateClock, VirtualClock};
-use crate::gate::Loss;
-use crate::identity::Identity;
+use crate::clock::{GateClock, Moment, VirtualClock};
+use crate::gate::{Holder, Loss};
 use crate::record::EPOCH_ANNOTATION;
-use crate::timings::Timings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const POD: &str = "/api/v1/namespaces/ns/pods/p";
@@ -24,8 +22,7 @@ type Seen = Arc<Mutex<Vec<(Method, String, Value)>>>;
 
 /// A term of epoch 50 whose gate is open for ten seconds.
 fn open_term(clock: &VirtualClock) -> Term {
-    let identity = Identity::from_parts("me", 1, 1).unwrap();
-    let term = Term::won(Arc::new(clock.clone()), identity, Epoch::new(50), &Timings::default(), clock.now());
+    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(50), Moment::of(clock));
     term.open().unwrap();
     term
 }
@@ -79,8 +76,7 @@ async fn outcome(term: &Term, request: Request<Body>) -> Result<(Method, String,
 #[tokio::test(start_paused = true)]
 async fn the_gate_decides_on_writes() {
     let clock = VirtualClock::new();
-    let identity = Identity::from_parts("me", 1, 1).unwrap();
-    let term = Term::won(Arc::new(clock.clone()), identity, Epoch::new(50), &Timings::default(), clock.now());
+    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(50), Moment::of(&clock));
     let get = || request(Method::GET, POD, "", &Value::Null);
     assert!(outcome(&term, get()).await.is_ok());
     assert_eq!(

@@ -16,7 +16,7 @@ use super::Plan;
 use super::checker::Checker;
 use super::server::Wire;
 use crate::candidacy::{Candidacy, End, Standing};
-use crate::clock::VirtualClock;
+use crate::clock::{GateClock, VirtualClock};
 use crate::config::ElectorConfig;
 use crate::elector::Elector;
 use crate::gate::CloseReason;
@@ -57,12 +57,14 @@ impl Process {
         let mut random = fastrand::Rng::with_seed(seed);
         let name = if plan.habits.same_identity { 0 } else { number };
         let config = ElectorConfig {
-            lease_namespace: "default".to_owned(),
-            lease_name: "the-lease".to_owned(),
-            identity: Identity::from_parts("sim", name, u128::from(name)).expect("a good name"),
             timings: plan.timings.clone(),
             first_install: plan.habits.first_install,
             seed: random.u64(..),
+            ..ElectorConfig::new(
+                "default",
+                "the-lease",
+                Identity::from_parts("sim", name, u128::from(name)).expect("a good name"),
+            )
         };
         let born = now();
         // Nobody's wall clock is right, nor equal to another's.
@@ -72,8 +74,9 @@ impl Process {
             .with_wall(wall)
             .with_offset(Duration::from_secs(random.u64(..1_000_000)))
             .with_rate(rate);
-        let (seats, candidacy) = Candidacy::new();
-        let elector = Elector::assemble(Arc::new(wire.clone()), config, Arc::new(clock.clone()), seats, plan.rules);
+        let gate_clock: Arc<dyn GateClock> = Arc::new(clock.clone());
+        let (seats, candidacy) = Candidacy::new(config.sight(&gate_clock));
+        let elector = Elector::assemble(Arc::new(wire.clone()), config, gate_clock, seats, plan.rules);
         let shutdown = CancellationToken::new();
         let (elector_paused, work_paused) = (Pauses::default(), Pauses::default());
         let hand_over = Rc::new(tokio::sync::Notify::new());

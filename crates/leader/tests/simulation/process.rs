@@ -143,13 +143,15 @@ impl Candidate {
         let clock = ProcessClock::new(Instant::now(), Duration::from_secs(random.u64(..1_000_000)), rate);
         let client = Client::new(world.server.service(&user), "default");
         let config = ElectorConfig {
-            lease_namespace: "default".to_owned(),
-            lease_name: "the-lease".to_owned(),
-            identity: Identity::from_parts(&user, number, random.u128(..)).expect("a good name"),
             timings,
             // A lie as soon as somebody deletes the Lease.
             first_install: false,
             seed: random.u64(..),
+            ..ElectorConfig::new(
+                "default",
+                "the-lease",
+                Identity::from_parts(&user, number, random.u128(..)).expect("a good name"),
+            )
         };
         let lock = Arc::new(KubeLeaseLock::new(client, "default", "the-lease"));
         let (elector, candidacy) = Elector::new(lock, config, Arc::new(Clock(clock.clone()))).expect("sound timings");

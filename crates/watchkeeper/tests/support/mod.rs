@@ -126,12 +126,9 @@ pub(crate) fn embedded() -> ApiServer {
 /// What a replica of this name is run with, which stands for a Lease: all in this runtime and its time.
 pub(crate) fn manager_config(connection: Connection, name: &str, lease: &str) -> ManagerConfig {
     let elector = ElectorConfig {
-        lease_namespace: "kube-system".into(),
-        lease_name: lease.into(),
-        identity: Identity::from_parts(name, 1, 7).expect("a good name"),
-        timings: Timings::default(),
         first_install: true,
         seed: 1,
+        ..ElectorConfig::new("kube-system", lease, Identity::from_parts(name, 1, 7).expect("a good name"))
     };
     let mut config = ManagerConfig::new(connection, elector);
     config.clock = Arc::new(VirtualClock::new());
