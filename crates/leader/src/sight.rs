@@ -238,10 +238,6 @@ impl Sight {
         self.0.metrics.tell(|sink| sink.time_to_closing(left));
     }
 
-    pub(crate) fn metrics(&self) -> &MetricsSink {
-        &self.0.metrics
-    }
-
     /// The elector lives.
     pub(crate) fn alive(&self) {
         let now = self.0.clock.now();

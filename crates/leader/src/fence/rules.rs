@@ -35,12 +35,19 @@ pub(super) fn acts<B>(request: &Request<B>) -> Result<bool, Refusal> {
     Ok(!matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS))
 }
 
-/// The body to send for a write of term `epoch`.
-pub(super) fn prepare(parts: &Parts, body: Bytes, epoch: Epoch) -> Result<Bytes, Refusal> {
+/// The term whose writes these are, and the field of `status` that keeps it, if one does.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    pub(super) epoch: Epoch,
+    pub(super) in_status: Option<&'a str>,
+}
+
+/// The body to send for a write of this term.
+pub(super) fn prepare(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<Bytes, Refusal> {
     match parts.method {
-        Method::POST => create(parts, &body, epoch),
-        Method::PUT => update(&body, epoch),
-        Method::PATCH => patch(parts, body, epoch),
+        Method::POST => create(parts, &body, stamp.epoch),
+        Method::PUT => update(parts, &body, stamp),
+        Method::PATCH => patch(parts, body, stamp),
         // Whatever else there is, a method without a known rule needs preconditions too.
         _ => delete(parts, body),
     }
@@ -70,33 +77,55 @@ fn create(parts: &Parts, body: &[u8], epoch: Epoch) -> Result<Bytes, Refusal> {
         return Err(Refusal::NoName);
     }
     // An epoch that a new object brings along was copied from another one, and says nothing.
-    stamp(&mut object, epoch);
+    mark(&mut object, epoch);
     Ok(bytes(&object))
 }
 
-fn update(body: &[u8], epoch: Epoch) -> Result<Bytes, Refusal> {
+fn update(parts: &Parts, body: &[u8], stamp: Stamp<'_>) -> Result<Bytes, Refusal> {
     let mut object = object(body)?;
-    if let Some(later) = text(&object, &["metadata", "annotations", EPOCH_ANNOTATION]).and_then(Epoch::parse)
-        && later > epoch
-    {
-        return Err(Refusal::LaterTerm(later));
+    let in_status = stamp.in_status.filter(|_| Target::of(parts.uri.path()).subresource == Some("status"));
+    for mark in [
+        text(&object, &["metadata", "annotations", EPOCH_ANNOTATION]),
+        in_status.and_then(|field| text(&object, &["status", field])),
+    ] {
+        if let Some(later) = mark.and_then(Epoch::parse)
+            && later > stamp.epoch
+        {
+            return Err(Refusal::LaterTerm(later));
+        }
     }
     text(&object, &["metadata", "resourceVersion"]).filter(|version| *version != "0").ok_or(Refusal::NoVersion)?;
-    stamp(&mut object, epoch);
+    mark(&mut object, stamp.epoch);
+    if let Some(field) = in_status {
+        map(map_of(&mut object), "status").insert(field.to_owned(), json!(stamp.epoch.to_string()));
+    }
     Ok(bytes(&object))
 }
 
-fn patch(parts: &Parts, body: Bytes, epoch: Epoch) -> Result<Bytes, Refusal> {
+fn patch(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<Bytes, Refusal> {
     let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim() {
-        "application/merge-patch+json" | "application/strategic-merge-patch+json" => update(&body, epoch),
+        "application/merge-patch+json" | "application/strategic-merge-patch+json" => update(parts, &body, stamp),
         "application/json-patch+json" => {
             let operations: Value = serde_json::from_slice(&body).map_err(|_| Refusal::Unreadable)?;
             let operations = operations.as_array().ok_or(Refusal::Unreadable)?;
             if operations.iter().any(tests_version) { Ok(body) } else { Err(Refusal::NoVersion) }
         }
-        "application/apply-patch+yaml" | "application/apply-patch+cbor" => Ok(body),
+        "application/apply-patch+yaml" | "application/apply-patch+cbor" => Ok(apply(parts, body, stamp.epoch)),
         other => Err(Refusal::UnknownPatch(other.to_owned())),
+    }
+}
+
+/// An apply passes as it is, with a version or without. A forced one in JSON is stamped; an unforced one isn't, lest two field managers
+/// of one controller quarrel over the stamp.
+fn apply(parts: &Parts, body: Bytes, epoch: Epoch) -> Bytes {
+    let forced = parts.uri.query().unwrap_or_default().split('&').any(|pair| pair == "force=true");
+    match object(&body) {
+        Ok(mut object) if forced => {
+            mark(&mut object, epoch);
+            bytes(&object)
+        }
+        _ => body,
     }
 }
 
@@ -126,7 +155,7 @@ fn bytes(object: &Value) -> Bytes {
     object.to_string().into()
 }
 
-fn stamp(object: &mut Value, epoch: Epoch) {
+fn mark(object: &mut Value, epoch: Epoch) {
     let metadata = map(map_of(object), "metadata");
     map(metadata, "annotations").insert(EPOCH_ANNOTATION.to_owned(), json!(epoch.to_string()));
 }

@@ -254,3 +254,59 @@ async fn refusals_are_found_through_a_client() {
     assert!(error.to_string().contains("metadata.resourceVersion"), "{error}");
     assert!(client.send(put(&versioned())).await.is_ok());
 }
+
+/// Goal: an apply passes; a forced one in JSON is stamped. Method: three applies.
+#[tokio::test(start_paused = true)]
+async fn applies_pass_and_forced_ones_are_stamped() {
+    let term = open_term(&VirtualClock::new());
+    let body = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
+    for (query, stamped) in [("?fieldManager=me", false), ("?fieldManager=me&force=true", true)] {
+        let apply = request(Method::PATCH, &format!("{POD}{query}"), "application/apply-patch+yaml", &body);
+        let (_, _, sent) = outcome(&term, apply).await.unwrap();
+        assert_eq!(sent["metadata"]["annotations"].get(EPOCH_ANNOTATION).is_some(), stamped, "{query}");
+    }
+    let mut yaml = request(Method::PATCH, &format!("{POD}?force=true"), "application/apply-patch+yaml", &body);
+    *yaml.body_mut() = Body::from(b"metadata:\n  name: p\n".to_vec());
+    assert!(outcome(&term, yaml).await.is_ok());
+}
+
+/// Goal: where the epoch is kept in the status, status writes are stamped and refused like others; the object's own writes leave the
+/// status alone. Method: epochs around ours, with and without the field.
+#[tokio::test(start_paused = true)]
+async fn status_writes_can_keep_the_epoch() {
+    let config = FenceConfig { status_epoch: Some("termEpoch".to_owned()), ..FenceConfig::default() };
+    let term = open_term(&VirtualClock::new());
+    let send = async |path: &str, status: Value, config: &FenceConfig| {
+        let (service, seen) = mock(Duration::ZERO);
+        let body = json!({"metadata": {"name": "p", "resourceVersion": "7"}, "status": status});
+        let put = request(Method::PUT, path, "", &body);
+        FenceLayer::new(term.clone(), config.clone()).layer(service).oneshot(put).await?;
+        let sent = seen.lock()[0].2["status"].clone();
+        Ok::<_, BoxError>(sent)
+    };
+    let status = format!("{POD}/status");
+    assert_eq!(send(&status, json!({"a": 1}), &config).await.unwrap(), json!({"a": 1, "termEpoch": "50"}));
+    assert_eq!(send(POD, json!({"a": 1}), &config).await.unwrap(), json!({"a": 1}));
+    assert_eq!(
+        send(&status, json!({"termEpoch": "51"}), &FenceConfig::default()).await.unwrap(),
+        json!({"termEpoch": "51"})
+    );
+    let error = send(&status, json!({"termEpoch": "51"}), &config).await.unwrap_err();
+    assert_eq!(FenceRefused::find(error.as_ref()).unwrap().reason, Refusal::LaterTerm(Epoch::new(51)));
+    assert_eq!(term.closed(), Some(CloseReason::LaterTerm(Epoch::new(51))));
+}
+
+/// Goal: the writes of work that needs no election are neither judged nor stamped, but end with it. Method: what an elected term may
+/// not send, before and after the close.
+#[tokio::test(start_paused = true)]
+async fn writes_without_an_election_pass() {
+    let clock = Arc::new(VirtualClock::new());
+    let term = Term::always(clock, crate::Identity::from_parts("me", 1, 1).unwrap(), 2 * SECOND);
+    let (_, uri, sent) = outcome(&term, put(&json!({"metadata": {"name": "p"}}))).await.unwrap();
+    assert_eq!(sent, json!({"metadata": {"name": "p"}}));
+    assert!(uri.ends_with("?timeout=2000ms"), "{uri}");
+    let exec = || request(Method::GET, "/api/v1/namespaces/ns/pods/p/exec", "", &Value::Null);
+    assert!(outcome(&term, exec()).await.is_ok());
+    term.close(CloseReason::Stopping);
+    assert!(matches!(outcome(&term, put(&versioned())).await, Err(Refusal::GateClosed(_))));
+}
