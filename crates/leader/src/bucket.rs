@@ -11,8 +11,8 @@ use std::fmt;
 /// The most buckets of one controller. Each is a Lease that is written every retry period.
 pub const MOST_BUCKETS: u32 = 99;
 
-/// How many buckets there are: 1 to [`MOST_BUCKETS`]. All replicas must agree on the number; see
-/// [`Members`](crate::MembersConfig) for what happens while they don't.
+/// How many buckets there are: 1 to [`MOST_BUCKETS`]. All replicas must agree on the number; see [`Stand::Shared`](crate::Stand) for what
+/// happens while they don't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Buckets(u32);
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::bucket::fnv1a;
 use crate::clock::GateClock;
 use crate::identity::Identity;
-use crate::kube_lock::is_name;
+use crate::leases::is_name;
 use crate::metrics::MetricsSink;
 use crate::sight::Sight;
 use crate::timings::{Timings, TimingsError};

@@ -40,8 +40,10 @@ pub enum Stance {
     Stand,
     /// As [`Stance::Stand`], and asks a holder to hand over, once a term (upstream's coordinated election has `preferredHolder` for that).
     Prefer,
-    /// Leaves the Lease to others for one more lease duration: the next best, if no better one lives.
+    /// Leaves the Lease to others first, one lease duration longer than it must, or two looks after a release: the next best.
     Reserve,
+    /// Claims nothing. It still looks.
+    Aside,
 }
 
 /// What a candidate does next.
@@ -186,7 +188,7 @@ impl Candidate {
             Seen::Missing => self.rest_until,
             Seen::Present(lease) => self.takeover_at(lease).max(self.rest_until),
         };
-        if self.stance.is_none() {
+        if matches!(self.stance, None | Some(Stance::Aside)) {
             return Step::Wait(self.look_at);
         }
         if let Some(lease) = self.lease().filter(|lease| self.asks(lease, now)) {
@@ -427,12 +429,16 @@ impl Candidate {
     }
 
     /// How much longer this candidate leaves the Lease to others than it must: one lease duration, if it was released for somebody else,
-    /// or if somebody else is better placed.
+    /// or if somebody else is better placed; after a release that named nobody, that one need only have had a look.
     fn courtesy(&self, lease: &Lease) -> Duration {
-        let me = self.fixed.identity.as_str();
-        let for_me = lease.handed_to().map(|to| means(to, me));
+        let timings = &self.fixed.timings;
+        let for_me = lease.handed_to().map(|to| means(to, self.fixed.identity.as_str()));
         match (for_me, self.stance) {
-            (Some(false), _) | (None, Some(Stance::Reserve)) => self.fixed.timings.lease_duration,
+            (Some(false), _) => timings.lease_duration,
+            (None, Some(Stance::Reserve)) if self.released_properly(lease) => {
+                timings.retry_period.mul_f64(2.0 * (1.0 + timings.jitter)).min(timings.lease_duration)
+            }
+            (None, Some(Stance::Reserve)) => timings.lease_duration,
             _ => Duration::ZERO,
         }
     }

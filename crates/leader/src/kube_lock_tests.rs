@@ -13,7 +13,9 @@ use crate::config::ElectorConfig;
 use crate::elector::Elector;
 use crate::record::{Claim, Ended, NO_LABELS};
 use crate::thread::{ElectorFailure, spawn_elector_thread};
-use crate::{End, Identity};
+use crate::{End, Identity, Stand};
+use http::{Request, Response};
+use kube_client::client::Body;
 use tokio_util::sync::CancellationToken;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -99,13 +101,13 @@ async fn own_thread() {
     let server = ApiServer::new(Config::default());
     let shutdown = CancellationToken::new();
     let connect = move || Ok(Client::new(server.service("a"), "default"));
-    let (mut candidacy, thread) =
-        spawn_elector_thread(connect, config(), Arc::new(BootClock), shutdown.clone()).unwrap();
-    let standing = candidacy.next_term().await.unwrap();
+    let (mut candidacies, thread) =
+        spawn_elector_thread(connect, vec![Stand::Alone(config())], Arc::new(BootClock), shutdown.clone()).unwrap();
+    let standing = candidacies[0][0].next_term().await.unwrap();
     standing.open().unwrap();
     shutdown.cancel();
     standing.end(End::Release).await;
-    assert!(candidacy.next_term().await.is_none());
+    assert!(candidacies[0][0].next_term().await.is_none());
     thread.join().await.unwrap();
 }
 
@@ -113,15 +115,17 @@ async fn own_thread() {
 #[tokio::test]
 async fn a_thread_that_fails() {
     let failing = || Err("no such host".into());
-    let (mut candidacy, thread) =
-        spawn_elector_thread(failing, config(), Arc::new(BootClock), CancellationToken::new()).unwrap();
-    assert!(candidacy.next_term().await.is_none());
+    let (mut candidacies, thread) =
+        spawn_elector_thread(failing, vec![Stand::Alone(config())], Arc::new(BootClock), CancellationToken::new())
+            .unwrap();
+    assert!(candidacies[0][0].next_term().await.is_none());
     let failure = thread.join().await.unwrap_err();
     assert!(matches!(failure, ElectorFailure::Connect(_)) && failure.to_string().contains("no such host"), "{failure}");
     let panicking = || panic!("a planted panic");
-    let (mut candidacy, thread) =
-        spawn_elector_thread(panicking, config(), Arc::new(BootClock), CancellationToken::new()).unwrap();
-    assert!(candidacy.next_term().await.is_none());
+    let (mut candidacies, thread) =
+        spawn_elector_thread(panicking, vec![Stand::Alone(config())], Arc::new(BootClock), CancellationToken::new())
+            .unwrap();
+    assert!(candidacies[0][0].next_term().await.is_none());
     let failure = thread.join().await.unwrap_err();
     assert!(matches!(&failure, ElectorFailure::Panicked(text) if text == "a planted panic"), "{failure}");
 }

@@ -151,7 +151,7 @@ async fn a_preferred_candidate_asks_once_a_term() {
     assert!(third.acted().await <= 20 * SECOND);
 }
 
-/// Goal: a reserve comes after all others, but it comes. Method: release, with another and then without.
+/// Goal: a reserve comes after all others, but it comes. Method: release with another; crash and release without.
 #[tokio::test(start_paused = true)]
 async fn a_reserve_waits_for_one_more_lease() {
     let server = Arc::new(Scripted::default());
@@ -163,9 +163,17 @@ async fn a_reserve_waits_for_one_more_lease() {
     first.shutdown.cancel();
     other.acted().await;
     assert!(!reserve.acts());
-    other.shutdown.cancel();
+    // After a crash: its lease, and one more.
+    other.elector.abort();
     let took = reserve.acted().await;
-    assert!((15 * SECOND..20 * SECOND).contains(&took), "{took:?}");
+    assert!((25 * SECOND..35 * SECOND).contains(&took), "{took:?}");
+    // After a release: two looks.
+    let last = Person::enter(&server, "last");
+    last.footing.stand(Stance::Reserve);
+    sleep(5 * SECOND).await;
+    reserve.shutdown.cancel();
+    let took = last.acted().await;
+    assert!((4 * SECOND..8 * SECOND).contains(&took), "{took:?}");
 }
 
 /// Goal: a withheld candidate claims nothing and creates nothing, and stands again at once. Method: free and missing Leases.

@@ -1,4 +1,4 @@
-//! An elector on its own thread.
+//! Electors on a thread of their own.
 //!
 //! In: a way to make a client, since a client belongs to the runtime it was made in. Out: the candidacy, and the thread
 //! to wait for. Never: shares a runtime with the work, which could keep a renewal waiting for as long as it is busy.
@@ -10,12 +10,10 @@ use kube_client::Client;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::candidacy::{Candidacy, Seats};
+use crate::candidacy::Candidacy;
 use crate::clock::GateClock;
-use crate::config::{ConfigError, ElectorConfig};
-use crate::elector::Elector;
-use crate::kube_lock::KubeLeaseLock;
-use crate::rules::Rules;
+use crate::config::ConfigError;
+use crate::electors::{Electors, Stand};
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -41,30 +39,30 @@ pub enum ElectorFailure {
     Panicked(String),
 }
 
-/// Runs an elector on its own thread with its own single-threaded runtime and its own connection.
+/// Runs all elections of a process on one thread with its own single-threaded runtime and its own connection. For each [`Stand`] its
+/// candidacies: one, or one a bucket.
 ///
 /// `connect` is called there once, inside the runtime. The client must be built without kube's retry layer
-/// (`default_retry = false`), see [`KubeLeaseLock`]. If it fails, [`Candidacy::next_term`] returns None and
+/// (`default_retry = false`), see [`KubeLeaseLock`](crate::KubeLeaseLock). If it fails, [`Candidacy::next_term`] returns None and
 /// [`ElectorThread::join`] says why.
 ///
 /// # Errors
 /// A config that can't work, or no thread.
 pub fn spawn_elector_thread(
     connect: impl FnOnce() -> Result<Client, BoxError> + Send + 'static,
-    config: ElectorConfig,
+    stands: Vec<Stand>,
     clock: Arc<dyn GateClock>,
     shutdown: CancellationToken,
-) -> Result<(Candidacy, ElectorThread), ConfigError> {
-    config.check()?;
-    let (seats, candidacy) = Candidacy::new(config.sight(&clock));
+) -> Result<(Vec<Vec<Candidacy>>, ElectorThread), ConfigError> {
+    let (electors, candidacies) = Electors::new(stands, clock)?;
     let (tell, result) = oneshot::channel();
     let body = move || {
-        let outcome = run(connect, config, clock, shutdown, seats);
+        let outcome = run(connect, electors, shutdown);
         // Nobody may be waiting.
         let _ = tell.send(outcome);
     };
     let thread = std::thread::Builder::new().name("elector".to_owned()).spawn(body).map_err(ConfigError::Thread)?;
-    Ok((candidacy, ElectorThread { result, thread }))
+    Ok((candidacies, ElectorThread { result, thread }))
 }
 
 impl ElectorThread {
@@ -86,17 +84,14 @@ impl ElectorThread {
 
 fn run(
     connect: impl FnOnce() -> Result<Client, BoxError>,
-    config: ElectorConfig,
-    clock: Arc<dyn GateClock>,
+    electors: Electors,
     shutdown: CancellationToken,
-    seats: Seats,
 ) -> Result<(), ElectorFailure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ElectorFailure::Runtime)?;
     runtime.block_on(async {
         let client = connect().map_err(ElectorFailure::Connect)?;
-        let lock = KubeLeaseLock::new(client, config.lease_namespace.clone(), config.lease_name.clone());
-        Elector::assemble(Arc::new(lock), config, clock, seats, Rules::default()).run(shutdown).await;
+        electors.run(client, shutdown).await;
         Ok(())
     })
 }

@@ -1,0 +1,110 @@
+//! All elections of a process, side by side in one runtime.
+//!
+//! In: what to stand for. Out: a candidacy for each Lease, and one future that runs them all. Never: a Lease without its own elector, or
+//! a request of one elector that waits for another's.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use kube_client::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::bucket::Buckets;
+use crate::candidacy::{Candidacy, Footing, Seats};
+use crate::clock::GateClock;
+use crate::config::{ConfigError, ElectorConfig};
+use crate::elector::Elector;
+use crate::kube_lock::KubeLeaseLock;
+use crate::leases::Leases;
+use crate::members::Members;
+use crate::roster::Group;
+use crate::rules::Rules;
+
+/// What a process stands for.
+#[derive(Clone, Debug)]
+pub enum Stand {
+    /// One Lease.
+    Alone(ElectorConfig),
+    /// A Lease a bucket, called `<lease_name>.NN-of-MM`, shared out between the replicas that are there: each should hold as many, give
+    /// or take one. When one comes or goes, a bucket that should be another's is handed over. Each replica shows that it is there by a
+    /// Lease called `<lease_name>.member-<hash>`.
+    ///
+    /// **The number of buckets** divides the keys, so two numbers must not be at work at once. A replica that sees an older one with
+    /// another number keeps aside until that is gone. That is as good as its sight: change the number with all replicas stopped where
+    /// two workers on one key would do harm.
+    Shared(ElectorConfig, Buckets),
+}
+
+/// All elections of a process, before they run.
+pub struct Electors {
+    clock: Arc<dyn GateClock>,
+    each: Vec<(ElectorConfig, Seats)>,
+    groups: Vec<(ElectorConfig, Buckets, Vec<Footing>)>,
+}
+
+impl Electors {
+    /// The elections, and for each [`Stand`] its candidacies: one, or one a bucket. Sends and spawns nothing.
+    ///
+    /// # Errors
+    /// A config that can't work.
+    pub fn new(stands: Vec<Stand>, clock: Arc<dyn GateClock>) -> Result<(Self, Vec<Vec<Candidacy>>), ConfigError> {
+        let mut electors = Self { clock, each: Vec::new(), groups: Vec::new() };
+        let candidacies = stands.into_iter().map(|stand| electors.stand(stand)).collect::<Result<_, _>>()?;
+        Ok((electors, candidacies))
+    }
+
+    fn stand(&mut self, stand: Stand) -> Result<Vec<Candidacy>, ConfigError> {
+        match stand {
+            Stand::Alone(config) => Ok(vec![self.enter(config)?]),
+            Stand::Shared(whole, buckets) => {
+                let candidacies = buckets
+                    .all()
+                    .map(|bucket| {
+                        let seed = whole.seed.wrapping_add(u64::from(bucket.index()));
+                        let lease_name = bucket.lease_name(&whole.lease_name);
+                        self.enter(ElectorConfig { lease_name, seed, ..whole.clone() })
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                let footings = candidacies.iter().map(Candidacy::footing).collect();
+                self.groups.push((whole, buckets, footings));
+                Ok(candidacies)
+            }
+        }
+    }
+
+    fn enter(&mut self, config: ElectorConfig) -> Result<Candidacy, ConfigError> {
+        config.check()?;
+        let (seats, candidacy) = Candidacy::new(config.sight(&self.clock));
+        self.each.push((config, seats));
+        Ok(candidacy)
+    }
+
+    /// Runs all until `shutdown`, or until nobody wants any term. Otherwise as [`Elector::run`]. The client must have no retry layer, see
+    /// [`KubeLeaseLock`].
+    pub async fn run(self, client: Client, shutdown: CancellationToken) {
+        let Self { clock, each, groups } = self;
+        let present = CancellationToken::new();
+        let members = groups.into_iter().map(|(whole, buckets, footings)| {
+            let group = Group {
+                namespace: whole.lease_namespace.clone(),
+                whole: whole.lease_name,
+                identity: whole.identity.as_str().to_owned(),
+                buckets,
+                lease_duration: whole.timings.lease_duration,
+            };
+            let leases = Leases::new(client.clone(), whole.lease_namespace);
+            Members::new(leases, clock.clone(), whole.timings, group, footings).run(present.clone())
+        });
+        let members = join_all(members);
+        let electors = join_all(each.into_iter().map(|(config, seats)| {
+            let lock = KubeLeaseLock::new(client.clone(), config.lease_namespace.clone(), config.lease_name.clone());
+            Elector::assemble(Arc::new(lock), config, clock.clone(), seats, Rules::default()).run(shutdown.clone())
+        }));
+        // A presence stays until all terms are over.
+        let electors = async {
+            electors.await;
+            present.cancel();
+        };
+        futures::join!(electors, members);
+    }
+}

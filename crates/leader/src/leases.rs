@@ -1,0 +1,171 @@
+//! Requests to the Leases of a namespace: one HTTP request a call.
+//!
+//! In: a client, a verb, a name or a selector. Out: the JSON of the answer, or the class of error the election acts on.
+//! Never: a request without a deadline here and a `timeout=` for the server, a retry, or a log line with a body in it.
+
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use kube_client::Client;
+use kube_client::client::Body;
+use serde_json::Value;
+
+use crate::lock::LockError;
+
+/// The largest answer that is read. A Lease is about a kilobyte; an API server stores at most about 1.5 MiB an object.
+const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
+
+/// The longest part of a server's message that is passed on.
+const LONGEST_MESSAGE: usize = 300;
+
+/// The Leases of one namespace.
+#[derive(Clone)]
+pub(crate) struct Leases {
+    client: Client,
+    namespace: String,
+}
+
+/// What a request is about.
+pub(crate) enum About<'a> {
+    /// This Lease.
+    One(&'a str),
+    /// A new one.
+    New,
+    /// Those with this label and value.
+    Labelled(&'a str, &'a str),
+}
+
+impl Leases {
+    pub(crate) fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    /// One request, with its deadline.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        about: About<'_>,
+        object: Option<Value>,
+        timeout: Duration,
+    ) -> Result<Value, LockError> {
+        let request = self.request(method, about, object, timeout)?;
+        match tokio::time::timeout(timeout, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(LockError::unknown(format!("no answer within {timeout:?}"))),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        about: About<'_>,
+        object: Option<Value>,
+        timeout: Duration,
+    ) -> Result<Request<Body>, LockError> {
+        let (name, selector) = match about {
+            About::One(name) if !is_name(name) => return Err(refused(0, format!("{name:?} can't name a Lease"))),
+            About::One(name) => (format!("/{name}"), String::new()),
+            About::New => (String::new(), String::new()),
+            // Both are ours, and need no escaping but for the slash.
+            About::Labelled(label, value) => {
+                (String::new(), format!("labelSelector={}%3D{value}&", label.replace('/', "%2F")))
+            }
+        };
+        if !is_name(&self.namespace) {
+            return Err(refused(0, format!("{:?} can't name a namespace", self.namespace)));
+        }
+        // Zero would mean the server's longest.
+        let millis = timeout.as_millis().max(1);
+        let body = object.map_or_else(Vec::new, |object| object.to_string().into_bytes());
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases{name}", self.namespace);
+        Request::builder()
+            .method(method)
+            .uri(format!("{path}?{selector}timeout={millis}ms"))
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .map_err(|error| refused(0, error.to_string()))
+    }
+
+    async fn exchange(&self, request: Request<Body>) -> Result<Value, LockError> {
+        let creating = request.method() == Method::POST;
+        let answer = self.client.send(request).await.map_err(|error| LockError::unknown(chain(&error)))?;
+        let status = answer.status();
+        let asked = retry_after(&answer);
+        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|error| LockError::unknown(chain(error.as_ref())))?.to_bytes();
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_| LockError::unknown("the answer isn't JSON"));
+        }
+        Err(self.classify(status, creating, &body, asked))
+    }
+
+    /// Turns a failure status into the class the election acts on.
+    fn classify(&self, status: StatusCode, creating: bool, body: &[u8], asked: Option<Duration>) -> LockError {
+        let said: Value = serde_json::from_slice(body).unwrap_or_default();
+        let message = shorten(said.get("message").and_then(Value::as_str).unwrap_or_default());
+        let asked = asked.or_else(|| {
+            said.get("details")?
+                .get("retryAfterSeconds")?
+                .as_u64()
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs)
+        });
+        let code = status.as_u16();
+        match code {
+            // On a POST it is the namespace that is missing, which creating the Lease again won't mend.
+            404 if !creating => LockError::Missing,
+            409 => LockError::Conflict,
+            401 => refused(code, format!("401: the credentials were not accepted ({message})")),
+            403 => refused(
+                code,
+                format!(
+                    "403: {message} (the Role needs apiGroups [coordination.k8s.io], resources [leases], verbs [get, create, update] (with buckets also list and delete) \
+                     in namespace {})",
+                    self.namespace
+                ),
+            ),
+            400..=499 => LockError::Refused { code, message: format!("{code}: {message}"), retry_after: asked },
+            _ => LockError::Unknown { message: format!("{code}: {message}"), retry_after: asked },
+        }
+    }
+}
+
+/// Whether the text can be part of a request path as a Kubernetes name (a DNS subdomain).
+pub(crate) fn is_name(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    text.len() <= 253 && text.bytes().all(allowed) && edge(text.as_bytes().first()) && edge(text.as_bytes().last())
+}
+
+fn refused(code: u16, message: String) -> LockError {
+    LockError::Refused { code, message, retry_after: None }
+}
+
+fn retry_after(answer: &Response<Body>) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// An error and its causes in one line: kube's own text often stops at "ServiceError".
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    shorten(&text)
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
