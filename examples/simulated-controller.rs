@@ -56,8 +56,8 @@ async fn main() -> Result<(), BoxError> {
     server.faults().load(Script::parse(FAULTS)?)?;
 
     let (timings, identity) = (Timings::default(), Identity::from_parts("greeter", 1, seed.into())?);
-    let [lease_namespace, lease_name] = ["default".into(), "greeter".into()];
-    let elector = ElectorConfig { timings, first_install: true, seed, ..ElectorConfig::new(lease_namespace, lease_name, identity) };
+    let elector =
+        ElectorConfig { timings, first_install: true, seed, ..ElectorConfig::new("default", "greeter", identity) };
     let reached = server.clone();
     let connection = Connection::in_process("default", move || reached.service("greeter"));
     let mut config = ManagerConfig::new(connection.clone(), elector);

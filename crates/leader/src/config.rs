@@ -74,7 +74,7 @@ impl ElectorConfig {
 
     pub(crate) fn sight(&self, clock: &Arc<dyn GateClock>) -> Sight {
         let lease = format!("{}/{}", self.lease_namespace, self.lease_name);
-        Sight::new(lease, self.identity.clone(), clock.clone(), self.metrics.clone())
+        Sight::new(lease, self.identity.clone(), clock.clone(), &self.metrics)
     }
 
     /// Whether an elector can work with this.

@@ -80,7 +80,7 @@ impl Elector {
             identity: config.identity.clone(),
             hold: config.timings.renew_deadline,
             stop_bound: config.timings.stop_bound,
-            metrics: config.metrics,
+            metrics: seats.sight.metrics().clone(),
         };
         let fixed = Standpoint {
             namespace: config.lease_namespace,

@@ -59,17 +59,38 @@ pub trait Metrics: Send + Sync {
 
 /// A sink, or none, which costs nothing.
 #[derive(Clone, Default)]
-pub struct MetricsSink(Option<Arc<dyn Metrics>>);
+pub struct MetricsSink(Sink);
+
+#[derive(Clone, Default)]
+enum Sink {
+    #[default]
+    None,
+    One(Arc<dyn Metrics>),
+    Each(Arc<dyn Fn(&str) -> Arc<dyn Metrics> + Send + Sync>),
+}
 
 impl MetricsSink {
-    /// This sink.
+    /// This sink, for one Lease.
     pub fn new(sink: Arc<dyn Metrics>) -> Self {
-        Self(Some(sink))
+        Self(Sink::One(sink))
+    }
+
+    /// A sink for each Lease (`namespace/name`) that is stood for with this config: several, with buckets or a Lease a controller.
+    pub fn for_each(make: impl Fn(&str) -> Arc<dyn Metrics> + Send + Sync + 'static) -> Self {
+        Self(Sink::Each(Arc::new(make)))
+    }
+
+    /// The sink of one Lease.
+    pub(crate) fn of(&self, lease: &str) -> Self {
+        match &self.0 {
+            Sink::Each(make) => Self(Sink::One(make(lease))),
+            Sink::None | Sink::One(_) => self.clone(),
+        }
     }
 
     /// Tells the sink, if there is one. A measure must not end a term, so a panic ends here.
     pub(crate) fn tell(&self, what: impl FnOnce(&dyn Metrics)) {
-        if let Some(sink) = &self.0 {
+        if let Sink::One(sink) = &self.0 {
             // Its message went to the panic hook.
             _ = catch_unwind(AssertUnwindSafe(|| what(sink.as_ref())));
         }
@@ -78,7 +99,7 @@ impl MetricsSink {
 
 impl fmt::Debug for MetricsSink {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "MetricsSink(some)" } else { "MetricsSink(none)" })
+        formatter.write_str(if matches!(self.0, Sink::None) { "MetricsSink(none)" } else { "MetricsSink(some)" })
     }
 }
 

@@ -144,7 +144,8 @@ pub enum Unhealthy {
 }
 
 impl Sight {
-    pub(crate) fn new(lease: String, identity: Identity, clock: Arc<dyn GateClock>, metrics: MetricsSink) -> Self {
+    pub(crate) fn new(lease: String, identity: Identity, clock: Arc<dyn GateClock>, metrics: &MetricsSink) -> Self {
+        let metrics = metrics.of(&lease);
         metrics.tell(|sink| sink.lease(&lease));
         metrics.tell(|sink| sink.master_status(false));
         let seen = Seen {
@@ -236,6 +237,10 @@ impl Sight {
         let term = self.0.seen.lock().term.clone();
         let left = term.and_then(|term| term.peek().ok()).unwrap_or(Duration::ZERO);
         self.0.metrics.tell(|sink| sink.time_to_closing(left));
+    }
+
+    pub(crate) fn metrics(&self) -> &MetricsSink {
+        &self.0.metrics
     }
 
     /// The elector lives.

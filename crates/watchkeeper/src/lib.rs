@@ -15,8 +15,11 @@ mod client;
 mod connection;
 mod controller;
 mod hard_stop;
+mod health;
 mod informers;
+mod keys;
 mod manager;
+mod office;
 mod reconcile;
 pub mod shutdown;
 mod source;
@@ -24,9 +27,11 @@ mod worker;
 
 pub use client::GatedClient;
 pub use connection::{Connection, ConnectionError, Transport, TransportBody};
-pub use controller::Controller;
+pub use controller::{Controller, Gating};
 pub use hard_stop::HardStop;
+pub use health::HealthPolicy;
 pub use informers::{Heard, Informers, Informs};
+pub use keys::Keys;
 pub use manager::{ElectorOn, Leadership, Manager, ManagerConfig, ManagerError};
 pub use reconcile::{Action, Failure, Reconciler, Request};
 

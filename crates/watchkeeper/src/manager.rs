@@ -1,13 +1,11 @@
-//! The manager: start order, terms, stop order.
+//! The manager: start order, stop order, and which work stands behind which Lease.
 //!
 //! In: informers and controllers, a way to the API server, who this is in the election. Out: nothing, until everything has ended.
 //!
 //! ```text
-//! start   elector (own thread), informers          warm on standby: only workers wait for a term
-//! a term  won → informers catch up with a read made after the acquire → every key queued once → gate opens → workers
-//! loss    gate closes → work is cancelled → joined within J, else the hard stop → stand again
-//! stop    no new keys → finish within the drain bound, still renewing → gate closes → joined within J → Lease released
-//!         → elector ends → informers end
+//! start   electors (one thread), informers, health     warm on standby: only workers wait for a term
+//! terms   office.rs: one office a Lease, side by side
+//! stop    offices leave → electors end → informers end
 //! ```
 //!
 //! Upstream: `kubernetes-sigs/controller-runtime:pkg/manager/internal.go`, which ends the process when the Lease is lost.
@@ -15,26 +13,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::{Cached, SharedInformer};
 use watchkeeper_leader::{
-    Candidacy, CloseReason, ConfigError, Elector, ElectorConfig, ElectorFailure, ElectorThread, End, FenceConfig,
-    GateClock, KubeLeaseLock, Standing, Term, spawn_elector_thread,
+    Candidacy, ConfigError, ElectorConfig, ElectorFailure, ElectorThread, Electors, End, FenceConfig, GateClock, Sight,
+    Stand, Term, spawn_elector_thread,
 };
 
-use crate::client::GatedClient;
 use crate::connection::{Connection, ConnectionError};
-use crate::controller::{Controller, TermWork};
+use crate::controller::{Controller, Gating, TermWork};
 use crate::hard_stop::HardStop;
+use crate::health::{Health, HealthPolicy};
 use crate::informers::Informers;
+use crate::office::{CatchUp, House, Office};
 use crate::reconcile::Reconciler;
-use crate::worker::Shift;
-
-/// How long a failed catch-up at the start of a term waits before the next try.
-const CATCH_UP_RETRY: Duration = Duration::from_millis(500);
 
 /// What a manager needs to know.
 pub struct ManagerConfig {
@@ -53,6 +48,8 @@ pub struct ManagerConfig {
     pub drain_bound: Duration,
     /// What happens when work does not stop within the stop bound J.
     pub hard_stop: HardStop,
+    /// How the checks of [`Manager::health_check`] are run, and what follows.
+    pub health: HealthPolicy,
 }
 
 impl ManagerConfig {
@@ -67,6 +64,7 @@ impl ManagerConfig {
             fence: FenceConfig { write_timeout: request_timeout, ..FenceConfig::default() },
             drain_bound: Duration::from_secs(20),
             hard_stop: HardStop::Abort,
+            health: HealthPolicy::default(),
         }
     }
 }
@@ -110,35 +108,37 @@ pub enum Leadership {
 }
 
 type Runs = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
-type CatchUp = Box<dyn Fn() -> BoxFuture<'static, Result<(), watchkeeper_informer::RequestError>> + Send + Sync>;
 
-/// Runs informers all the time and controllers while this process holds the Lease.
+/// Runs informers all the time, and controllers while this process holds the Lease that they stand behind.
 pub struct Manager {
-    informers: Vec<Runs>,
-    terms: Terms,
-}
-
-/// What terms are made of.
-struct Terms {
     config: ManagerConfig,
+    informers: Vec<Runs>,
     catch_ups: Vec<CatchUp>,
     controllers: Vec<Arc<dyn TermWork>>,
+    health: Health,
     leadership: watch::Sender<Leadership>,
+    sights: watch::Sender<Vec<Sight>>,
 }
 
 impl Manager {
     /// Starts nothing.
     pub fn new(config: ManagerConfig) -> Self {
-        let leadership = watch::Sender::new(Leadership::Standby);
-        let terms = Terms { config, catch_ups: Vec::new(), controllers: Vec::new(), leadership };
-        Self { informers: Vec::new(), terms }
+        Self {
+            health: Health::new(config.health.clone()),
+            config,
+            informers: Vec::new(),
+            catch_ups: Vec::new(),
+            controllers: Vec::new(),
+            leadership: watch::Sender::new(Leadership::Standby),
+            sights: watch::Sender::default(),
+        }
     }
 
     /// Runs `informer` from start to stop, and lets it catch up before each term.
     #[must_use]
     pub fn informer<K: Cached>(mut self, informer: SharedInformer<K>) -> Self {
         let handle = informer.handle();
-        self.terms.catch_ups.push(Box::new(move || {
+        self.catch_ups.push(Box::new(move || {
             let handle = handle.clone();
             Box::pin(async move {
                 handle.synced().await;
@@ -153,7 +153,7 @@ impl Manager {
     #[must_use]
     pub fn informers(mut self, informers: &Informers) -> Self {
         let (factory, running) = (informers.factory().clone(), informers.factory().clone());
-        self.terms.catch_ups.push(Box::new(move || {
+        self.catch_ups.push(Box::new(move || {
             let factory = factory.clone();
             Box::pin(async move { factory.catch_up().await })
         }));
@@ -161,16 +161,33 @@ impl Manager {
         self
     }
 
-    /// Runs the workers of `controller` during terms.
+    /// Runs the workers of `controller` during the terms of the Lease that it stands behind ([`Controller::gated_by`]).
     #[must_use]
     pub fn controller<K: Cached, R: Reconciler<K>>(mut self, controller: Controller<K, R>) -> Self {
-        self.terms.controllers.push(Arc::new(controller));
+        self.controllers.push(Arc::new(controller));
         self
     }
 
-    /// Whether this process acts, as it changes.
+    /// Asks `check` now and then whether this process is fit to lead, see [`HealthPolicy`]. Unfit, it gives up what it holds and claims
+    /// nothing; other replicas take over. A check that panics or doesn't answer in time has failed.
+    #[must_use]
+    pub fn health_check<F>(mut self, name: &str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.health.add(name, check);
+        self
+    }
+
+    /// Whether this process acts, as it changes: for the manager's own Lease.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.terms.leadership.subscribe()
+        self.leadership.subscribe()
+    }
+
+    /// A view of each election, once they have begun: status, health, history. The manager's own Lease comes first, then those of the
+    /// controllers.
+    pub fn sights(&self) -> watch::Receiver<Vec<Sight>> {
+        self.sights.subscribe()
     }
 
     /// Runs until `shutdown` is cancelled and everything has ended: when it has returned there is no write, no handler call and no task
@@ -179,169 +196,138 @@ impl Manager {
     /// # Errors
     /// A configuration that can't be safe, a connection that can't be made, an informer that panicked.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ManagerError> {
-        let Self { informers: runs, terms } = self;
-        let plain = terms.config.connection.client()?;
+        let plain = self.config.connection.client()?;
         let (elector_stop, informer_stop) = (CancellationToken::new(), CancellationToken::new());
-        let (mut candidacy, elector) = terms.start_elector(elector_stop.clone())?;
-        let mut informers: JoinSet<()> = runs.into_iter().map(|run| run(informer_stop.clone())).collect();
+        let (always, stands) = self.offices();
+        let (offices, stands): (Vec<_>, Vec<_>) = stands.into_iter().unzip();
+        let (candidacies, electing) = start_electors(&self.config, stands, elector_stop.clone())?;
+        let sights = candidacies.iter().flatten().map(Candidacy::sight).collect();
+        self.sights.send_replace(sights);
+        let mut elected: Vec<(Office, Candidacy)> =
+            offices.into_iter().flatten().zip(candidacies.into_iter().flatten()).collect();
+        let Self { config, informers, catch_ups, controllers, health, .. } = self;
+        let mut informers: JoinSet<()> = informers.into_iter().map(|run| run(informer_stop.clone())).collect();
+        // Leaving may also be for a reason of our own.
+        let house = House { config, catch_ups, health, plain, shutdown: shutdown.child_token() };
 
-        let result = terms.one_after_the_other(&mut candidacy, &mut informers, plain, &shutdown).await;
+        let result = house.until_left(&mut elected, &always, &mut informers).await;
 
-        for controller in &terms.controllers {
+        for controller in &controllers {
             controller.shut_down();
         }
         elector_stop.cancel();
-        // A term that was won while the stop was asked for: nothing has acted in it, so it is given back at once.
-        while let Some(standing) = candidacy.next_term().await {
-            standing.end(End::Release).await;
-        }
-        let elected = elector.join().await;
+        // Terms that were won while the stop was asked for: nothing has acted in them, so they are given back at once.
+        join_all(elected.iter_mut().map(async |(_, candidacy)| {
+            while let Some(standing) = candidacy.next_term().await {
+                standing.end(End::Release).await;
+            }
+        }))
+        .await;
+        let ended = electing.join().await;
         informer_stop.cancel();
         while let Some(ended) = informers.join_next().await {
             ended.map_err(|_| ManagerError::Informer)?;
         }
-        // Why the elector ended says more than that it ended.
-        elected?;
+        // Why the electors ended says more than that they ended.
+        ended?;
         result
     }
-}
 
-impl Terms {
-    fn start_elector(&self, stop: CancellationToken) -> Result<(Candidacy, Electing), ManagerError> {
-        let ManagerConfig { connection, elector, clock, elector_on, .. } = &self.config;
-        match elector_on {
-            ElectorOn::OwnThread => {
-                let connection = connection.clone();
-                let connect = move || connection.client().map_err(Into::into);
-                let (candidacy, thread) = spawn_elector_thread(connect, elector.clone(), clock.clone(), stop)?;
-                Ok((candidacy, Electing::Thread(thread)))
-            }
-            ElectorOn::ThisRuntime => {
-                let (namespace, name) = (elector.lease_namespace.clone(), elector.lease_name.clone());
-                let lock = KubeLeaseLock::new(connection.client()?, namespace, name);
-                let (elector, candidacy) = Elector::new(Arc::new(lock), elector.clone(), clock.clone())?;
-                let mut task = JoinSet::new();
-                task.spawn(elector.run(stop));
-                Ok((candidacy, Electing::Task(task)))
+    /// The offices that need no election, and those that do, with what each stands for: one office, or one a bucket.
+    fn offices(&self) -> (Vec<Office>, Vec<(Vec<Office>, Stand)>) {
+        let office = |name: String, work, leadership| Office { name, work, leadership };
+        let (mut shared, mut always, mut stands) = (Vec::new(), Vec::new(), Vec::new());
+        for controller in &self.controllers {
+            let name = controller.name().to_owned();
+            let elector = &self.config.elector;
+            let seed = elector.seed.wrapping_add(u64::try_from(stands.len()).unwrap_or(0) + 1);
+            let lease_name = format!("{}.{name}", elector.lease_name);
+            let own = ElectorConfig { lease_name, seed, ..elector.clone() };
+            let alone =
+                |name| vec![office(name, vec![(controller.clone(), 0)], watch::Sender::new(Leadership::Standby))];
+            match controller.gating() {
+                Gating::Shared => shared.push((controller.clone(), 0)),
+                Gating::Always => always.extend(alone(name)),
+                Gating::Own => stands.push((alone(name), Stand::Alone(own))),
+                Gating::Buckets(buckets) => {
+                    let part = |(part, bucket)| {
+                        let leadership = watch::Sender::new(Leadership::Standby);
+                        office(format!("{name}.{bucket}"), vec![(controller.clone(), part)], leadership)
+                    };
+                    let offices = (0..).zip(buckets.all()).map(part).collect();
+                    stands.push((offices, Stand::Shared(own, buckets)));
+                }
             }
         }
+        // A manager without controllers still stands for its Lease: somebody may look at its leadership.
+        if !shared.is_empty() || self.controllers.is_empty() {
+            let own = vec![office("manager".to_owned(), shared, self.leadership.clone())];
+            stands.insert(0, (own, Stand::Alone(self.config.elector.clone())));
+        }
+        (always, stands)
     }
+}
 
-    /// Until `shutdown`.
-    async fn one_after_the_other(
+impl House {
+    /// Until all offices have been left: after the shutdown, or after something has failed.
+    async fn until_left(
         &self,
-        candidacy: &mut Candidacy,
+        elected: &mut [(Office, Candidacy)],
+        always: &[Office],
         informers: &mut JoinSet<()>,
-        plain: kube_client::Client,
-        shutdown: &CancellationToken,
     ) -> Result<(), ManagerError> {
+        // One that fails takes the others along.
+        let leave_with = |result: Result<(), ManagerError>| {
+            if result.is_err() {
+                self.shutdown.cancel();
+            }
+            result
+        };
+        let elected =
+            join_all(elected.iter_mut().map(async |(office, candidacy)| leave_with(office.run(self, candidacy).await)));
+        let always = join_all(always.iter().map(async |office| leave_with(office.run_always(self).await)));
+        // Without any office there is still something to run: informers.
+        let offices =
+            async { futures::join!(elected, always, self.shutdown.cancelled(), self.health.run(&self.shutdown)) };
+        tokio::pin!(offices);
+        let mut failed = None;
         loop {
-            // Biased: a stop that is asked for wins over a term that was just won.
-            let standing = tokio::select! {
+            tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
                 Some(ended) = informers.join_next() => {
                     // An informer ends by itself only by a panic.
-                    return if ended.is_err() || !shutdown.is_cancelled() { Err(ManagerError::Informer) } else { Ok(()) };
+                    if ended.is_err() || !self.shutdown.is_cancelled() {
+                        failed.get_or_insert(ManagerError::Informer);
+                        self.shutdown.cancel();
+                    }
                 }
-                standing = candidacy.next_term() => match standing {
-                    Some(standing) => standing,
-                    None => return Err(ManagerError::ElectorGone),
-                },
-            };
-            let term = standing.term().clone();
-            let client =
-                GatedClient::new(&self.config.connection, plain.clone(), term.clone(), self.config.fence.clone())?;
-            let how = self.term(&standing, client, shutdown).await;
-            self.leadership.send_replace(Leadership::Standby);
-            tracing::info!(epoch = %term.epoch(), released = matches!(how, End::Release), "term ended");
-            standing.end(how).await;
-        }
-    }
-
-    /// One term, from the Lease won to the last worker joined.
-    async fn term(&self, standing: &Standing, client: GatedClient, shutdown: &CancellationToken) -> End {
-        let term = standing.term();
-        let over = term.cancelled();
-        tracing::info!(identity = %term.identity(), epoch = %term.epoch(), "Lease won; informers catch up before the gate opens");
-        self.leadership.send_replace(Leadership::Starting(term.clone()));
-        // Nothing has acted yet, so a stop here may release at once. Biased: the end of the term or a stop win over readiness.
-        tokio::select! {
-            biased;
-            () = over.cancelled() => return End::Keep,
-            () = shutdown.cancelled() => return End::Release,
-            () = self.catch_up() => {}
-        }
-        let keys: usize = self.controllers.iter().map(|controller| controller.queue_every_key()).sum();
-        if standing.open().is_err() {
-            return End::Keep;
-        }
-        tracing::info!(identity = %term.identity(), epoch = %term.epoch(), keys, "gate open: this process acts");
-        self.leadership.send_replace(Leadership::Acting(term.clone()));
-
-        let shift =
-            Shift { term: term.clone(), client, clock: self.config.clock.clone(), intake: CancellationToken::new() };
-        let mut workers = JoinSet::new();
-        for controller in &self.controllers {
-            controller.clone().start(&mut workers, &shift);
-        }
-        let watchdog = self.config.hard_stop.watch(term, self.config.clock.clone());
-        let how = tokio::select! {
-            biased;
-            () = over.cancelled() => {
-                tracing::warn!(epoch = %term.epoch(), "Lease lost: work is cancelled");
-                End::Keep
-            }
-            () = shutdown.cancelled() => {
-                shift.intake.cancel();
-                self.drain(term, &mut workers).await;
-                End::Release
-            }
-        };
-        let joined = tokio::time::timeout(self.config.elector.timings.stop_bound, join(&mut workers)).await;
-        if joined.is_err() {
-            self.config.hard_stop.now(term);
-            // Only a hard stop that does not end the process comes here: what still runs may act, so nothing is released.
-            join(&mut workers).await;
-            drop(watchdog);
-            return End::Keep;
-        }
-        drop(watchdog);
-        how
-    }
-
-    /// Lets workers finish the keys in hand, while the Lease is still renewed, then closes the gate.
-    async fn drain(&self, term: &Term, workers: &mut JoinSet<()>) {
-        let over = term.cancelled();
-        // Biased: a Lease lost meanwhile ends the drain.
-        tokio::select! {
-            biased;
-            () = over.cancelled() => {}
-            drained = tokio::time::timeout(self.config.drain_bound, join(workers)) => {
-                if drained.is_err() {
-                    tracing::warn!(bound = ?self.config.drain_bound, "work did not finish within the drain bound and is cancelled");
+                (elected, always, (), ()) = &mut offices => {
+                    let first = elected.into_iter().chain(always).find_map(Result::err);
+                    return failed.or(first).map_or(Ok(()), Err);
                 }
-            }
-        }
-        term.close(CloseReason::Stopping);
-    }
-
-    /// The handover barrier: every informer has caught up with a read made after the acquire.
-    async fn catch_up(&self) {
-        for catch_up in &self.catch_ups {
-            while let Err(error) = catch_up().await {
-                tracing::warn!(%error, "an informer cannot catch up with the server; the gate stays closed until it can");
-                tokio::time::sleep(CATCH_UP_RETRY).await;
             }
         }
     }
 }
 
-/// Waits for all workers. A worker catches its user's panics, so one that panicked itself is a defect of ours: logged, the rest go on.
-async fn join(workers: &mut JoinSet<()>) {
-    while let Some(ended) = workers.join_next().await {
-        if ended.is_err_and(|error| error.is_panic()) {
-            tracing::error!("a worker ended by a panic of its own");
+fn start_electors(
+    config: &ManagerConfig,
+    stands: Vec<Stand>,
+    stop: CancellationToken,
+) -> Result<(Vec<Vec<Candidacy>>, Electing), ManagerError> {
+    let ManagerConfig { connection, clock, elector_on, .. } = config;
+    match elector_on {
+        ElectorOn::OwnThread => {
+            let connection = connection.clone();
+            let connect = move || connection.client().map_err(Into::into);
+            let (candidacies, thread) = spawn_elector_thread(connect, stands, clock.clone(), stop)?;
+            Ok((candidacies, Electing::Thread(thread)))
+        }
+        ElectorOn::ThisRuntime => {
+            let (electors, candidacies) = Electors::new(stands, clock.clone())?;
+            let mut task = JoinSet::new();
+            task.spawn(electors.run(connection.client()?, stop));
+            Ok((candidacies, Electing::Task(task)))
         }
     }
 }

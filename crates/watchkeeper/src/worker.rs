@@ -10,8 +10,8 @@ use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use watchkeeper_informer::{Cached, ObjectKey};
-use watchkeeper_leader::{GateClock, Term};
-use watchkeeper_workqueue::WorkItem;
+use watchkeeper_leader::{GateClock, GateClosed, Term};
+use watchkeeper_workqueue::{WorkItem, WorkQueue};
 
 use crate::client::GatedClient;
 use crate::controller::Controller;
@@ -39,7 +39,7 @@ impl<K: Cached, R: Reconciler<K>> Controller<K, R> {
     /// Takes keys until the term ends, the intake closes or the queue is shut down.
     ///
     /// Cancel safe: a key in hand goes back to the queue.
-    pub(crate) async fn work(self: Arc<Self>, shift: Shift, worker: usize) {
+    pub(crate) async fn work(self: Arc<Self>, queue: WorkQueue<ObjectKey>, shift: Shift, worker: usize) {
         let over = shift.term.cancelled();
         loop {
             // Biased: once the intake is closed no further key is taken, however many wait.
@@ -47,14 +47,20 @@ impl<K: Cached, R: Reconciler<K>> Controller<K, R> {
                 biased;
                 () = shift.intake.cancelled() => return,
                 () = over.cancelled() => return,
-                item = self.queue.next() => match item {
+                item = queue.next() => match item {
                     Some(item) => item,
                     None => return,
                 },
             };
             // The gate is read at use: the key may have been waited for longer than the term lasted.
-            if shift.term.check().is_err() {
-                return;
+            match shift.term.check() {
+                Ok(_) => {}
+                Err(GateClosed::InDoubt(_)) => {
+                    drop(item);
+                    shift.term.certain().await;
+                    continue;
+                }
+                Err(GateClosed::NotOpenYet(_) | GateClosed::Closed { .. }) => return,
             }
             shift.activity("worker-start", &self.name, worker, item.key());
             let key = item.key().clone();

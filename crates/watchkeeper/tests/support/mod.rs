@@ -15,7 +15,7 @@ use kube_client::api::{Api, ListParams, ObjectMeta, PostParams};
 use kube_client::client::Body;
 use parking_lot::Mutex;
 use tower::{Service, ServiceExt as _};
-use watchkeeper::leader::{ElectorConfig, Identity, Timings, VirtualClock};
+use watchkeeper::leader::{ElectorConfig, Identity, VirtualClock};
 use watchkeeper::{BoxError, Connection, ElectorOn, ManagerConfig, TransportBody};
 use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 
