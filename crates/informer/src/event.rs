@@ -2,7 +2,8 @@
 //!
 //! Only the store makes events from changes, and only a mailbox makes them anew for a handler that lagged. For every
 //! uid a handler hears `Added`, `Updated`*, `Deleted`, each end exactly once and in this order; the same name with a
-//! new uid is `Deleted` then `Added`.
+//! new uid is `Deleted` then `Added`. An object that leaves an informer with its namespace has ended there; if the namespace comes back, it
+//! begins anew.
 //!
 //! Upstream counterpart: `OnAdd`, `OnUpdate`, `OnDelete` and `DeletedFinalStateUnknown` of client-go's
 //! `ResourceEventHandler`, which reports a new uid under an old name as an update, and so it does a resync.
@@ -68,6 +69,7 @@ impl<K> Clone for Event<K> {
 pub enum Finality {
     /// The watch said so, and `last` is the state it ended in.
     Observed,
-    /// It was missing from a list, or its name came back with another uid: the end was missed, `last` may be stale.
+    /// It was missing from a list, or its name came back with another uid: the end was missed, `last` may be stale. Or its namespace is watched no more,
+    /// and it may go on unseen.
     Inferred,
 }

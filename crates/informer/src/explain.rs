@@ -104,6 +104,8 @@ pub enum What {
     SameAsStored,
     /// A deletion of what the store had not.
     NotStored,
+    /// Its namespace is watched no more, so the store let it go.
+    Unwatched,
     /// A handler of this name was told, or the event stream of it was asked and gave it away.
     Told(Arc<str>, News),
     /// An audit: it isn't cached, but on the server.
@@ -171,9 +173,12 @@ impl Step {
             | What::AuditedStale
             | What::Audited(_) => Stage::Reflector,
             What::Pushed | What::Coalesced(_) | What::ListPushed(_) => Stage::DeltaFifo,
-            What::Replaced(_) | What::Applied(_) | What::OlderThanStored | What::SameAsStored | What::NotStored => {
-                Stage::Store
-            }
+            What::Replaced(_)
+            | What::Applied(_)
+            | What::OlderThanStored
+            | What::SameAsStored
+            | What::NotStored
+            | What::Unwatched => Stage::Store,
             What::Told(..) => Stage::Handler,
         }
     }
@@ -240,6 +245,7 @@ impl fmt::Display for What {
             Self::OlderThanStored => f.write_str("left out: what is stored is newer"),
             Self::SameAsStored => f.write_str("nothing to do: this state is stored already"),
             Self::NotStored => f.write_str("nothing to delete: it isn't stored"),
+            Self::Unwatched => f.write_str("its namespace is watched no more"),
             Self::Told(handler, news) => write!(f, "{handler} is told: {news}"),
             Self::AuditedMissing => f.write_str("an audit finds it on the server, but not cached"),
             Self::AuditedStale => f.write_str("an audit finds another state of it on the server"),

@@ -101,7 +101,7 @@ pub enum NotSynced {
 }
 
 impl Registration {
-    /// Whether the handler has finished the first complete snapshot.
+    /// Whether the handler has finished the first complete snapshot. That stays so, also where namespaces are added later.
     pub fn has_synced(&self) -> bool {
         self.subscriber.signals().progress.borrow().synced
     }

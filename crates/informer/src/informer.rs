@@ -5,6 +5,9 @@
 //! every task: the reflectors', one a handler, and the processor's loop, which it runs itself. Nothing is spawned
 //! before, and nothing is left after it has returned.
 //!
+//! Which namespaces it watches may change while it runs: the handle asks, the processor takes the namespace's queue up or lets it go between two batches, and
+//! the reflectors' loop starts a task or loses one.
+//!
 //! Any number of controllers share one informer. It never writes to the server.
 //!
 //! Upstream counterpart: `SharedIndexInformer` of client-go.
@@ -13,54 +16,41 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::budget::Budget;
-use crate::config::{DeltaOrder, InformerConfig};
+use crate::config::InformerConfig;
 use crate::decode::Decoder;
-use crate::delta_fifo::{Coalescing, DeltaFifo, Ordered};
 use crate::event::Event;
 use crate::explain::Explainer;
 use crate::index::{Index, IndexValue, RangeIndex};
 use crate::list_watch::ListWatch;
-use crate::metrics::{Look, Meter, MetricsConfig};
 use crate::object::{Cached, Labelled};
-use crate::reflector::{Reflector, ReflectorHandle};
 use crate::sight::Sight;
-use crate::store::{self, StoreWriter, ThreadSafeStore};
+use crate::store::StoreWriter;
 
 mod errands;
 mod handle;
+pub mod namespaces;
+mod parts;
 pub(crate) mod processor;
+mod reflecting;
 
-use handle::Part;
 pub use handle::{Ended, InformerHandle, SourceGuard};
+pub use namespaces::{NamespacesError, Removal};
+use parts::Parts;
 pub use processor::Processor;
 pub(crate) use processor::rethrow;
+use reflecting::{Reflecting, Start};
 
 /// An informer being set up.
 pub struct SharedInformer<K: Cached> {
     processor: Processor<K>,
     /// One a part: everything, or a namespace each.
-    reflectors: Vec<Reflector<K>>,
+    reflectors: Vec<Start<K>>,
     handle: InformerHandle<K>,
     /// It has ended when this is dropped, also if it never ran.
     ends: DropGuard,
-}
-
-/// No informer can be made of these namespaces.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NamespacesError {
-    /// There are none.
-    #[error("an informer needs at least one namespace")]
-    None,
-    /// One is the empty text, which is no namespace: an informer over everything is [`SharedInformer::new`].
-    #[error("the empty text is no namespace; leave the namespaces out to mean all of them")]
-    Empty,
-    /// One is there twice: its objects would be told of twice.
-    #[error("the namespace {0:?} is given twice")]
-    Twice(String),
 }
 
 impl<K: Cached + DeserializeOwned> SharedInformer<K> {
@@ -82,7 +72,9 @@ impl<K: Cached> SharedInformer<K> {
     /// other namespaces is passed over. Should be few, tens rather than hundreds: a list of one namespace touches all
     /// objects, and where four of them hang, the others' first lists wait for their deadlines ([`Budget`]).
     ///
-    /// Upstream counterpart: `cache.Options.DefaultNamespaces` of controller-runtime, with an informer a namespace.
+    /// They may change, before it runs or while it does: [`InformerHandle::add_namespace_from`], [`InformerHandle::remove_namespace`].
+    ///
+    /// Upstream counterpart: `cache.Options.DefaultNamespaces` of controller-runtime, with an informer a namespace, which stay the same.
     ///
     /// # Errors
     /// There is no namespace, or an empty one, or one is given twice.
@@ -113,37 +105,22 @@ impl<K: Cached> SharedInformer<K> {
         if let Some(bytes) = config.bytes_budget {
             writer = writer.with_bytes_budget(bytes);
         }
-        let (store, budget) = (writer.store(), Budget::default());
-        let explain = Explainer::new(config.explain.as_ref());
-        let (mut fifos, mut reflectors, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, (namespace, list_watch)) in (0..).zip(sources) {
-            let fifo = match config.order {
-                DeltaOrder::Coalescing => {
-                    DeltaFifo::with_queue(Coalescing::default().explained(explain.clone()), config.fifo)
-                }
-                DeltaOrder::Ordered => DeltaFifo::with_queue(Ordered::default(), config.fifo),
-            };
-            let mut config = config.reflector.clone();
-            config.seed = config.seed.wrapping_add(number);
-            if let Some(namespace) = &namespace {
-                config.name = format!("{} in {namespace}", config.name);
-            }
-            let known = Arc::new(store::Part { store: store.clone(), namespace: namespace.clone() });
-            let (reflector, handle) =
-                Reflector::new(Arc::clone(&list_watch), decoder.clone(), known, fifo.clone(), config);
-            fifos.push(fifo);
-            reflectors.push(reflector.within(namespace.clone()).with_budget(budget.clone()));
-            parts.push(Part { namespace, list_watch, reflector: handle });
-        }
-        let handles = parts.iter().map(|part| part.reflector.clone()).collect();
-        let meter = config.metrics.as_ref().map(|metrics| Arc::new(meter(metrics, handles, &fifos, &store)));
-        let sight = Sight { meter, explain };
-        let reflectors = reflectors.into_iter().map(|reflector| reflector.with_sight(sight.clone())).collect();
+        let store = writer.store();
+        let sight = Sight { meter: None, explain: Explainer::new(config.explain.as_ref()) };
+        let parts = Arc::new(Parts::new(decoder, config, &store, sight));
+        let start = |(namespace, list_watch)| {
+            let mut making = parts.changing();
+            let start = parts.make(&mut making, namespace, list_watch);
+            parts.show(&making, Arc::clone(&start.part));
+            start
+        };
+        let reflectors: Vec<_> = sources.into_iter().map(start).collect();
+        let (fifos, sight) = (reflectors.iter().map(|start| start.part.fifo.clone()).collect(), parts.sight());
         let processor = Processor::in_parts(fifos, writer, sight.clone());
         let (registry, errands) = (Arc::clone(&processor.registry), Arc::clone(&processor.errands));
         let ended = CancellationToken::new();
         let ends = ended.clone().drop_guard();
-        let handle = InformerHandle { parts: parts.into(), store, registry, errands, sight, ended };
+        let handle = InformerHandle { parts, store, registry, errands, sight, ended };
         Self { processor, reflectors, handle, ends }
     }
 
@@ -151,8 +128,18 @@ impl<K: Cached> SharedInformer<K> {
     /// Without it, this one has a budget of its own.
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
-        let budgeted = self.reflectors.into_iter().map(|reflector| reflector.with_budget(budget.clone()));
-        Self { reflectors: budgeted.collect(), ..self }
+        let budgeted = |start: Start<K>| Start { reflector: start.reflector.with_budget(budget.clone()), ..start };
+        let reflectors = self.reflectors.into_iter().map(budgeted).collect();
+        self.handle.parts.changing().budget = budget;
+        Self { reflectors, ..self }
+    }
+
+    /// How the source of a namespace is made that is only named, when it is added: [`InformerHandle::add_namespace`];
+    /// [`KubeListWatch::sources`](crate::KubeListWatch::sources) is such a function. It runs under no lock.
+    #[must_use]
+    pub fn with_sources(self, make: impl Fn(&str) -> Arc<dyn ListWatch> + Send + Sync + 'static) -> Self {
+        self.handle.parts.changing().sources = Some(Arc::new(make));
+        self
     }
 
     /// Begins with these objects, saved earlier (as JSON lines of what a [`Snapshot`](crate::Snapshot) shows, say, and read by a [`Decoder`]): a warm start. They are
@@ -216,43 +203,13 @@ impl<K: Cached> SharedInformer<K> {
     /// If a source panicked: an event would be lost in silence otherwise. A panic of an index function is caught and counted
     /// ([`IndexSummary`](crate::index::IndexSummary)).
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { processor, reflectors, handle: _, ends: _ends } = self;
+        let Self { processor, reflectors, handle, ends: _ends } = self;
         let stop = shutdown.child_token();
         let _stops_when_dropped = stop.clone().drop_guard();
-        let mut reflecting = JoinSet::new();
-        for reflector in reflectors {
-            reflecting.spawn(reflector.run(stop.clone()));
-        }
-        let reflected = async {
-            let mut all = Vec::new();
-            while let Some(ended) = reflecting.join_next().await {
-                stop.cancel();
-                all.push(ended);
-            }
-            all
-        };
-        let (ended, ()) = tokio::join!(reflected, processor.run(stop.clone()));
-        ended.into_iter().for_each(rethrow);
+        let mut reflecting = Reflecting::new(Arc::clone(&handle.parts.reflecting), stop.clone());
+        drop(handle);
+        reflectors.into_iter().for_each(|start| reflecting.start(start));
+        let (failed, ()) = tokio::join!(reflecting.run(), processor.run(stop));
+        failed.into_iter().for_each(rethrow);
     }
-}
-
-/// Looks at all parts together; their queues keep the ages of what waits from now on.
-fn meter<K: Cached>(
-    config: &MetricsConfig,
-    reflectors: Vec<ReflectorHandle>,
-    fifos: &[DeltaFifo<K>],
-    store: &ThreadSafeStore<K>,
-) -> Meter {
-    fifos.iter().for_each(DeltaFifo::keep_ages);
-    let (fifos, store, indexed) = (fifos.to_vec(), store.clone(), store.clone());
-    let look = move || Look {
-        queued_items: fifos.iter().map(DeltaFifo::depth).sum(),
-        queued_bytes: fifos.iter().map(DeltaFifo::bytes).sum(),
-        waiting_since: fifos.iter().filter_map(DeltaFifo::waiting_since).min(),
-        coalesced: fifos.iter().map(DeltaFifo::coalesced).sum(),
-        reached: store.reached().version,
-        objects: store.len(),
-        bytes: store.bytes(),
-    };
-    Meter::new(config, reflectors, look, move || indexed.indexes().iter().map(|index| index.panics).sum())
 }

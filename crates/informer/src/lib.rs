@@ -5,7 +5,7 @@
 //! | to | look at |
 //! | --- | --- |
 //! | say what is cached: a kind, a namespace, selectors, a shard | [`Scope`], [`KubeListWatch`] |
-//! | the same over several namespaces | [`SharedInformer::in_namespaces`] |
+//! | the same over several namespaces, also such as come and go | [`SharedInformer::in_namespaces`], the table of [`informer::namespaces`] |
 //! | choose what is kept of an object: typed, metadata, a struct of one's own, lazy, transformed | [`shape`], [`SharedInformer::with_decoder`] |
 //! | know which deadlines there are, and how requests are spread | [`Deadlines`], [`ReflectorConfig`], [`Budget`] |
 //! | know what happens after 401, 403, 404, 410, 429 and everything else | the table of [`recovery`] |
@@ -125,6 +125,7 @@
 //! | `dynamicinformer`, `metadatainformer` | [`shape`] |
 //! | `TweakListOptions` | [`Scope`] |
 //! | `cache.Controller` | [`Processor`] |
+//! | `cache.Options.DefaultNamespaces` of controller-runtime, fixed when the cache is made | [`SharedInformer::in_namespaces`]; while it runs [`InformerHandle::add_namespace`], [`InformerHandle::remove_namespace`] |
 #![forbid(unsafe_code)]
 
 pub mod backoff;
@@ -172,7 +173,7 @@ pub use explain::{ExplainConfig, ExplainKeys, Step, Story};
 pub use factory::{InformerFactory, SharedHandle};
 pub use handler::{EventStream, HandlerConfig, HandlerStatus, NotSynced, Registration};
 pub use index::{Index, Query, RangeIndex};
-pub use informer::{Ended, InformerHandle, NamespacesError, Processor, SharedInformer, SourceGuard};
+pub use informer::{Ended, InformerHandle, NamespacesError, Processor, Removal, SharedInformer, SourceGuard};
 pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::{Access, Lister, Selected, Selection};

@@ -168,14 +168,27 @@ impl KubeListWatch {
     pub fn in_namespaces<'a>(
         client: &'a kube_client::Client,
         scope: &'a Scope,
-        namespaces: impl IntoIterator<Item = impl Into<String>> + 'a,
+        namespaces: impl IntoIterator<Item = impl Into<String> + 'a> + 'a,
         deadlines: &'a Deadlines,
     ) -> impl Iterator<Item = (String, Arc<dyn ListWatch>)> + 'a {
-        namespaces.into_iter().map(move |namespace| {
-            let namespace = namespace.into();
-            let scope = Scope { namespace: Some(namespace.clone()), ..scope.clone() };
-            (namespace, Arc::new(Self::new(client.clone(), scope, deadlines.clone())) as Arc<dyn ListWatch>)
+        let sources = Self::sources(client.clone(), scope.clone(), deadlines.clone());
+        namespaces.into_iter().map(Into::into).map(move |namespace| {
+            let source = sources(&namespace);
+            (namespace, source)
         })
+    }
+
+    /// Makes the source of any namespace, otherwise as [`KubeListWatch::new`]; for
+    /// [`SharedInformer::with_sources`](crate::SharedInformer::with_sources).
+    pub fn sources(
+        client: kube_client::Client,
+        scope: Scope,
+        deadlines: Deadlines,
+    ) -> impl Fn(&str) -> Arc<dyn ListWatch> + Send + Sync + 'static {
+        move |namespace| {
+            let scope = Scope { namespace: Some(namespace.to_owned()), ..scope.clone() };
+            Arc::new(Self::new(client.clone(), scope, deadlines.clone()))
+        }
     }
 
     /// Asks for PartialObjectMetadata: the server then sends nothing but metadata. One that doesn't know how sends whole

@@ -2,6 +2,7 @@
 //!
 //! In: work from the DeltaFIFO, applied by the one [`StoreWriter`]. Out: events for the handlers, and for any number
 //! of readers the present objects, by key, by namespace and by [`Index`], and the version reached.
+//! It may be filled in parts, a namespace each, that come and go.
 //!
 //! What readers see: an object never goes back to an older state of the same uid, except through a replacement, which
 //! the server presents as newest. A replacement is built aside and published as one pointer: a look-up sees all of it
@@ -72,13 +73,13 @@ pub struct ThreadSafeStore<K> {
 
 struct Shared<K> {
     root: ArcSwap<Root<K>>,
-    /// Of each part, see [`StoreWriter::in_parts`].
-    reached: watch::Sender<Vec<Reached>>,
+    /// Of each part by its number, see [`StoreWriter::in_parts`]. The writer says how far it has come; whoever adds a part says that it is expected.
+    reached: watch::Sender<Vec<(usize, Reached)>>,
     bytes_budget: OnceLock<u64>,
 }
 
 /// What all parts have reached: of versions that can't be compared, none.
-pub(crate) fn lowest(parts: &[Reached]) -> Reached {
+pub(crate) fn lowest<'a>(parts: impl IntoIterator<Item = &'a Reached>) -> Reached {
     let lower = |a: Reached, b: &Reached| Reached {
         replacements: a.replacements.min(b.replacements),
         version: match (a.version, &b.version) {
@@ -90,7 +91,12 @@ pub(crate) fn lowest(parts: &[Reached]) -> Reached {
             _ => None,
         },
     };
-    parts.split_first().map(|(first, others)| others.iter().fold(first.clone(), lower)).unwrap_or_default()
+    let mut parts = parts.into_iter();
+    parts.next().map(|first| parts.fold(first.clone(), lower)).unwrap_or_default()
+}
+
+fn find(parts: &[(usize, Reached)], part: usize) -> Option<&Reached> {
+    parts.iter().find(|(number, _)| *number == part).map(|(_, reached)| reached)
 }
 
 impl<K> Clone for ThreadSafeStore<K> {
@@ -188,12 +194,22 @@ impl<K: Cached> ThreadSafeStore<K> {
 
     /// How far the store has come.
     pub fn reached(&self) -> Reached {
-        lowest(&self.shared.reached.borrow())
+        lowest(self.shared.reached.borrow().iter().map(|(_, reached)| reached))
     }
 
-    /// How far one part has come, counted from 0.
-    pub(crate) fn reached_in(&self, part: usize) -> Reached {
-        self.shared.reached.borrow()[part].clone()
+    /// How far one part has come; `None`: there is no such part, or none any more.
+    pub(crate) fn reached_in(&self, part: usize) -> Option<Reached> {
+        find(&self.shared.reached.borrow(), part).cloned()
+    }
+
+    /// A part of this number is on its way to the writer: from now on nothing counts as listed that it hasn't.
+    pub(crate) fn expect_part(&self, part: usize) {
+        self.shared.reached.send_modify(|parts| parts.push((part, Reached::default())));
+    }
+
+    /// There is no such part any more, or it never came.
+    pub(crate) fn forget_part(&self, part: usize) {
+        self.shared.reached.send_modify(|parts| parts.retain(|(number, _)| *number != part));
     }
 
     /// Waits until `enough` says so of what was reached; looks at the present first. Cancel-safe.
@@ -201,7 +217,7 @@ impl<K: Cached> ThreadSafeStore<K> {
         let mut parts = self.shared.reached.subscribe();
         loop {
             // Copied first: `enough` is the caller's and must not hold up the writer.
-            let reached = lowest(&parts.borrow_and_update());
+            let reached = lowest(parts.borrow_and_update().iter().map(|(_, reached)| reached));
             if enough(&reached) {
                 return;
             }
@@ -210,9 +226,10 @@ impl<K: Cached> ThreadSafeStore<K> {
         }
     }
 
-    /// The same for one part, counted from 0.
+    /// The same for one part, or until it is there no more.
     pub(crate) async fn wait_until_in(&self, part: usize, mut enough: impl FnMut(&Reached) -> bool) {
-        let _ = self.shared.reached.subscribe().wait_for(|parts| enough(&parts[part])).await;
+        let enough = |parts: &Vec<_>| find(parts, part).is_none_or(&mut enough);
+        let _ = self.shared.reached.subscribe().wait_for(enough).await;
     }
 
     pub(crate) fn root(&self) -> Guard<Arc<Root<K>>> {

@@ -62,6 +62,12 @@ impl Explainer {
         }
     }
 
+    /// Notes the end of one whose part has left.
+    pub(crate) fn unwatched<K: Cached>(&self, event: &Event<K>) {
+        self.note_object(&**event.object(), || What::Unwatched);
+        self.applied(event);
+    }
+
     fn applied<K: Cached>(&self, event: &Event<K>) {
         self.note_object(&**event.object(), || What::Applied(News::of(event)));
     }

@@ -1,6 +1,6 @@
-//! Errands: what the processor is asked to do between two batches, while it runs.
+//! Errands: what a loop is asked to do between two turns, while it runs: the processor, or the one that has the reflectors' tasks.
 //!
-//! In: closures, from any thread. Out: the same, in order, for the one who owns the store's writer. What is asked before it runs
+//! In: closures, from any thread. Out: the same, in order, for the one who owns what they change. What is asked before it runs
 //! waits; what is asked after it has ended is dropped. It never runs anything itself.
 
 use parking_lot::Mutex;
@@ -22,15 +22,17 @@ impl<P> Errands<P> {
     }
 
     pub(crate) fn ask(&self, errand: impl FnOnce(&mut P) + Send + 'static) {
-        let dropped = match &mut *self.waiting.lock() {
-            Some(waiting) => {
-                waiting.push(Box::new(errand));
-                None
-            }
-            None => Some(errand),
-        };
-        drop(dropped); // What it owns is freed outside the lock.
+        drop(self.try_ask(errand)); // What a refused one owns is freed outside the lock.
+    }
+
+    /// Gives it back if it has ended.
+    pub(crate) fn try_ask<E: FnOnce(&mut P) + Send + 'static>(&self, errand: E) -> Result<(), E> {
+        match &mut *self.waiting.lock() {
+            Some(waiting) => waiting.push(Box::new(errand)),
+            None => return Err(errand),
+        }
         self.arrived.notify_one();
+        Ok(())
     }
 
     pub(crate) fn take(&self) -> Vec<Errand<P>> {

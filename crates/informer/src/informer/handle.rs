@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::errands::Errands;
+use super::namespaces::NamespacesError;
+use super::parts::{Part, Parts};
 use super::processor::Told;
 use crate::decode::Undecodable;
 use crate::event::Event;
@@ -18,10 +20,9 @@ use crate::explain::Step;
 use crate::handler::{EventStream, HandlerConfig, Registration, Registry, register, subscribe};
 use crate::index::{Index, IndexValue, RangeIndex};
 use crate::key::ObjectKey;
-use crate::list_watch::ListWatch;
 use crate::lister::Lister;
 use crate::object::{Cached, Labelled};
-use crate::reflector::{Audit, ReflectorHandle, Verdict};
+use crate::reflector::{Audit, Verdict};
 use crate::request_error::RequestError;
 use crate::sight::{self, Sight};
 use crate::store::{Reached, ThreadSafeStore};
@@ -48,16 +49,9 @@ impl std::fmt::Debug for SourceGuard {
     }
 }
 
-/// Where a part of the cache comes from.
-pub(super) struct Part {
-    pub(super) namespace: Option<String>,
-    pub(super) list_watch: Arc<dyn ListWatch>,
-    pub(super) reflector: ReflectorHandle,
-}
-
 /// What an application holds of an informer; a cheap, cloneable handle. It keeps the cache alive, not the informer.
 pub struct InformerHandle<K> {
-    pub(super) parts: Arc<[Part]>,
+    pub(super) parts: Arc<Parts<K>>,
     pub(super) store: ThreadSafeStore<K>,
     pub(super) registry: Arc<Registry<K>>,
     pub(super) errands: Arc<Errands<Told<K>>>,
@@ -192,8 +186,8 @@ impl<K: Cached> InformerHandle<K> {
         SourceGuard { _active: active }
     }
 
-    /// Whether the first complete list is in the store. Handlers may still be at work on it: ask their
-    /// [`Registration`].
+    /// Whether the first complete list is in the store, of several namespaces that of each; not any more while one that was added has
+    /// not listed. Handlers may still be at work on it: ask their [`Registration`].
     pub fn has_synced(&self) -> bool {
         self.store.reached().replacements > 0
     }
@@ -225,44 +219,50 @@ impl<K: Cached> InformerHandle<K> {
     /// [`QUARANTINE_LIMIT`](crate::reflector::QUARANTINE_LIMIT) a namespace watched: of what is cached of them, an older state
     /// stays.
     pub fn quarantine(&self) -> Vec<Undecodable> {
-        self.parts.iter().flat_map(|part| part.reflector.quarantine()).collect()
+        self.parts.present().parts.iter().flat_map(|part| part.reflector.quarantine()).collect()
     }
 
     /// Asks for a list that begins after this call; see [`ReflectorHandle::relist`].
     pub fn relist(&self) {
-        self.parts.iter().for_each(|part| part.reflector.relist());
+        self.parts.present().parts.iter().for_each(|part| part.reflector.relist());
     }
 
     /// Whether the cache is what the server had at the version reached, but for what is in quarantine; see
     /// [`ReflectorHandle::audit`]. It comes while watching, so it waits for the first list and for backoffs: bound it.
     /// Cancel-safe.
     pub async fn audit(&self) -> Verdict {
-        let audits = join_all(self.parts.iter().map(|part| part.reflector.audit()));
+        let present = self.parts.present();
+        let audit = |part: &Arc<Part<K>>| {
+            let part = Arc::clone(part);
+            async move { part.unless_left(part.reflector.audit()).await }
+        };
+        let audits = join_all(present.parts.iter().map(audit));
         tokio::select! {
             biased;
             () = self.ended.cancelled() => Verdict::Unknown("the informer has ended".to_owned()),
             audits = audits => {
-                let verdicts = audits.into_iter().map(|audit| audit.verdict);
-                verdicts.reduce(Verdict::and).expect("there is at least one part")
+                let verdicts = audits.into_iter().flatten().map(|audit| audit.verdict);
+                verdicts.reduce(Verdict::and).unwrap_or_else(|| Verdict::Unknown("the namespaces have changed".to_owned()))
             }
         }
     }
 
     /// The last audit of each namespace that has had one, in the order of the namespaces; it isn't said which is whose.
     pub fn last_audits(&self) -> Vec<Audit> {
-        self.parts.iter().filter_map(|part| part.reflector.last_audit()).collect()
+        self.parts.present().parts.iter().filter_map(|part| part.reflector.last_audit()).collect()
     }
 
     /// Who is synced, who isn't, and why.
     pub fn sync_status(&self) -> SyncStatus {
+        let parts = &self.parts.present().parts;
         SyncStatus {
             reached: self.store.reached(),
             objects: self.store.len(),
             bytes: self.store.bytes(),
             bytes_budget: self.store.bytes_budget(),
-            quarantined: self.parts.iter().map(|part| part.reflector.quarantine().len()).sum(),
+            quarantined: parts.iter().map(|part| part.reflector.quarantined()).sum(),
             ended: self.ended.is_cancelled(),
-            reflectors: self.parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),
+            reflectors: parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),
             handlers: self.registry.statuses(),
         }
     }
@@ -295,13 +295,16 @@ impl<K: Cached> InformerHandle<K> {
         self.store.wait_until(|reached| reached.has_reached(version)).await;
     }
 
-    /// The same for what is cached of one namespace. A namespace that this informer doesn't watch is not waited for. Never returns if the
-    /// version is never reached: bound it. Cancel-safe.
-    pub async fn wait_for_in(&self, namespace: &str, version: &ResourceVersion) {
-        let holds = |part: &Part| part.namespace.as_deref().is_none_or(|own| own == namespace);
-        if let Some(part) = self.parts.iter().position(holds) {
-            self.store.wait_until_in(part, |reached| reached.has_reached(version)).await;
-        }
+    /// The same for what is cached of one namespace. Never returns if the version is never reached: bound it. Cancel-safe.
+    ///
+    /// # Errors
+    /// The namespace isn't watched, or no longer: it was removed meanwhile.
+    pub async fn wait_for_in(&self, namespace: &str, version: &ResourceVersion) -> Result<(), NamespacesError> {
+        let not_watched = || NamespacesError::NotWatched(namespace.to_owned());
+        let holds = |part: &&Arc<Part<K>>| part.namespace.as_deref().is_none_or(|own| own == namespace);
+        let part = self.parts.present().parts.iter().find(holds).cloned().ok_or_else(not_watched)?;
+        let reached = self.store.wait_until_in(part.number, |reached| reached.has_reached(version));
+        part.unless_left(reached).await.ok_or_else(not_watched)
     }
 
     /// Returns when the cache shows everything that was committed before this was called: the barrier between two
@@ -321,24 +324,30 @@ impl<K: Cached> InformerHandle<K> {
 
     async fn reach_present(&self) -> Result<(), RequestError> {
         self.synced().await;
-        let reach = |(number, part)| self.reach_present_in(number, part);
-        try_join_all(self.parts.iter().enumerate().map(reach)).await.map(|_| ())
+        let present = self.parts.present();
+        // What leaves meanwhile has nothing to catch up with.
+        let reach = |part: &Arc<Part<K>>| {
+            let part = Arc::clone(part);
+            async move { part.unless_left(self.reach_present_in(&part)).await.unwrap_or(Ok(())) }
+        };
+        try_join_all(present.parts.iter().map(reach)).await.map(|_| ())
     }
 
-    async fn reach_present_in(&self, number: usize, part: &Part) -> Result<(), RequestError> {
+    async fn reach_present_in(&self, part: &Part<K>) -> Result<(), RequestError> {
         let present = part.list_watch.newest_version().await?;
         let has_reached = |reached: &Reached| reached.has_reached(&present);
-        if tokio::time::timeout(CATCH_UP_PATIENCE, self.store.wait_until_in(number, has_reached)).await.is_ok() {
+        if tokio::time::timeout(CATCH_UP_PATIENCE, self.store.wait_until_in(part.number, has_reached)).await.is_ok() {
             return Ok(());
         }
         // A list that was under way may have begun before this call. The one after it has not, so it is the present
         // whatever its version says: after a restore of the server's storage versions start over.
-        let before = self.store.reached_in(number).replacements;
+        let reached = || self.store.reached_in(part.number);
+        let before = reached().map_or(0, |reached| reached.replacements);
         for lists in 1..=2 {
             part.reflector.relist();
             let enough = |reached: &Reached| has_reached(reached) || reached.replacements >= before + lists;
-            self.store.wait_until_in(number, enough).await;
-            if has_reached(&self.store.reached_in(number)) {
+            self.store.wait_until_in(part.number, enough).await;
+            if reached().as_ref().is_none_or(has_reached) {
                 break;
             }
         }

@@ -19,9 +19,10 @@ use std::sync::{Arc, Weak};
 
 use futures::future::select_all;
 use tokio::task::JoinError;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::errands::Errands;
+use super::parts::Part;
 use crate::delta_fifo::{Batch, DeltaFifo, Work};
 use crate::event::Event;
 use crate::explain::Asked;
@@ -44,6 +45,12 @@ struct Source<K> {
     active: Option<Weak<()>>,
 }
 
+/// A part of the store, and the queue that it is filled from.
+struct Queue<K> {
+    part: usize,
+    fifo: DeltaFifo<K>,
+}
+
 impl<K: Cached> Told<K> {
     /// Sources that were there before it runs hear of what was saved.
     fn tell_what_is_there(&self) {
@@ -63,6 +70,18 @@ impl<K: Cached> Told<K> {
             .store()
             .for_each(|object| (source.tell)(&Event::Added { object: Arc::clone(object), initial: true }));
         self.sources.push(source);
+    }
+
+    /// From now on this part's batches are moved too.
+    pub(super) fn add_part(&mut self, part: &Part<K>) {
+        self.writer.add_part(part.number, part.namespace.clone());
+        self.queues.push(Queue { part: part.number, fifo: part.fifo.clone() });
+    }
+
+    /// Drops what waits of a part, and all that is cached of it; `told` when that has been told of.
+    pub(super) fn remove_part(&mut self, part: usize, told: DropGuard) {
+        self.queues.extract_if(.., |queue| queue.part == part).for_each(|queue| queue.fifo.close());
+        self.left = Some(Left { events: self.writer.remove_part(part), told });
     }
 }
 
@@ -113,18 +132,27 @@ impl<K> Source<K> {
 /// # }
 /// ```
 pub struct Processor<K: Cached> {
-    /// A queue a part of the store.
-    fifos: Vec<DeltaFifo<K>>,
     told: Told<K>,
     pub(super) registry: Arc<Registry<K>>,
     pub(super) errands: Arc<Errands<Told<K>>>,
     sight: Sight,
 }
 
-/// The store and those who hear inline of what it is told; errands are about these.
+/// The store, what fills it, and those who hear inline of what it is told; errands are about these.
 pub(super) struct Told<K> {
+    /// One a part of the store; at least one.
+    queues: Vec<Queue<K>>,
     pub(super) writer: StoreWriter<K>,
     sources: Vec<Source<K>>,
+    left: Option<Left<K>>,
+}
+
+/// A part that has just left the store.
+struct Left<K> {
+    /// The ends of what was cached of it, to be told of.
+    events: Vec<Event<K>>,
+    /// Dropped when they have been.
+    told: DropGuard,
 }
 
 struct Running<K: Cached> {
@@ -133,7 +161,7 @@ struct Running<K: Cached> {
     subscriptions: BTreeMap<u64, Arc<Subscription<K>>>,
     deliveries: Deliveries,
     stop: CancellationToken,
-    /// The part that is looked at first.
+    /// The queue that is looked at first.
     turn: usize,
 }
 
@@ -143,10 +171,11 @@ impl<K: Cached> Processor<K> {
         Self::in_parts(vec![fifo], StoreWriter::default(), Sight::default())
     }
 
-    /// The same for a store that is filled in parts, from a queue each.
+    /// The same for a store that is filled in parts, from a queue each; they are numbered as the writer's are.
     pub(super) fn in_parts(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>, sight: Sight) -> Self {
         let (registry, errands) = (Arc::new(Registry::new(sight.explain.clone())), Arc::new(Errands::new()));
-        Self { fifos, told: Told { writer, sources: Vec::new() }, registry, errands, sight }
+        let queues = fifos.into_iter().enumerate().map(|(part, fifo)| Queue { part, fifo }).collect();
+        Self { told: Told { queues, writer, sources: Vec::new(), left: None }, registry, errands, sight }
     }
 
     /// The store's writer, to add indexes. What else is written before it runs is there when it begins; nobody is told
@@ -212,12 +241,14 @@ impl<K: Cached> Processor<K> {
             rethrow(ended);
         }
     }
+}
 
+impl<K: Cached> Processor<K> {
     /// Nobody pushes and nobody is told any more.
     fn close(&self) {
         self.registry.close();
         self.errands.close();
-        self.fifos.iter().for_each(DeltaFifo::close);
+        self.told.queues.iter().for_each(|queue| queue.fifo.close());
     }
 }
 
@@ -232,13 +263,13 @@ impl<K: Cached> Running<K> {
     async fn process(&mut self) {
         self.processor.told.tell_what_is_there();
         loop {
-            self.turn = (self.turn + 1) % self.processor.fifos.len();
+            self.turn = (self.turn + 1) % self.processor.told.queues.len();
             // Biased: stopping comes first. Then batches, so that those who come and go can't keep them waiting; who came
             // before a batch was pushed hears of it, since it is taken up before the batch is applied.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                (part, batch) = next_batch(&self.processor.fifos, self.turn) => match batch {
+                (part, batch) = next_batch(&self.processor.told.queues, self.turn) => match batch {
                     Some(batch) => self.apply(part, batch),
                     None => return,
                 },
@@ -250,9 +281,24 @@ impl<K: Cached> Running<K> {
     }
 
     fn run_errands(&mut self) {
-        for errand in self.processor.errands.take() {
-            errand(&mut self.processor.told);
+        let errands = self.processor.errands.take();
+        if errands.is_empty() {
+            return;
         }
+        for errand in errands {
+            errand(&mut self.processor.told);
+            if let Some(Left { events, told }) = self.processor.told.left.take() {
+                events.iter().for_each(|event| self.processor.sight.explain.unwatched(event));
+                // Of the parts that stay, each may be listed.
+                self.tell(events, self.is_listed(), usize::MAX);
+                drop(told);
+            }
+        }
+        self.processor.sight.meter.iter().for_each(|meter| meter.changed());
+    }
+
+    fn is_listed(&self) -> bool {
+        self.processor.told.writer.store().reached().replacements > 0
     }
 
     /// Follows those who have come and gone.
@@ -298,6 +344,10 @@ impl<K: Cached> Running<K> {
         let known = self.subscriptions.len();
         self.run_errands();
         self.take_up();
+        if self.processor.told.queues.iter().all(|queue| queue.part != part) {
+            // It has just left, and what it had with it.
+            return 0;
+        }
         let told = if is_planted(Mutant::MissedBatch) { known } else { usize::MAX };
         let Batch { work, version, receipt } = batch;
         let explain = &self.processor.sight.explain;
@@ -307,19 +357,24 @@ impl<K: Cached> Running<K> {
         if let Some((asked, version)) = asked {
             explain.answered(asked, &applied.events, &version);
         }
-        let ends_snapshot = is_list && self.processor.told.writer.store().reached().replacements > 0;
+        let ends_snapshot = is_list && self.is_listed();
         receipt.applied();
+        self.tell(applied.events, ends_snapshot, told);
+        applied.stale
+    }
+
+    /// Tells all sources, and the first so many subscriptions.
+    fn tell(&mut self, events: Vec<Event<K>>, ends_snapshot: bool, told: usize) {
         self.processor.told.sources.retain(Source::is_active);
-        for event in &applied.events {
+        for event in &events {
             self.processor.told.sources.iter().for_each(|source| (source.tell)(event));
         }
-        if self.subscriptions.is_empty() || (applied.events.is_empty() && !ends_snapshot) {
-            return applied.stale;
+        if self.subscriptions.is_empty() || (events.is_empty() && !ends_snapshot) {
+            return;
         }
-        let events = with_keys(applied.events.into_iter());
+        let events = with_keys(events.into_iter());
         let mail = Mail { events: &events, ends_snapshot, now: now() };
         self.subscriptions.values().take(told).for_each(|subscription| subscription.offer(&mail));
-        applied.stale
     }
 }
 
@@ -329,13 +384,13 @@ fn with_keys<K: Cached>(events: impl Iterator<Item = Event<K>>) -> Vec<(ObjectKe
 }
 
 /// The next batch of any part; all are asked, from `turn` on, so that a busy one can't keep the others waiting. Cancel-safe.
-async fn next_batch<K: Cached>(fifos: &[DeltaFifo<K>], turn: usize) -> (usize, Option<Batch<K>>) {
-    if let [fifo] = fifos {
-        return (0, fifo.pop().await);
+async fn next_batch<K: Cached>(queues: &[Queue<K>], turn: usize) -> (usize, Option<Batch<K>>) {
+    if let [Queue { part, fifo }] = queues {
+        return (*part, fifo.pop().await);
     }
-    let pops = (0..fifos.len()).map(|step| {
-        let part = (turn + step) % fifos.len();
-        Box::pin(async move { (part, fifos[part].pop().await) })
+    let pops = (0..queues.len()).map(|step| {
+        let Queue { part, fifo } = &queues[(turn + step) % queues.len()];
+        Box::pin(async move { (*part, fifo.pop().await) })
     });
     select_all(pops).await.0
 }

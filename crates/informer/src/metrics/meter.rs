@@ -27,13 +27,16 @@ pub(crate) struct Look {
     pub(crate) reached: Option<ResourceVersion>,
     pub(crate) objects: usize,
     pub(crate) bytes: u64,
+    pub(crate) reflectors: Vec<ReflectorHandle>,
+    /// What reflectors that aren't there any more have counted.
+    pub(crate) unchanged_of_gone: u64,
+    pub(crate) stale_of_gone: u64,
 }
 
 pub(crate) struct Meter {
     sink: Arc<dyn Metrics>,
     look: Box<dyn Fn() -> Look + Send + Sync>,
     index_panics: Box<dyn Fn() -> u64 + Send + Sync>,
-    reflectors: Vec<ReflectorHandle>,
     gauges: Mutex<Gauges>,
     counted: Counted,
 }
@@ -63,7 +66,6 @@ impl Meter {
     /// Tells the sink at once who it is told of. `look` and `index_panics` are asked under no lock.
     pub(crate) fn new(
         config: &MetricsConfig,
-        reflectors: Vec<ReflectorHandle>,
         look: impl Fn() -> Look + Send + Sync + 'static,
         index_panics: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
@@ -71,7 +73,6 @@ impl Meter {
             sink: Arc::clone(&config.sink),
             look: Box::new(look),
             index_panics: Box::new(index_panics),
-            reflectors,
             gauges: Mutex::default(),
             counted: Counted::default(),
         };
@@ -127,7 +128,7 @@ impl Meter {
         self.tell_index_panics();
         let age = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.tell(|sink| sink.queue_lag(age(look.waiting_since)));
-        let arrivals = self.reflectors.iter().filter_map(ReflectorHandle::last_arrival);
+        let arrivals = look.reflectors.iter().filter_map(ReflectorHandle::last_arrival);
         if let Some(oldest) = arrivals.min() {
             self.tell(|sink| sink.last_event_age(age(Some(oldest))));
         }
@@ -138,8 +139,8 @@ impl Meter {
     }
 
     fn tell_look(&self, look: &Look, all: bool) {
-        let statuses: Vec<_> = self.reflectors.iter().map(ReflectorHandle::status).collect();
-        let sum = |count: fn(&ReflectorStatus) -> u64| statuses.iter().map(count).sum();
+        let statuses: Vec<_> = look.reflectors.iter().map(ReflectorHandle::status).collect();
+        let sum = |count: fn(&ReflectorStatus) -> u64| statuses.iter().map(count).sum::<u64>();
         let pushed = |status: &ReflectorStatus| Reached { version: status.version.clone(), replacements: 0 };
         let pushed = lowest(&statuses.iter().map(pushed).collect::<Vec<_>>()).version;
         let now = Gauges {
@@ -147,15 +148,17 @@ impl Meter {
             queued_bytes: Some(look.queued_bytes),
             reached: look.reached.as_ref().and_then(last_digits),
             pushed: pushed.as_ref().and_then(last_digits),
-            quarantined: Some(self.reflectors.iter().map(ReflectorHandle::quarantined).sum()),
+            quarantined: Some(look.reflectors.iter().map(ReflectorHandle::quarantined).sum()),
             objects: Some(look.objects),
             bytes: Some(look.bytes),
         };
         let before = mem::replace(&mut *self.gauges.lock(), now.clone());
         self.tell_gauges(&now, &if all { Gauges::default() } else { before });
         self.tell_more(&self.counted.coalesced, look.coalesced, |sink, more| sink.coalesced(more));
-        self.tell_more(&self.counted.unchanged, sum(|it| it.counts.unchanged), |sink, more| sink.unchanged(more));
-        self.tell_more(&self.counted.stale, sum(|it| it.counts.stale_dropped), |sink, more| sink.stale_drops(more));
+        let unchanged = look.unchanged_of_gone + sum(|it| it.counts.unchanged);
+        let stale = look.stale_of_gone + sum(|it| it.counts.stale_dropped);
+        self.tell_more(&self.counted.unchanged, unchanged, |sink, more| sink.unchanged(more));
+        self.tell_more(&self.counted.stale, stale, |sink, more| sink.stale_drops(more));
     }
 
     fn tell_gauges(&self, now: &Gauges, before: &Gauges) {

@@ -27,12 +27,20 @@ use crate::version::ResourceVersion;
 /// The one writer. It is not `Clone`: every piece of state has one writer.
 pub struct StoreWriter<K> {
     store: ThreadSafeStore<K>,
-    parts: Vec<Option<String>>,
+    parts: Vec<Part>,
     /// Of the present root.
     free: Free,
     /// Roots that were replaced, as long as a reader may have them: so it is never a reader who frees all that is in one.
     retired: Vec<Arc<Root<K>>>,
     alarm: Alarm,
+}
+
+/// What has lists and versions of its own.
+struct Part {
+    number: usize,
+    /// `None`: everything.
+    namespace: Option<String>,
+    reached: Reached,
 }
 
 /// What applying a batch amounted to.
@@ -55,9 +63,11 @@ impl<K: Cached> StoreWriter<K> {
     /// An empty store that is filled in parts, a namespace each: every part has lists and versions of its own. `None` is
     /// everything, and then the only part.
     pub fn in_parts(parts: Vec<Option<String>>) -> Self {
-        let (reached, _) = watch::channel(vec![Reached::default(); parts.len()]);
+        let (reached, _) = watch::channel((0..parts.len()).map(|number| (number, Reached::default())).collect());
         let shared = Shared { root: ArcSwap::from_pointee(Root::new()), reached, bytes_budget: OnceLock::new() };
         let store = ThreadSafeStore { shared: Arc::new(shared) };
+        let part = |(number, namespace)| Part { number, namespace, reached: Reached::default() };
+        let parts = parts.into_iter().enumerate().map(part).collect();
         Self { store, parts, free: Free::default(), retired: Vec::new(), alarm: Alarm::default() }
     }
 
@@ -127,7 +137,7 @@ impl<K: Cached> StoreWriter<K> {
     /// Caches objects without having reached any version by that. What is of no part is left out: no list would ever end it.
     pub(crate) fn begin_with(&mut self, objects: impl IntoIterator<Item = Arc<K>>) {
         let is_ours = |object: &Arc<K>| {
-            let holds = |part: &Option<String>| part.as_deref().is_none_or(|namespace| namespace == object.namespace());
+            let holds = |part: &Part| part.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
             self.parts.iter().any(holds)
         };
         let changes: Vec<_> = objects.into_iter().filter(is_ours).map(Change::applied).collect();
@@ -143,44 +153,72 @@ impl<K: Cached> StoreWriter<K> {
         self.apply_to(0, work, version)
     }
 
-    /// Applies one batch of a part, counted from 0; when it returns, readers see all of it and that part has reached `version`.
+    /// Applies one batch of a part, by its number (those of [`StoreWriter::in_parts`] are counted from 0); when it returns, readers see all
+    /// of it and that part has reached `version`.
     ///
     /// # Panics
     /// The store has no such part.
     pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
         self.retired.retain(is_in_use);
         let mut applied = Applied { events: Vec::new(), stale: 0 };
-        let mut reached = self.store.shared.reached.borrow().clone();
+        let at = self.parts.iter().position(|own| own.number == part).expect("there is such a part");
+        let reached = &mut self.parts[at].reached;
         match work {
             Work::Changes(changes) => {
-                advance(&mut reached[part], version);
+                advance(reached, version);
+                let reached = self.reached();
                 let root = self.store.root();
                 let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
                 changes.into_iter().for_each(|change| edit.change(change, &mut applied));
-                edit.end(lowest(&reached));
+                edit.end(reached);
             }
             Work::Replace(replacement) => {
-                let initial = reached[part].replacements == 0;
-                reached[part].version = Some(version);
-                reached[part].replacements += 1;
-                self.replace(part, replacement.items, initial, lowest(&reached), &mut applied);
+                let initial = reached.replacements == 0;
+                reached.version = Some(version);
+                reached.replacements += 1;
+                let namespace = self.parts[at].namespace.clone();
+                self.replace(namespace.as_deref(), replacement.items, initial, &mut applied);
             }
         }
-        self.store.shared.reached.send_replace(reached);
+        let reached = &self.parts[at].reached;
+        self.store.shared.reached.send_modify(|parts| {
+            let shown = parts.iter_mut().find(|(number, _)| *number == part);
+            shown.into_iter().for_each(|(_, shown)| shown.clone_from(reached));
+        });
         self.alarm.check(&self.store);
         applied
     }
 
-    fn replace(
-        &mut self,
-        part: usize,
-        items: Vec<Relisted<K>>,
-        initial: bool,
-        reached: Reached,
-        applied: &mut Applied<K>,
-    ) {
-        let before = self.store.root();
-        if self.parts.len() == 1 && is_as_before(&before.objects, &items) {
+    /// From now on it is filled by one part more, which [`ThreadSafeStore::expect_part`] has announced.
+    pub(crate) fn add_part(&mut self, number: usize, namespace: Option<String>) {
+        self.parts.push(Part { number, namespace, reached: Reached::default() });
+        // Snapshots have no version until it has listed.
+        Batch::begin(&self.store.root().objects).end(self.reached());
+    }
+
+    /// Drops a part, and in one step what is cached of it: nobody knows whether that was deleted, so each end is inferred.
+    pub(crate) fn remove_part(&mut self, part: usize) -> Vec<Event<K>> {
+        self.retired.retain(is_in_use);
+        let mut applied = Applied { events: Vec::new(), stale: 0 };
+        for Part { namespace, .. } in self.parts.extract_if(.., |own| own.number == part).collect::<Vec<_>>() {
+            self.replace(namespace.as_deref(), Vec::new(), false, &mut applied);
+        }
+        self.store.forget_part(part);
+        applied.events
+    }
+
+    /// What all parts have reached.
+    fn reached(&self) -> Reached {
+        lowest(self.parts.iter().map(|part| &part.reached))
+    }
+
+    /// Makes the store exactly this, of a namespace or of everything.
+    fn replace(&mut self, namespace: Option<&str>, items: Vec<Relisted<K>>, initial: bool, applied: &mut Applied<K>) {
+        let (before, reached) = (self.store.root(), self.reached());
+        let is_empty_still = |namespace: &str| items.is_empty() && self.store.by_namespace().count(namespace) == 0;
+        let is_as_before =
+            self.parts.len() == 1 && is_as_before(&before.objects, &items) || namespace.is_some_and(is_empty_still);
+        if is_as_before {
             return Batch::begin(&before.objects).end(reached);
         }
         let (after, mut free) = (Arc::new(before.emptied(items.len())), Free::default());
@@ -188,7 +226,6 @@ impl<K: Cached> StoreWriter<K> {
             self.store.shared.root.store(Arc::clone(&after));
         }
         let mut edit = Edit { root: &after, free: &mut free, batch: None };
-        let namespace = self.parts[part].as_deref();
         let elsewhere = namespace.map_or(0, |namespace| edit.keep_elsewhere(&before.objects, namespace));
         let mut transitions = Vec::with_capacity(items.len());
         for item in items {

@@ -1,5 +1,4 @@
 //! One informer over several namespaces, by somebody who may read nothing else, against the embedded API server.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -179,8 +178,9 @@ async fn own_writes() {
     seconds(1).await;
     let version = rig.create("kube-system", "mine").await;
     let soon = Duration::from_secs(1);
-    tokio::time::timeout(soon, rig.handle.wait_for_in("kube-system", &version)).await.unwrap();
-    tokio::time::timeout(soon, rig.handle.wait_for_in("elsewhere", &version)).await.unwrap();
+    tokio::time::timeout(soon, rig.handle.wait_for_in("kube-system", &version)).await.unwrap().unwrap();
+    let elsewhere = tokio::time::timeout(soon, rig.handle.wait_for_in("elsewhere", &version)).await.unwrap();
+    assert_eq!(elsewhere, Err(NamespacesError::NotWatched("elsewhere".to_owned())));
     assert!(tokio::time::timeout(soon, rig.handle.wait_for(&version)).await.is_err());
     tokio::time::timeout(Duration::from_secs(90), rig.handle.wait_for(&version)).await.unwrap();
     for namespace in NAMESPACES {
