@@ -61,12 +61,22 @@ type Start = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 struct Entry {
     scope: Scope,
     shape: TypeId,
+    in_namespaces: bool,
     /// As long as somebody holds it.
     in_use: Weak<InUse>,
     stop: CancellationToken,
     /// An `InformerHandle<K>` of that shape.
     handle: Box<dyn Any + Send + Sync>,
     seen: Arc<dyn Seen>,
+    kind: Presence,
+}
+
+/// What is looked for, and what it is up to.
+#[derive(Clone)]
+struct Wanted<'a> {
+    scope: &'a Scope,
+    /// Several namespaces of it, not all of it.
+    in_namespaces: bool,
     kind: Presence,
 }
 
@@ -157,7 +167,22 @@ impl InformerFactory {
         scope: &Scope,
         make: impl FnOnce() -> Result<SharedInformer<K>, E>,
     ) -> Result<SharedHandle<K>, E> {
-        self.find_or_make(scope, None, make)
+        self.find_or_make(Wanted { scope, in_namespaces: false, kind: None }, make)
+    }
+
+    /// The same for an informer over several namespaces of this scope ([`SharedInformer::in_namespaces`]), which is another than the one over all of it;
+    /// the scope's own namespace has no say. Which namespaces it watches may have changed since it was made: [`InformerHandle::namespaces`]. Whoever adds or
+    /// removes one does so for all who share it.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn informer_in_namespaces<K: Cached, E>(
+        &self,
+        scope: &Scope,
+        make: impl FnOnce() -> Result<SharedInformer<K>, E>,
+    ) -> Result<SharedHandle<K>, E> {
+        let scope = &Scope { namespace: None, ..scope.clone() };
+        self.find_or_make(Wanted { scope, in_namespaces: true, kind: None }, make)
     }
 
     /// The same for a kind that may not be there yet: it runs from when `present` says so until it says otherwise, or
@@ -171,23 +196,22 @@ impl InformerFactory {
         present: watch::Receiver<bool>,
         make: impl FnOnce() -> Result<SharedInformer<K>, E>,
     ) -> Result<SharedHandle<K>, E> {
-        self.find_or_make(scope, Some(present), make)
+        self.find_or_make(Wanted { scope, in_namespaces: false, kind: Some(present) }, make)
     }
 
     fn find_or_make<K: Cached, E>(
         &self,
-        scope: &Scope,
-        kind: Presence,
+        wanted: Wanted<'_>,
         make: impl FnOnce() -> Result<SharedInformer<K>, E>,
     ) -> Result<SharedHandle<K>, E> {
-        if let Some(found) = self.find(scope) {
+        if let Some(found) = self.find(&wanted) {
             return Ok(found);
         }
         let informer = make()?;
         let (handle, stop) = (informer.handle(), CancellationToken::new());
         let mut state = self.shared.state.lock();
         // Two may have made one at the same time: the first wins, what the other made is dropped.
-        if let Some(found) = state.find(scope) {
+        if let Some(found) = state.find(&wanted) {
             drop(state);
             return Ok(found);
         }
@@ -198,9 +222,11 @@ impl InformerFactory {
             drop(state); // The informer ends where it is dropped, outside the lock.
             return Ok(SharedHandle { handle, in_use });
         }
+        let Wanted { scope, in_namespaces, kind } = wanted;
         let entry = Entry {
             scope: scope.clone(),
             shape: TypeId::of::<K>(),
+            in_namespaces,
             in_use: Arc::downgrade(&in_use),
             stop: stop.clone(),
             handle: Box::new(handle.clone()),
@@ -214,8 +240,8 @@ impl InformerFactory {
         Ok(SharedHandle { handle, in_use })
     }
 
-    fn find<K: Cached>(&self, scope: &Scope) -> Option<SharedHandle<K>> {
-        self.shared.state.lock().find(scope)
+    fn find<K: Cached>(&self, wanted: &Wanted<'_>) -> Option<SharedHandle<K>> {
+        self.shared.state.lock().find(wanted)
     }
 
     /// Runs all informers until `shutdown`: when it has returned, no handler is being called and no task of any is alive.
@@ -294,9 +320,10 @@ impl InformerFactory {
 
 impl State {
     /// One that is in use and hasn't ended.
-    fn find<K: Cached>(&self, scope: &Scope) -> Option<SharedHandle<K>> {
+    fn find<K: Cached>(&self, wanted: &Wanted<'_>) -> Option<SharedHandle<K>> {
         self.entries.values().find_map(|entry| {
-            if entry.scope != *scope || entry.shape != TypeId::of::<K>() || entry.stop.is_cancelled() {
+            let is_it = entry.scope == *wanted.scope && entry.in_namespaces == wanted.in_namespaces;
+            if !is_it || entry.shape != TypeId::of::<K>() || entry.stop.is_cancelled() {
                 return None;
             }
             let handle = entry.handle.downcast_ref::<InformerHandle<K>>().filter(|handle| !handle.has_ended())?;

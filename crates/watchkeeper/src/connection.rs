@@ -201,7 +201,8 @@ impl Connection {
     }
 
     /// An informer of the objects of `scope` in these namespaces only, for those who may not read the kind in the whole cluster;
-    /// see [`SharedInformer::in_namespaces`].
+    /// see [`SharedInformer::in_namespaces`]. Its handle adds others by their names alone, also while it runs
+    /// ([`InformerHandle::add_namespace`](watchkeeper_informer::InformerHandle::add_namespace)).
     ///
     /// # Errors
     /// As [`client`](Self::client); no namespace, an empty one, or one that is given twice. `scope.namespace` has no say.
@@ -214,7 +215,8 @@ impl Connection {
         let deadlines = Deadlines::default();
         let sources = KubeListWatch::in_namespaces(&client, scope, namespaces, &deadlines);
         let informer = SharedInformer::in_namespaces(sources, &Decoder::new(config.decoder), &config)?;
-        Ok(informer.with_budget(self.budget.clone()))
+        let sources = KubeListWatch::sources(client, scope.clone(), deadlines);
+        Ok(informer.with_budget(self.budget.clone()).with_sources(sources))
     }
 
     /// The defaults, with a name and a seed for an informer of this scope: different for each scope and process.

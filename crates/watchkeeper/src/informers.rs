@@ -4,7 +4,7 @@
 //! them ([`Manager::informers`](crate::Manager::informers)), or the caller does ([`InformerFactory::run`]).
 //!
 //! Upstream counterparts: `SharedInformerFactory` of client-go, the cache of controller-runtime's manager. For its `DefaultNamespaces`:
-//! [`Connection::informer_in_namespaces`], which isn't shared.
+//! [`Informers::informer_in_namespaces`], whose namespaces may change while it runs.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use watchkeeper_informer::decode::Decoder;
 use watchkeeper_informer::factory::{Definition, Definitions};
 use watchkeeper_informer::shape::Projected;
 use watchkeeper_informer::{
-    Cached, Event, InformerConfig, InformerFactory, InformerHandle, Scope, SharedHandle, SharedInformer,
+    Cached, Event, InformerConfig, InformerFactory, InformerHandle, NamespacesError, Scope, SharedHandle,
+    SharedInformer,
 };
 
 use crate::{Connection, ConnectionError};
@@ -72,6 +73,30 @@ impl Informers {
         config: InformerConfig,
     ) -> Result<SharedHandle<K>, ConnectionError> {
         self.factory.informer(scope, || self.connection.informer_with(scope.clone(), decoder, config))
+    }
+
+    /// The informer of whole objects of this scope in several namespaces, for those who may not read the kind in the whole cluster;
+    /// `scope.namespace` has no say. There is one of a scope: it watches what anybody has asked for, so these are added to those that
+    /// it has already, and stay until somebody removes them for all
+    /// ([`InformerHandle::remove_namespace`](watchkeeper_informer::InformerHandle::remove_namespace)).
+    ///
+    /// # Errors
+    /// As [`informer`](Self::informer); an empty namespace; if it is the first, no namespace, or one that is given twice.
+    pub fn informer_in_namespaces<K: Cached + DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        namespaces: &[&str],
+    ) -> Result<SharedHandle<K>, ConnectionError> {
+        let make = || self.connection.informer_in_namespaces(scope, namespaces.iter().copied());
+        let informer = self.factory.informer_in_namespaces(scope, make)?;
+        for namespace in namespaces {
+            match informer.add_namespace(namespace) {
+                // After the factory has ended, what it returns has ended too.
+                Ok(()) | Err(NamespacesError::Twice(_) | NamespacesError::Ended) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(informer)
     }
 
     /// The informer of a custom resource whose definition may not be there yet: it asks for nothing before, and ends with it; ask again to

@@ -1,5 +1,4 @@
-//! Goal: two controllers of one manager share one informer, and both are told. Method: the whole pipeline against the embedded
-//! API server, in paused time; the requests are counted on the wire.
+//! Informers that are shared. Method: the whole pipeline against the embedded API server, in paused time; the requests are counted on the wire.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
@@ -12,6 +11,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use parking_lot::Mutex;
 use support::{Wire, create, embedded, eventually, manager_config};
 use tokio_util::sync::CancellationToken;
+use watchkeeper::informer::Scope;
 use watchkeeper::{Action, Controller, Failure, Informers, Manager, Reconciler, Request};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -28,6 +28,7 @@ impl Reconciler<ConfigMap> for Recorder {
     }
 }
 
+/// Goal: two controllers of one manager share one informer, and both are told.
 #[tokio::test(start_paused = true)]
 #[allow(clippy::disallowed_methods, reason = "the test stands for main")]
 async fn controllers_share_an_informer() {
@@ -63,4 +64,44 @@ async fn controllers_share_an_informer() {
     stop.cancel();
     running.await.expect("no panic").expect("a clean end");
     assert!(informers.factory().statuses().iter().all(|(_, status)| status.ended));
+}
+
+/// Goal: an informer over namespaces is shared too; who asks for others gets them added, by their names, while it runs; it is another than
+/// the one over everything.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the test stands for main")]
+async fn namespaces_are_shared_and_change() {
+    let server = embedded();
+    create(&server, "one", "1").await;
+    let wire = Wire::new(&server, "namespaces");
+    let (informers, stop) = (Informers::new(wire.connection()), CancellationToken::new());
+    let scope = Scope::all::<ConfigMap>();
+    let of =
+        |namespaces: &[&str]| informers.informer_in_namespaces::<ConfigMap>(&scope, namespaces).expect("an informer");
+    let maps = of(&["kube-system"]);
+    let factory = informers.factory().clone();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { factory.run(stop).await }
+    });
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
+    assert!(maps.lister().is_empty());
+    let more = of(&["default", "kube-system"]);
+    assert_eq!((maps.namespaces(), informers.factory().statuses().len()), (more.namespaces(), 1));
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
+    assert_eq!(maps.lister().len(), 1);
+    more.remove_namespace("default").expect("it is there").finished().await;
+    assert_eq!((maps.namespaces(), maps.lister().len()), (vec!["kube-system".to_owned()], 0));
+    wire.take_counts();
+    create(&server, "two", "1").await;
+    maps.add_namespace("default").expect("it isn't there");
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
+    assert_eq!(maps.lister().len(), 2);
+    let counts = wire.take_counts();
+    assert_eq!(counts.values().sum::<usize>(), 1, "one namespace is read, not all: {counts:?}");
+    let all = informers.informer::<ConfigMap>().expect("an informer");
+    assert!(all.namespaces().is_empty() && maps.namespaces().len() == 2);
+    stop.cancel();
+    running.await.expect("no panic");
+    assert!(of(&["default", "elsewhere"]).has_ended());
 }

@@ -222,13 +222,13 @@ impl<K: Cached> InformerHandle<K> {
         self.parts.present().parts.iter().flat_map(|part| part.reflector.quarantine()).collect()
     }
 
-    /// Asks for a list that begins after this call; see [`ReflectorHandle::relist`].
+    /// Asks for a list that begins after this call; see [`ReflectorHandle::relist`](crate::ReflectorHandle::relist).
     pub fn relist(&self) {
         self.parts.present().parts.iter().for_each(|part| part.reflector.relist());
     }
 
     /// Whether the cache is what the server had at the version reached, but for what is in quarantine; see
-    /// [`ReflectorHandle::audit`]. It comes while watching, so it waits for the first list and for backoffs: bound it.
+    /// [`ReflectorHandle::audit`](crate::ReflectorHandle::audit). It comes while watching, so it waits for the first list and for backoffs: bound it.
     /// Cancel-safe.
     pub async fn audit(&self) -> Verdict {
         let present = self.parts.present();
