@@ -8,8 +8,12 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::decode::{Decoder, DecoderConfig};
+use watchkeeper_informer::explain::{News, What};
 use watchkeeper_informer::scripted::{Answer, Piece, ScriptedListWatch};
-use watchkeeper_informer::{Cached, HandlerConfig, InformerConfig, ListWatch, ReflectorConfig, SharedInformer};
+use watchkeeper_informer::{
+    Cached, ExplainConfig, Finality, HandlerConfig, InformerConfig, ListWatch, ObjectKey, ReflectorConfig,
+    SharedInformer,
+};
 
 use super::sink::{Broken, Told, metered};
 use super::{Rig, UNCOALESCED, bookmark, event, list, list_text, modified, object, poison, seconds};
@@ -136,7 +140,7 @@ async fn a_broken_sink_harms_nobody() {
 #[tokio::test(start_paused = true)]
 async fn several_namespaces_are_one() {
     let told = Arc::new(Told::default());
-    let source = |namespace: &str, version| {
+    let source = |namespace: &str, version: u64| {
         let server = ScriptedListWatch::new();
         let item = object("a", 3).replace(r#""namespace":"d""#, &format!(r#""namespace":"{namespace}""#));
         server.on_list(list(version, &[item])).on_watch(Answer::live_with(""));
@@ -153,6 +157,46 @@ async fn several_namespaces_are_one() {
     handle.observe();
     assert_eq!((told.sum("lists"), told.last("cached_objects")), (2.0, Some(2.0)));
     assert_eq!((told.last("store_resource_version"), told.last("last_resource_version")), (Some(9.0), Some(9.0)));
+    stop.cancel();
+    run.await.unwrap();
+}
+
+/// Goal: where namespaces come and go, sizes and versions are of those there are, counters go on, and the story of an object says why it went.
+#[tokio::test(start_paused = true)]
+async fn namespaces_that_change_are_one() {
+    let told = Arc::new(Told::default());
+    let source = |namespace: &str, version: u64| {
+        let server = ScriptedListWatch::new();
+        let item = object("a", 3).replace(r#""namespace":"d""#, &format!(r#""namespace":"{namespace}""#));
+        (0..3).for_each(|lists: u64| _ = server.on_list(list(version + lists, std::slice::from_ref(&item))));
+        server.otherwise(|_| Answer::live_with(""));
+        (namespace.to_owned(), Arc::new(server) as Arc<dyn ListWatch>)
+    };
+    let reflector = ReflectorConfig { streaming_list: false, ..ReflectorConfig::default() };
+    let config = InformerConfig { reflector, explain: Some(ExplainConfig::default()), ..told.config() };
+    let decoder = Decoder::new(DecoderConfig::default());
+    let sources = [source("d", 12), source("e", 9)];
+    let informer = SharedInformer::<ConfigMap>::in_namespaces(sources, &decoder, &config).unwrap();
+    let (handle, stop) = (informer.handle(), CancellationToken::new());
+    let run = tokio::spawn(informer.run(stop.clone()));
+    seconds(60).await;
+    let (namespace, late) = source("f", 20);
+    handle.add_namespace_from(&namespace, late).unwrap();
+    seconds(60).await;
+    assert_eq!((told.sum("lists"), told.last("cached_objects")), (3.0, Some(3.0)));
+    handle.relist();
+    seconds(60).await;
+    assert_eq!((told.sum("unchanged"), told.last("store_resource_version")), (3.0, Some(10.0)));
+
+    handle.remove_namespace("e").unwrap().finished().await;
+    assert_eq!((told.last("cached_objects"), told.last("store_resource_version")), (Some(2.0), Some(13.0)));
+    assert_eq!(told.last("last_resource_version"), Some(13.0));
+    handle.relist();
+    seconds(60).await;
+    assert_eq!((told.sum("lists"), told.sum("unchanged")), (8.0, 5.0));
+    let story = handle.explain(&ObjectKey::new("e", "a"));
+    let of_it: Vec<_> = story.iter().filter(|step| step.key.is_some()).map(|step| &step.what).collect();
+    assert_eq!(of_it[of_it.len() - 2..], [&What::Unwatched, &What::Applied(News::Deleted(Finality::Inferred))]);
     stop.cancel();
     run.await.unwrap();
 }

@@ -8,6 +8,8 @@
 //! A second scenario has a crowd that sees what is cached: handlers, streams, sources, readers, indexes. Each of them has to
 //! have seen, of each object, a subsequence of what it was (I1), lives from beginning to end (I3), and in the end what there is (I2, I4).
 //!
+//! In a third one a namespace leaves the informer and comes back, again and again.
+//!
 //! `WATCHKEEPER_SEEDS=100000 cargo test --release -p watchkeeper-informer --test simulation -- --nocapture` is the long
 //! campaign, `WATCHKEEPER_SEED=7` one seed again.
 #![allow(clippy::disallowed_methods)]
@@ -15,6 +17,7 @@
 mod crowd;
 mod fault;
 mod informer;
+mod nomads;
 mod observer;
 
 use std::path::Path;
@@ -22,6 +25,7 @@ use std::path::Path;
 use crowd::Crowd;
 use fault::What;
 use informer::Informer;
+use nomads::Nomads;
 use watchkeeper_apiserver::simulate::Suite;
 use watchkeeper_apiserver::simulate::suite::Regression;
 
@@ -121,5 +125,41 @@ fn planted_breaches_of_a_crowd_are_caught() {
             Suite { seeds: 0..20, most_failures: 1, ..crowd_suite() }.run(&Crowd { writes: 200, breach: Some(breach) });
         let failed = report.failures.first().unwrap_or_else(|| panic!("{breach:?} was never seen"));
         assert_eq!(failed.violation.promise, promise, "{breach:?}: {report}");
+    }
+}
+
+fn nomads_suite() -> Suite {
+    let replay = "WATCHKEEPER_SEED={seed} cargo test -p watchkeeper-informer --test simulation nomads".to_owned();
+    Suite { replay, ..Suite::new("nomads") }
+}
+
+/// Goal: a namespace that leaves and comes back is told of as it is, whenever it is there, and not at all when it isn't.
+#[test]
+fn nomads_come_and_go() {
+    let must_fire = What::NAMES.iter().chain(&nomads::DOINGS).map(ToString::to_string).collect();
+    let suite = Suite { seeds: 0..200, must_fire, ..nomads_suite() }.seeds_from_env().expect("numbers");
+    let started = std::time::Instant::now();
+    let report = suite.run(&Nomads { planted: None });
+    println!("{report}{} seeds took {:?}", report.runs, started.elapsed());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    report.failures.iter().for_each(|failed| failed.store("nomads", folder).expect("a writable folder"));
+    assert!(report.is_green(), "{report}");
+}
+
+/// Goal: the judgements of the nomads see each kind of violation.
+#[test]
+fn planted_violations_of_nomads_are_caught() {
+    use nomads::Planted;
+    let planted = [
+        (Planted::LosesEnds, "I3"),
+        (Planted::RepeatsOlderStates, "I1"),
+        (Planted::StaysAway, "I2"),
+        (Planted::OnlyPretendsToLeave, "I4"),
+        (Planted::LeavesATask, "I10"),
+    ];
+    for (planted, promise) in planted {
+        let report = Suite { seeds: 0..20, most_failures: 1, ..nomads_suite() }.run(&Nomads { planted: Some(planted) });
+        let failed = report.failures.first().unwrap_or_else(|| panic!("{planted:?} was never seen"));
+        assert_eq!(failed.violation.promise, promise, "{planted:?}: {report}");
     }
 }
