@@ -35,6 +35,7 @@ pub mod namespaces;
 mod parts;
 pub(crate) mod processor;
 mod reflecting;
+mod told;
 
 pub use handle::{Ended, InformerHandle, SourceGuard};
 pub use namespaces::{NamespacesError, Removal};

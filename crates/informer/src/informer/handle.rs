@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::errands::Errands;
 use super::namespaces::NamespacesError;
 use super::parts::{Part, Parts};
-use super::processor::Told;
+use super::told::Told;
 use crate::decode::Undecodable;
 use crate::event::Event;
 use crate::explain::Step;

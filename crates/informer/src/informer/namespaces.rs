@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::InformerHandle;
 use super::parts::{Part, Sources};
-use super::processor::Told;
+use super::told::Told;
 use crate::list_watch::ListWatch;
 use crate::object::Cached;
 

@@ -15,14 +15,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use futures::future::select_all;
 use tokio::task::JoinError;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::errands::Errands;
-use super::parts::Part;
+use super::told::{Left, Source, Told};
 use crate::delta_fifo::{Batch, DeltaFifo, Work};
 use crate::event::Event;
 use crate::explain::Asked;
@@ -35,61 +34,6 @@ use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::sight::Sight;
 use crate::store::{StoreWriter, ThreadSafeStore};
-
-pub(super) type Tell<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
-
-/// A function that is called inline with every event.
-struct Source<K> {
-    tell: Tell<K>,
-    /// It lasts as long as this does; `None`: as long as the processor.
-    active: Option<Weak<()>>,
-}
-
-/// A part of the store, and the queue that it is filled from.
-struct Queue<K> {
-    part: usize,
-    fifo: DeltaFifo<K>,
-}
-
-impl<K: Cached> Told<K> {
-    /// Sources that were there before it runs hear of what was saved.
-    fn tell_what_is_there(&self) {
-        self.writer.store().for_each(|object| {
-            let added = Event::Added { object: Arc::clone(object), initial: true };
-            self.sources.iter().for_each(|source| (source.tell)(&added));
-        });
-    }
-
-    /// Adds a source while it runs: it first hears of everything that is there, unless it has gone meanwhile.
-    pub(super) fn add_source(&mut self, tell: Tell<K>, active: Weak<()>) {
-        let source = Source { tell, active: Some(active) };
-        if !source.is_active() {
-            return;
-        }
-        self.writer
-            .store()
-            .for_each(|object| (source.tell)(&Event::Added { object: Arc::clone(object), initial: true }));
-        self.sources.push(source);
-    }
-
-    /// From now on this part's batches are moved too.
-    pub(super) fn add_part(&mut self, part: &Part<K>) {
-        self.writer.add_part(part.number, part.namespace.clone());
-        self.queues.push(Queue { part: part.number, fifo: part.fifo.clone() });
-    }
-
-    /// Drops what waits of a part, and all that is cached of it; `told` when that has been told of.
-    pub(super) fn remove_part(&mut self, part: usize, told: DropGuard) {
-        self.queues.extract_if(.., |queue| queue.part == part).for_each(|queue| queue.fifo.close());
-        self.left = Some(Left { events: self.writer.remove_part(part), told });
-    }
-}
-
-impl<K> Source<K> {
-    fn is_active(&self) -> bool {
-        self.active.as_ref().is_none_or(|active| active.strong_count() > 0)
-    }
-}
 
 /// The stages after the queue without a reflector before it: a queue that somebody fills, a store, sources, handlers.
 ///
@@ -138,23 +82,6 @@ pub struct Processor<K: Cached> {
     sight: Sight,
 }
 
-/// The store, what fills it, and those who hear inline of what it is told; errands are about these.
-pub(super) struct Told<K> {
-    /// One a part of the store; at least one.
-    queues: Vec<Queue<K>>,
-    pub(super) writer: StoreWriter<K>,
-    sources: Vec<Source<K>>,
-    left: Option<Left<K>>,
-}
-
-/// A part that has just left the store.
-struct Left<K> {
-    /// The ends of what was cached of it, to be told of.
-    events: Vec<Event<K>>,
-    /// Dropped when they have been.
-    told: DropGuard,
-}
-
 struct Running<K: Cached> {
     processor: Processor<K>,
     /// By number, which is the order of registration.
@@ -174,8 +101,7 @@ impl<K: Cached> Processor<K> {
     /// The same for a store that is filled in parts, from a queue each; they are numbered as the writer's are.
     pub(super) fn in_parts(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>, sight: Sight) -> Self {
         let (registry, errands) = (Arc::new(Registry::new(sight.explain.clone())), Arc::new(Errands::new()));
-        let queues = fifos.into_iter().enumerate().map(|(part, fifo)| Queue { part, fifo }).collect();
-        Self { told: Told { queues, writer, sources: Vec::new(), left: None }, registry, errands, sight }
+        Self { told: Told::new(fifos, writer), registry, errands, sight }
     }
 
     /// The store's writer, to add indexes. What else is written before it runs is there when it begins; nobody is told
@@ -192,7 +118,7 @@ impl<K: Cached> Processor<K> {
     /// Adds a function that is called inline with every event; see
     /// [`SharedInformer::add_source`](crate::SharedInformer::add_source).
     pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {
-        self.told.sources.push(Source { tell: Box::new(source), active: None });
+        self.told.sources.push(Source::lasting(Box::new(source)));
     }
 
     /// Registers a handler; see [`InformerHandle::add_handler`](crate::InformerHandle::add_handler).
@@ -241,14 +167,12 @@ impl<K: Cached> Processor<K> {
             rethrow(ended);
         }
     }
-}
 
-impl<K: Cached> Processor<K> {
     /// Nobody pushes and nobody is told any more.
     fn close(&self) {
         self.registry.close();
         self.errands.close();
-        self.told.queues.iter().for_each(|queue| queue.fifo.close());
+        self.told.close();
     }
 }
 
@@ -263,13 +187,13 @@ impl<K: Cached> Running<K> {
     async fn process(&mut self) {
         self.processor.told.tell_what_is_there();
         loop {
-            self.turn = (self.turn + 1) % self.processor.told.queues.len();
+            self.turn = self.turn.wrapping_add(1);
             // Biased: stopping comes first. Then batches, so that those who come and go can't keep them waiting; who came
             // before a batch was pushed hears of it, since it is taken up before the batch is applied.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                (part, batch) = next_batch(&self.processor.told.queues, self.turn) => match batch {
+                (part, batch) = self.processor.told.next_batch(self.turn) => match batch {
                     Some(batch) => self.apply(part, batch),
                     None => return,
                 },
@@ -344,7 +268,7 @@ impl<K: Cached> Running<K> {
         let known = self.subscriptions.len();
         self.run_errands();
         self.take_up();
-        if self.processor.told.queues.iter().all(|queue| queue.part != part) {
+        if !self.processor.told.has_part(part) {
             // It has just left, and what it had with it.
             return 0;
         }
@@ -381,18 +305,6 @@ impl<K: Cached> Running<K> {
 /// One key an event, however many mailboxes take it up.
 fn with_keys<K: Cached>(events: impl Iterator<Item = Event<K>>) -> Vec<(ObjectKey, Event<K>)> {
     events.map(|event| (ObjectKey::of(&**event.object()), event)).collect()
-}
-
-/// The next batch of any part; all are asked, from `turn` on, so that a busy one can't keep the others waiting. Cancel-safe.
-async fn next_batch<K: Cached>(queues: &[Queue<K>], turn: usize) -> (usize, Option<Batch<K>>) {
-    if let [Queue { part, fifo }] = queues {
-        return (*part, fifo.pop().await);
-    }
-    let pops = (0..queues.len()).map(|step| {
-        let Queue { part, fifo } = &queues[(turn + step) % queues.len()];
-        Box::pin(async move { (*part, fifo.pop().await) })
-    });
-    select_all(pops).await.0
 }
 
 /// A panic that wasn't a handler's own is a bug of ours or of a source: it ends the informer loudly.

@@ -1,12 +1,20 @@
 //! Namespaces that come and go where things end: queues that are full, informers that stop, are dropped, or never run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use parking_lot::Mutex;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use watchkeeper_informer::decode::{Decoder, DecoderConfig};
 use watchkeeper_informer::delta_fifo::FifoLimits;
-use watchkeeper_informer::{Cached, Event, InformerConfig, ListWatch, NamespacesError};
+use watchkeeper_informer::{
+    Budget, BudgetConfig, Cached, Event, InformerConfig, ListWatch, NamespacesError, ReflectorConfig, ResourceVersion,
+    SharedInformer,
+};
 
 use crate::scripts::{Rig, Source, end_of_list, event, seconds};
 
@@ -43,7 +51,7 @@ async fn removed_while_its_queue_is_full() {
     assert!(!b.feed.text("nobody reads it"));
     drop(guard);
     rig.end().await;
-    let mut present = std::collections::BTreeSet::from(["a/one".to_owned()]);
+    let mut present = BTreeSet::from(["a/one".to_owned()]);
     while let Some(event) = lagging.next().await {
         let key = format!("{}/{}", event.object().namespace(), event.object().name());
         match event {
@@ -141,4 +149,69 @@ async fn a_thousand_times() {
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
     assert_eq!(rig.handle.sync_status().reflectors.len(), 1);
     rig.end().await;
+}
+
+/// Goal: however namespaces are added and removed from several threads at once, a handler hears ends and beginnings by turns, and in the end of what there
+/// is; nothing is left over. Method: four threads with a namespace each, which sometimes wait for what they have asked for and sometimes don't.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changed_from_several_threads() {
+    const NAMESPACES: [&str; 4] = ["b", "c", "d", "e"];
+    let a = Source::of("a", &["one"]);
+    let informer = SharedInformer::<ConfigMap>::in_namespaces(
+        [("a".to_owned(), a.list_watch())],
+        &Decoder::new(DecoderConfig::default()),
+        &InformerConfig {
+            reflector: ReflectorConfig { pace: Duration::ZERO, ..ReflectorConfig::default() },
+            ..InformerConfig::default()
+        },
+    );
+    let spacing = BudgetConfig { lists: 4, spacing: Duration::ZERO };
+    let informer = informer.unwrap().with_budget(Budget::new(spacing));
+    let (handle, stop, present) =
+        (informer.handle(), CancellationToken::new(), Arc::<Mutex<BTreeSet<String>>>::default());
+    let told = Arc::clone(&present);
+    handle.add_handler(move |event| {
+        let key = format!("{}/{}", event.object().namespace(), event.object().name());
+        match event {
+            Event::Added { .. } => assert!(told.lock().insert(key)),
+            Event::Deleted { .. } => assert!(told.lock().remove(&key)),
+            Event::Updated { .. } | Event::Resync { .. } => assert!(told.lock().contains(&key)),
+        }
+    });
+    let running = tokio::spawn(informer.run(stop.clone()));
+    let changing = NAMESPACES.map(|namespace| {
+        let (handle, mut random) = (handle.clone(), fastrand::Rng::with_seed(namespace.len() as u64));
+        tokio::spawn(async move {
+            for _ in 0..300 {
+                let source = Source::of(namespace, &["one", "two"]);
+                handle.add_namespace_from(namespace, source.list_watch()).unwrap();
+                if random.bool() {
+                    handle.wait_for_in(namespace, &ResourceVersion::new("5")).await.unwrap();
+                }
+                let removal = handle.remove_namespace(namespace).unwrap();
+                if random.bool() {
+                    removal.finished().await;
+                }
+            }
+            let last = Source::of(namespace, &["one"]);
+            handle.add_namespace_from(namespace, last.list_watch()).unwrap();
+            last
+        })
+    });
+    let mut last = Vec::new();
+    for changing in changing {
+        last.push(changing.await.unwrap());
+    }
+    let there = || present.lock().iter().cloned().collect::<Vec<_>>();
+    let all = ["a/one", "b/one", "c/one", "d/one", "e/one"];
+    let told = async {
+        while !handle.has_synced() || there() != all {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), told).await.unwrap_or_else(|_| panic!("{} {:?}", handle.sync_status(), there()));
+    assert_eq!((handle.lister().len(), handle.namespaces().len()), (5, 5));
+    assert!(handle.sync_status().handlers.iter().all(|handler| handler.panics == 0));
+    stop.cancel();
+    running.await.unwrap();
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::delta_fifo::{Delta, Relisted, Replacement};
+use crate::informer::told::Tell;
 use crate::version::ResourceVersion;
 
 struct Thing {
