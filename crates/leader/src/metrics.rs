@@ -66,8 +66,11 @@ enum Sink {
     #[default]
     None,
     One(Arc<dyn Metrics>),
-    Each(Arc<dyn Fn(&str) -> Arc<dyn Metrics> + Send + Sync>),
+    Each(Make),
 }
+
+/// Makes the sink of one Lease.
+type Make = Arc<dyn Fn(&str) -> Arc<dyn Metrics> + Send + Sync>;
 
 impl MetricsSink {
     /// This sink, for one Lease.

@@ -134,8 +134,12 @@ impl<K: Cached, R: Reconciler<K>> TermWork for Controller<K, R> {
 
     fn queue_every_key(&self, part: usize) -> usize {
         let queue = self.keys.part(part);
-        let keys = self.informer.keys().into_iter().filter(|key| self.keys.is_of(key, part));
-        keys.map(|key| queue.add(key)).count()
+        let mut count = 0;
+        for key in self.informer.keys().into_iter().filter(|key| self.keys.is_of(key, part)) {
+            _ = queue.add(key);
+            count += 1;
+        }
+        count
     }
 
     fn start(self: Arc<Self>, part: usize, workers: &mut JoinSet<()>, shift: &Shift) {
