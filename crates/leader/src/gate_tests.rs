@@ -1,5 +1,6 @@
 //! Tests of `gate.rs`: open at the right times only, and closed for good.
 #![allow(clippy::disallowed_methods)]
+
 use super::*;
 use crate::clock::VirtualClock;
 
