@@ -138,6 +138,7 @@ impl<K: Cached> InformerHandle<K> {
         let errand = move |told: &mut Told<K>| told.remove_part(number, tells);
         self.errands.try_ask(errand).map_err(|_| NamespacesError::Ended)?;
         self.parts.hide(&making, part);
+        drop(making); // What the source owns is freed outside the lock.
         part.left.cancel();
         Ok(Removal { told, stopped: part.stopped.clone() })
     }
