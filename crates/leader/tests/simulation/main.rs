@@ -56,7 +56,7 @@ fn planted_violations_are_caught() {
         (Planted::LeavesATask, "I10"),
     ];
     for (planted, promise) in planted {
-        let suite = Suite { seeds: 0..600, most_failures: 1, ..suite() };
+        let suite = Suite { seeds: 0..100, most_failures: 1, ..suite() };
         let report = suite.run(&Candidates { planted: Some(planted) });
         let failed = report.failures.first().unwrap_or_else(|| panic!("{planted:?} was never seen"));
         assert_eq!(failed.violation.promise, promise, "{planted:?}: {report}");

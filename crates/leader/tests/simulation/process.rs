@@ -142,16 +142,13 @@ impl Candidate {
         let rate = if slow { 333_333 } else { any_rate(random) };
         let clock = ProcessClock::new(Instant::now(), Duration::from_secs(random.u64(..1_000_000)), rate);
         let client = Client::new(world.server.service(&user), "default");
+        let identity = Identity::from_parts(&user, number, random.u128(..)).expect("a good name");
         let config = ElectorConfig {
             timings,
             // A lie as soon as somebody deletes the Lease.
             first_install: false,
             seed: random.u64(..),
-            ..ElectorConfig::new(
-                "default",
-                "the-lease",
-                Identity::from_parts(&user, number, random.u128(..)).expect("a good name"),
-            )
+            ..ElectorConfig::new("default", "the-lease", identity)
         };
         let lock = Arc::new(KubeLeaseLock::new(client, "default", "the-lease"));
         let (elector, candidacy) = Elector::new(lock, config, Arc::new(Clock(clock.clone()))).expect("sound timings");
