@@ -178,7 +178,8 @@ impl Standing {
     }
 
     /// Ends the term: closes the gate if it is still open, releases the Lease if asked to (and if it wasn't lost), and
-    /// returns when that is done or given up, after at most three request timeouts and the pauses between them.
+    /// returns when that is done or given up, after at most three tries to give it back: one request timeout each, two
+    /// where the try met an edit of the Lease, and the pauses between them.
     ///
     /// To be called after all work of the term has stopped. If this future is dropped, the end still takes place.
     pub async fn end(mut self, how: End) {

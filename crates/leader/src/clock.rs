@@ -9,6 +9,8 @@
 //! it acts on (see `gate.rs`). A wall clock that is set by hand costs one renewal, nothing else.
 
 use std::ops::Add;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -131,6 +133,8 @@ pub struct VirtualClock {
     offset: Duration,
     rate: f64,
     wall: Timestamp,
+    /// How far the wall was stepped, in nanoseconds.
+    stepped: Arc<AtomicI64>,
 }
 
 impl VirtualClock {
@@ -138,7 +142,7 @@ impl VirtualClock {
     #[expect(clippy::disallowed_methods, reason = "this module is the border to the clocks")]
     pub fn new() -> Self {
         let wall = Timestamp::from_second(1_767_225_600).expect("a date in range");
-        Self { started: tokio::time::Instant::now(), offset: Duration::ZERO, rate: 1.0, wall }
+        Self { started: tokio::time::Instant::now(), offset: Duration::ZERO, rate: 1.0, wall, stepped: Arc::default() }
     }
 
     /// The same clock, but it stands at `offset` now.
@@ -155,6 +159,12 @@ impl VirtualClock {
     /// The same clock, but its wall shows `wall` now.
     pub fn with_wall(self, wall: Timestamp) -> Self {
         Self { wall, ..self }
+    }
+
+    /// Steps the wall of this clock and of its clones, forwards or back, as people and time daemons do. A step of more than 292 years is
+    /// none.
+    pub fn step_wall(&self, step: SignedDuration) {
+        self.stepped.fetch_add(i64::try_from(step.as_nanos()).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Tokio time, since the clock was made, at which it reaches `instant`; the inverse of [`GateClock::now`].
@@ -182,7 +192,8 @@ impl GateClock for VirtualClock {
 
     fn wall(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.passed().mul_f64(self.rate)).unwrap_or(SignedDuration::ZERO);
-        self.wall.checked_add(passed).unwrap_or(self.wall)
+        let stepped = SignedDuration::from_nanos(self.stepped.load(Ordering::Relaxed));
+        self.wall.checked_add(passed.saturating_add(stepped)).unwrap_or(self.wall)
     }
 }
 
@@ -219,10 +230,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert!(!before.disagrees(Moment::of(&clock)));
         for seconds in [2, -2] {
-            let stepped = clock.wall() + SignedDuration::from_secs(seconds);
-            let stepped =
-                VirtualClock::new().with_rate(1.12).with_offset(GateInstant(0).until(clock.now())).with_wall(stepped);
-            assert!(before.disagrees(Moment::of(&stepped)), "{seconds}");
+            clock.step_wall(SignedDuration::from_secs(seconds));
+            assert!(before.disagrees(Moment::of(&clock)), "{seconds}");
+            clock.step_wall(SignedDuration::from_secs(-seconds));
         }
     }
 

@@ -159,10 +159,7 @@ impl Candidate {
 
     /// The holder as last seen, empty if there is none.
     pub(crate) fn holder(&self) -> &str {
-        match &self.seen {
-            Seen::Present(lease) => lease.holder(),
-            Seen::Nothing | Seen::Missing => "",
-        }
+        self.lease().map_or("", Lease::holder)
     }
 
     pub(crate) fn set_stance(&mut self, stance: Option<Stance>) {

@@ -21,7 +21,7 @@ use crate::gate::{CloseReason, Holder, Loss, Term};
 use crate::lock::{LeaseLock, LockError};
 use crate::record::Lease;
 use crate::rules::Rules;
-use crate::sight::{Sight, TermEnd};
+use crate::sight::TermEnd;
 use crate::tenure::{Duty, Tenure, Verdict};
 use crate::trace::activity;
 
@@ -38,7 +38,6 @@ pub struct Elector {
     clock: Arc<dyn GateClock>,
     candidate: Candidate,
     seats: Seats,
-    sight: Sight,
     term_of: Holder,
 }
 
@@ -91,8 +90,7 @@ impl Elector {
             labels: config.labels,
             rules,
         };
-        let sight = seats.sight.clone();
-        Self { lock, clock, candidate: Candidate::new(fixed, config.seed), seats, sight, term_of }
+        Self { lock, clock, candidate: Candidate::new(fixed, config.seed), seats, term_of }
     }
 
     /// Stands in the election until `shutdown`, or until the candidacy is dropped.
@@ -104,7 +102,7 @@ impl Elector {
         while let Some((lease, sent)) = self.contend(&shutdown).await {
             self.hold(lease, sent, &shutdown).await;
         }
-        self.sight.ended();
+        self.seats.sight.ended();
         tracing::debug!(identity = %self.candidate.fixed().identity, "the elector has stopped");
     }
 
@@ -124,7 +122,7 @@ impl Elector {
                     () = seats.left() => {}
                 }
             };
-            self.sight.alive();
+            self.seats.sight.alive();
             self.candidate.set_stance(self.seats.stance());
             let now = self.clock.now();
             match self.candidate.decide(now, self.clock.wall()) {
@@ -192,7 +190,7 @@ impl Elector {
         // Whatever ends this function early, a panic included, closes the gate.
         let _guard = CloseOnDrop(term.clone());
         tracing::info!(identity = %fixed.identity, epoch = %term.epoch(), lease = %place(&fixed), "won the Lease");
-        self.sight.won(&term, tenure.lease());
+        self.seats.sight.won(&term, tenure.lease());
         let (standing, seat) = Standing::new(term.clone());
         let mut held = Held { tenure, term: term.clone(), seat };
         // A shutdown that came while the claim was under way: no work has begun, so give the Lease back at once.
@@ -226,7 +224,7 @@ impl Elector {
         term.close(CloseReason::ElectorGone);
         activity!(term.epoch(), self.clock.now(), "term-end", identity = %fixed.identity);
         tracing::info!(identity = %fixed.identity, epoch = %term.epoch(), ?end, "the term has ended");
-        self.sight.over(&term, end);
+        self.seats.sight.over(&term, end);
         self.candidate.rest(self.clock.now(), term.hard_stop_at());
         if let Some(ended) = ended {
             if let End::StepDown(cool_down) = ended.how {
@@ -248,7 +246,7 @@ impl Elector {
         let Held { tenure, term, seat } = held;
         let mut doubted = None;
         loop {
-            self.sight.alive();
+            self.seats.sight.alive();
             if term.tick() {
                 tracing::warn!(epoch = %term.epoch(), "lost the Lease: no renewal succeeded within the renew deadline");
                 return Over::Lost;
@@ -346,7 +344,7 @@ impl Elector {
     /// Shows that the elector lives while it waits for others. Never returns.
     async fn live_on(&self) {
         loop {
-            self.sight.alive();
+            self.seats.sight.alive();
             tokio::time::sleep(TICK).await;
         }
     }
@@ -366,7 +364,7 @@ impl Elector {
             Err(error) => Some(error.to_string()),
         };
         let lease = place(self.candidate.fixed());
-        if self.sight.trouble(trouble.as_deref()) {
+        if self.seats.sight.trouble(trouble.as_deref()) {
             match &trouble {
                 Some(trouble) => tracing::warn!(%lease, "{trouble}"),
                 None => tracing::info!(%lease, "the Lease can be reached again"),
@@ -377,7 +375,7 @@ impl Elector {
             Err(LockError::Missing) => None,
             Err(_) => return,
         };
-        if self.sight.saw(seen) {
+        if self.seats.sight.saw(seen) {
             tracing::info!(%lease, holder = seen.map_or("", Lease::holder), "the Lease's holder");
         }
     }
@@ -398,7 +396,7 @@ impl Elector {
                     return answer.unwrap_or_else(|_| Err(LockError::unknown(format!("no answer within {timeout:?}"))));
                 }
                 () = tokio::time::sleep(TICK) => {
-                    self.sight.alive();
+                    self.seats.sight.alive();
                     if let Some(term) = term {
                         term.tick();
                     }

@@ -230,10 +230,6 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match rules::acts(&request) {
-            Ok(false) => {
-                let answer = self.inner.call(request);
-                Box::pin(async move { answer.await.map_err(Into::into) })
-            }
             Ok(true) => match Write::admit(&self.term, &self.config, request) {
                 Ok((write, request)) => {
                     let answer = self.inner.call(request);
@@ -241,14 +237,14 @@ where
                 }
                 Err(refused) => Box::pin(std::future::ready(Err(refused.into()))),
             },
-            // Work that needs no election may open connections.
-            Err(_) if !self.term.is_elected() => {
-                let answer = self.inner.call(request);
-                Box::pin(async move { answer.await.map_err(Into::into) })
-            }
-            Err(reason) => {
+            Err(reason) if self.term.is_elected() => {
                 let refused = refused(&self.term, request.method(), request.uri(), reason);
                 Box::pin(std::future::ready(Err(refused.into())))
+            }
+            // Reads, and connections of work that needs no election.
+            Ok(false) | Err(_) => {
+                let answer = self.inner.call(request);
+                Box::pin(async move { answer.await.map_err(Into::into) })
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Tests of `gate.rs`: open at the right times only, and closed for good.
 #![allow(clippy::disallowed_methods)]
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::clock::VirtualClock;
 
@@ -133,31 +135,17 @@ async fn a_jump_of_the_clock_closes() {
     assert!(!term.is_open());
 }
 
-/// A clock whose wall can be stepped, as somebody does after a virtual machine has stood still.
-#[derive(Clone)]
-struct Stepped(VirtualClock, Arc<Mutex<i64>>);
-
-impl GateClock for Stepped {
-    fn now(&self) -> GateInstant {
-        self.0.now()
-    }
-
-    fn wall(&self) -> jiff::Timestamp {
-        self.0.wall() + jiff::SignedDuration::from_secs(*self.1.lock())
-    }
-}
-
 /// Goal: after a jump of the clocks nothing acts before a renewal that was sent afterwards has succeeded, and then all goes on; one that
 /// was sent before proves nothing. Method: step the wall forwards and back.
 #[tokio::test(start_paused = true)]
 async fn a_step_of_the_wall_asks_the_server_first() {
-    let clock = Stepped(VirtualClock::new(), Arc::default());
+    let clock = VirtualClock::new();
     let term = Term::won(&Holder::example(clock.clone()), Epoch::new(7), Moment::of(&clock));
     term.open().unwrap();
     for step in [3600, -3600, 2] {
         let before = Moment::of(&clock);
         tokio::time::advance(SECOND).await;
-        *clock.1.lock() += step;
+        clock.step_wall(SignedDuration::from_secs(step));
         assert_eq!(term.check(), Err(GateClosed::InDoubt(Epoch::new(7))), "{step}");
         assert!(term.extend(before), "the term isn't lost");
         assert!(!term.is_open(), "{step}: sent before the jump was seen");
@@ -170,17 +158,17 @@ async fn a_step_of_the_wall_asks_the_server_first() {
         assert!(term.is_open(), "{step}");
         certain.await.unwrap();
     }
-    *clock.1.lock() += 1;
+    clock.step_wall(SignedDuration::from_secs(1));
     assert!(term.is_open(), "a second is no jump");
 }
 
 /// Goal: doubt keeps no term alive. Method: a jump, and no renewal.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_that_nothing_resolves_ends_by_time() {
-    let clock = Stepped(VirtualClock::new(), Arc::default());
+    let clock = VirtualClock::new();
     let term = Term::won(&Holder::example(clock.clone()), Epoch::new(7), Moment::of(&clock));
     term.open().unwrap();
-    *clock.1.lock() += 100;
+    clock.step_wall(SignedDuration::from_secs(100));
     assert!(!term.is_open());
     tokio::time::advance(10 * SECOND).await;
     term.certain().await;
@@ -190,11 +178,11 @@ async fn a_doubt_that_nothing_resolves_ends_by_time() {
 /// Goal: the term of work that needs no election is open until its owner closes it. Method: a year, jumps, then close.
 #[tokio::test(start_paused = true)]
 async fn always_is_open_until_it_is_closed() {
-    let clock = Stepped(VirtualClock::new(), Arc::default());
+    let clock = VirtualClock::new();
     let term = Term::always(Arc::new(clock.clone()), Identity::from_parts("me", 1, 1).unwrap(), SECOND);
     assert!(!term.is_elected());
     tokio::time::advance(Duration::from_secs(365 * 24 * 3600)).await;
-    *clock.1.lock() += 100;
+    clock.step_wall(SignedDuration::from_secs(100));
     assert!(term.is_open());
     term.close(CloseReason::Stopping);
     assert_eq!(reason(term.check()), CloseReason::Stopping);

@@ -6,9 +6,7 @@
 //!
 //! Needs, beside what an election needs, the permission to list and delete Leases.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -19,7 +17,7 @@ use crate::clock::{GateClock, GateInstant, sleep_until};
 use crate::election::Stance;
 use crate::leases::{About, Leases};
 use crate::lock::LockError;
-use crate::record::{Claim, Lease};
+use crate::record::{Claim, Lease, NO_LABELS};
 use crate::roster::{Advice, Group, MEMBERS_LABEL, Roster};
 use crate::timings::Timings;
 
@@ -119,12 +117,11 @@ impl Members {
 
     /// Creates or renews the presence.
     async fn show(&mut self) -> Result<(), LockError> {
-        let labels = BTreeMap::new();
         let claim = Claim {
             identity: &self.group.identity,
             duration: self.timings.lease_duration,
             wall: self.clock.wall(),
-            labels: &labels,
+            labels: &NO_LABELS,
         };
         let timeout = self.timings.request_timeout;
         let answer = match &self.presence {
@@ -164,7 +161,7 @@ impl Members {
         let name = presence.object()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let options = json!({"apiVersion": "v1", "kind": "DeleteOptions",
             "preconditions": {"uid": presence.uid(), "resourceVersion": presence.version().to_string()}});
-        let timeout: Duration = self.timings.request_timeout;
+        let timeout = self.timings.request_timeout;
         self.leases.ask(Method::DELETE, About::One(&name), Some(options), timeout).await.map(|_| ())
     }
 

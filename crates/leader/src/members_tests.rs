@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube_client::Client;
 use parking_lot::Mutex;

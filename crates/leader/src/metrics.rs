@@ -2,19 +2,6 @@
 //!
 //! In: what elector, gate and fence say of themselves, as it changes and when [`Sight::observe`](crate::Sight::observe) asks.
 //! Out: calls of a [`Metrics`] sink. Never: a history (that is [`Sight::history`](crate::Sight::history)), or a call under a lock.
-//!
-//! | method | name | kind, unit | upstream | what it says |
-//! | --- | --- | --- | --- | --- |
-//! | `master_status` | `leader_election_master_status` | gauge, 0 or 1 | the same | whether this process holds the Lease |
-//! | `slowpath` | `leader_election_slowpath_total` | counter | the same | times a holder had to read the Lease before it could renew |
-//! | `terms` | `leader_election_terms_total` | counter | none | terms won |
-//! | `epoch` | `leader_election_epoch` | gauge, last 15 digits | none | of the term won last |
-//! | `time_to_closing` | `leader_election_time_to_closing_seconds` | gauge, observed | none | how long the gate stays open without another renewal; zero if it is closed |
-//! | `renewal_latency` | `leader_election_renewal_latency_seconds` | histogram | none | from the sending of a renewal that succeeded to its answer |
-//! | `closings` | `leader_election_closings_total` | counter by reason | none | gates that have closed, see [`CloseReason::label`](crate::CloseReason::label) |
-//! | `doubts` | `leader_election_doubts_total` | counter | none | times an open gate was shut until the server was asked: the clocks had jumped |
-//! | `refused_writes` | `leader_election_refused_writes_total` | counter by reason | none | writes the fence has not sent, see [`Refusal::label`](crate::Refusal::label) |
-//! | `contenders` | `leader_election_contenders_seen` | gauge | none | identities seen as holders, this one included, at most 64 |
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,15 +10,23 @@ use std::time::Duration;
 
 use crate::record::Epoch;
 
-/// Where an election's measures go: one method for each, see the table in the documentation of this trait's module.
+/// Where an election's measures go: one method for each.
+///
+/// | method | name | kind, unit | upstream | what it says |
+/// | --- | --- | --- | --- | --- |
+/// | `master_status` | `leader_election_master_status` | gauge, 0 or 1 | the same | whether this process holds the Lease |
+/// | `slowpath` | `leader_election_slowpath_total` | counter | the same | times a holder had to read the Lease before it could renew |
+/// | `terms` | `leader_election_terms_total` | counter | none | terms won |
+/// | `epoch` | `leader_election_epoch` | gauge, last 15 digits | none | of the term won last |
+/// | `time_to_closing` | `leader_election_time_to_closing_seconds` | gauge, observed | none | how long the gate stays open without another renewal; zero if it is closed |
+/// | `renewal_latency` | `leader_election_renewal_latency_seconds` | histogram | none | from the sending of a renewal that succeeded to its answer |
+/// | `closings` | `leader_election_closings_total` | counter by reason | none | gates that have closed, see [`CloseReason::label`](crate::CloseReason::label) |
+/// | `doubts` | `leader_election_doubts_total` | counter | none | times an open gate was shut until the server was asked: the clocks had jumped |
+/// | `refused_writes` | `leader_election_refused_writes_total` | counter by reason | none | writes the fence has not sent, see [`Refusal::label`](crate::Refusal::label) |
+/// | `contenders` | `leader_election_contenders_seen` | gauge | none | identities seen as holders, this one included, at most 64 |
 ///
 /// A sink is made for one Lease of one process. Calls come from the elector's thread, and from whatever thread closes a gate or writes.
 /// It must not block: a renewal may wait for it. A panic is caught and ignored. Upstream: `leaderelection.MetricsProvider`.
-///
-/// `leader_election_master_status`, `leader_election_slowpath_total` are upstream's; the others are `leader_election_terms_total`,
-/// `leader_election_epoch`, `leader_election_time_to_closing_seconds`, `leader_election_renewal_latency_seconds`,
-/// `leader_election_closings_total`, `leader_election_doubts_total`, `leader_election_refused_writes_total` and
-/// `leader_election_contenders_seen`.
 pub trait Metrics: Send + Sync {
     /// Whose measures these are, `namespace/name` of the Lease: told once, before all others. Upstream's label `name`.
     fn lease(&self, lease: &str);

@@ -109,7 +109,7 @@ pub(crate) struct Claim<'a> {
     pub(crate) labels: &'a BTreeMap<String, String>,
 }
 
-#[cfg(test)]
+/// For what carries none.
 pub(crate) static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
 /// A term that a release ends.

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use super::tests::Scripted;
 use super::*;
-use crate::clock::{GateInstant, VirtualClock};
+use crate::clock::VirtualClock;
 use crate::election::Stance;
 use crate::gate::GateClosed;
 use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsSink};
 use crate::record::{HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION};
-use crate::sight::Unhealthy;
+use crate::sight::{Sight, Unhealthy};
 use parking_lot::Mutex;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -378,26 +378,13 @@ async fn a_stuck_elector_is_seen() {
     assert_eq!(candidacy.sight().check(5 * SECOND), Ok(()));
 }
 
-/// A clock whose wall is set right after the machine stood still.
-struct Set(VirtualClock, Mutex<i64>);
-
-impl GateClock for Set {
-    fn now(&self) -> GateInstant {
-        self.0.now()
-    }
-
-    fn wall(&self) -> jiff::Timestamp {
-        self.0.wall() + SignedDuration::from_secs(*self.1.lock())
-    }
-}
-
 /// Goal: a machine that stood still, which no clock of its own has counted, asks the server before it acts: the term goes on if it is
 /// still its own, and ends at once if it isn't; a server out of reach keeps the gate shut, without a storm. Method: step the wall.
 #[tokio::test(start_paused = true)]
 async fn after_a_stop_of_the_machine_the_server_is_asked() {
     for stolen in [false, true] {
         let server = Arc::new(Scripted::default());
-        let clock = Arc::new(Set(VirtualClock::new(), Mutex::new(0)));
+        let clock = Arc::new(VirtualClock::new());
         let config = ElectorConfig { first_install: true, ..ElectorConfig::new("ns", "n", name("me")) };
         let (elector, mut candidacy) = Elector::new(server.clone(), config, clock.clone()).unwrap();
         tokio::spawn(elector.run(CancellationToken::new()));
@@ -407,7 +394,7 @@ async fn after_a_stop_of_the_machine_the_server_is_asked() {
         if stolen {
             server.edit(|lease| lease["spec"]["holderIdentity"] = json!("thief"));
         }
-        *clock.1.lock() += 3600;
+        clock.step_wall(SignedDuration::from_hours(1));
         assert!(matches!(standing.term().check(), Err(GateClosed::InDoubt(_))));
         sleep(SECOND / 2).await;
         assert_eq!(standing.term().is_open(), !stolen);
@@ -415,7 +402,7 @@ async fn after_a_stop_of_the_machine_the_server_is_asked() {
         if !stolen {
             *server.refuse_updates.lock() = Some(LockError::unknown("away"));
             server.log.lock().clear();
-            *clock.1.lock() += 3600;
+            clock.step_wall(SignedDuration::from_hours(1));
             sleep(3 * SECOND).await;
             assert!(!standing.term().is_open());
             assert!(standing.term().closed().is_none(), "in doubt, not lost");

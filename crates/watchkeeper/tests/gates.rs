@@ -23,7 +23,7 @@ use support::{Wire, create, embedded, eventually, hand, manager_config};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use watchkeeper::leader::{Buckets, GateClock, GateInstant, HAND_OVER_ANNOTATION, Sight, VirtualClock};
+use watchkeeper::leader::{Buckets, HAND_OVER_ANNOTATION, Sight, VirtualClock};
 use watchkeeper::{
     Action, Controller, Failure, Gating, HardStop, Manager, ManagerConfig, ManagerError, Reconciler, Request,
 };
@@ -280,27 +280,14 @@ async fn a_hand_over_by_annotation() {
     assert_eq!(ledger.doubles(), Vec::<String>::new());
 }
 
-/// A clock whose wall is set while the process runs.
-struct Set(VirtualClock, Mutex<i64>);
-
-impl GateClock for Set {
-    fn now(&self) -> GateInstant {
-        self.0.now()
-    }
-
-    fn wall(&self) -> jiff::Timestamp {
-        self.0.wall() + SignedDuration::from_secs(*self.1.lock())
-    }
-}
-
 /// A step of the wall clock costs one renewal: the workers wait for it, and go on in the same term.
 #[tokio::test(start_paused = true)]
 async fn workers_go_on_after_a_doubt() {
     let (server, ledger) = with_keys(5).await;
-    let clock = Arc::new(Set(VirtualClock::new(), Mutex::new(0)));
+    let clock = Arc::new(VirtualClock::new());
     let a = start_with(&server, "a", Gating::Shared, &ledger, |config| config.clock = clock.clone());
     only(&ledger, "a", 5).await;
-    *clock.1.lock() += 7200;
+    clock.step_wall(SignedDuration::from_hours(2));
     sleep(2 * SECOND).await;
     only(&ledger, "a", 5).await;
     assert_eq!(a.sights.borrow()[0].history().len(), 1, "the same term");

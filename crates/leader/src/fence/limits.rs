@@ -8,9 +8,9 @@ use kube_client::{Api, Client};
 use serde_json::{Value, json};
 use watchkeeper_apiserver::ApiServer;
 
+use super::tests::open_term_of;
 use super::*;
-use crate::clock::{Moment, VirtualClock};
-use crate::gate::Holder;
+use crate::clock::VirtualClock;
 use crate::record::EPOCH_ANNOTATION;
 
 /// The term that is over and doesn't know it, and the one that has followed.
@@ -21,9 +21,7 @@ struct Two {
 }
 
 fn api(server: &ApiServer, epoch: u128) -> (Api<ConfigMap>, Term) {
-    let clock = VirtualClock::new();
-    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(epoch), Moment::of(&clock));
-    term.open().unwrap();
+    let term = open_term_of(epoch, &VirtualClock::new());
     let fence = FenceLayer::new(term.clone(), FenceConfig::default());
     (Api::namespaced(Client::new(fence.layer(server.service("tester")), "default"), "default"), term)
 }
@@ -110,9 +108,7 @@ async fn not_covered_creates_of_different_names() {
 /// fence sends is looked at.)
 #[tokio::test]
 async fn not_covered_applies_without_a_version() {
-    let clock = VirtualClock::new();
-    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(1_000_000), Moment::of(&clock));
-    term.open().unwrap();
+    let term = open_term_of(1_000_000, &VirtualClock::new());
     let service = tower::service_fn(|request: Request<Body>| async move {
         let sent: Value = serde_json::from_slice(&request.into_body().collect_bytes().await?).unwrap();
         assert_eq!(sent["metadata"].get("resourceVersion"), None);
@@ -202,9 +198,7 @@ async fn not_covered_status_writes_unless_the_status_keeps_the_epoch() {
     for field in [None, Some("nominatedNodeName".to_owned())] {
         let server = ApiServer::new(watchkeeper_apiserver::Config::default());
         let pods = |epoch: u128| {
-            let clock = VirtualClock::new();
-            let term = Term::won(&Holder::example(clock.clone()), Epoch::new(epoch), Moment::of(&clock));
-            term.open().unwrap();
+            let term = open_term_of(epoch, &VirtualClock::new());
             let config = FenceConfig { status_epoch: field.clone(), ..FenceConfig::default() };
             let client = Client::new(FenceLayer::new(term, config).layer(custom(server.service("tester"))), "default");
             Api::<Pod>::namespaced(client, "default")

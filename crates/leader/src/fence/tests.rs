@@ -22,7 +22,12 @@ type Seen = Arc<Mutex<Vec<(Method, String, Value)>>>;
 
 /// A term of epoch 50 whose gate is open for ten seconds.
 fn open_term(clock: &VirtualClock) -> Term {
-    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(50), Moment::of(clock));
+    open_term_of(50, clock)
+}
+
+/// The same of another epoch.
+pub(super) fn open_term_of(epoch: u128, clock: &VirtualClock) -> Term {
+    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(epoch), Moment::of(clock));
     term.open().unwrap();
     term
 }
