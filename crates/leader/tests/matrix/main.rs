@@ -20,6 +20,7 @@ mod fault;
 mod log;
 mod process;
 mod state;
+#[path = "../support/terms.rs"]
 mod terms;
 mod wire;
 

@@ -1,4 +1,5 @@
 //! All terms there were, as an observer in true time sees their gates.
+#![allow(dead_code, reason = "each of the tests uses a part")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,102 @@
+//! Whether each of upstream's tests is here, or is said not to be.
+
+use Is::{Elsewhere, Here, Pending};
+
+const FILES: [&str; 2] = [include_str!("election.rs"), include_str!("lock.rs")];
+
+enum Is {
+    /// This test.
+    Here(&'static str),
+    /// Not, for this reason.
+    Elsewhere(&'static str),
+    /// What it tests isn't there yet.
+    Pending(&'static str),
+}
+
+/// To become tests, one by one, when what they test has come: then they are `Here`.
+const COORDINATED: Is = Pending("coordinated election");
+const HEALTH: Is = Pending("the health check");
+const EVENTS: Is = Pending("Events of the election");
+
+/// client-go 1.36, tools/leaderelection and its resourcelock. Behind a slash is a case that is a test of its own.
+const UPSTREAM: [(&str, Is); 31] = [
+    // leaderelection_test.go
+    ("TestTryAcquireOrRenewLeases/acquire from no object", Here("acquire_from_no_object")),
+    (
+        "TestTryAcquireOrRenewLeases/acquire from object without annotations",
+        Here("acquire_from_object_without_annotations"),
+    ),
+    (
+        "TestTryAcquireOrRenewLeases/acquire from led object with the lease duration seconds",
+        Here("acquire_from_led_object_with_the_lease_duration_seconds"),
+    ),
+    ("TestTryAcquireOrRenewLeases/acquire from unled object", Here("acquire_from_unled_object")),
+    ("TestTryAcquireOrRenewLeases/acquire from led, unacked object", Here("acquire_from_led_unacked_object")),
+    ("TestTryAcquireOrRenewLeases/acquire from empty led, acked object", Here("acquire_from_empty_led_acked_object")),
+    ("TestTryAcquireOrRenewLeases/don't acquire from led, acked object", Here("dont_acquire_from_led_acked_object")),
+    ("TestTryAcquireOrRenewLeases/renew already acquired object", Here("renew_already_acquired_object")),
+    ("TestTryCoordinatedRenew", COORDINATED),
+    ("TestLeaseSpecToLeaderElectionRecordRoundTrip", Here("lease_spec_to_leader_election_record_round_trip")),
+    ("TestReleaseLeaseLeases", Here("release_lease_leases")),
+    (
+        "TestReleaseMethodCallsGet",
+        Elsewhere(
+            "a release is a compare-and-swap against the own last version: a read before it could show, and give away, what \
+             is another's (`tenure_tests`, `release_is_of_the_own_last_version`)",
+        ),
+    ),
+    (
+        "TestReleaseRetriesOnConflict",
+        Elsewhere(
+            "a conflict says that the Lease isn't ours to give: the release is given up, and costs one wait \
+             (`elector_tests`, `a_release_is_bounded`)",
+        ),
+    ),
+    ("TestReleaseOnCancellation_Leases", Here("release_on_cancellation_leases")),
+    ("TestLeaderElectionConfigValidation", Here("leader_election_config_validation")),
+    ("TestFastPathLeaderElection", Here("fast_path_leader_election")),
+    ("TestCheckMethodRace", HEALTH),
+    // healthzadaptor_test.go
+    ("TestLeaderElectionHealthChecker", HEALTH),
+    // leasecandidate_test.go
+    ("TestLeaseCandidateCreation", COORDINATED),
+    ("TestLeaseCandidateAck", COORDINATED),
+    // resourcelock
+    ("TestGetError", Here("get_error")),
+    ("TestGet", Here("get")),
+    ("TestCreateError", Here("create_error")),
+    ("TestUpdateError", Here("update_error")),
+    ("TestDescribe", Elsewhere("a lock has no text of its own: the elector names the Lease in each line of the log")),
+    ("TestLeaseConversion", Here("lease_conversion")),
+    ("TestRecordEventSuccess", EVENTS),
+    ("TestRecordEventNilRecorder", EVENTS),
+    ("TestUpdateWithNilLabelsOnLease", Here("update_with_nil_labels_on_lease")),
+    ("TestUpdateWithNilLabelsOnLeaseLock", Here("update_with_nil_labels_on_lease_lock")),
+    ("TestLabelUpdate", Here("label_update")),
+];
+
+/// The functions of a file that are tests.
+fn tests(file: &str) -> impl Iterator<Item = &str> {
+    file.split("\n\n").filter_map(|item| {
+        let (_, declared) = item.split_once("#[test]\n").or_else(|| item.split_once("#[tokio::test("))?;
+        declared.split_once("fn ")?.1.split('(').next()
+    })
+}
+
+/// Goal: each of upstream's tests is one test here, has a reason, or is pending, and there are no others.
+#[test]
+fn every_name_is_a_test_or_has_a_reason() {
+    let here: Vec<_> = FILES.into_iter().flat_map(tests).collect();
+    let mut expected = 0;
+    for (name, is) in &UPSTREAM {
+        match is {
+            Here(test) => {
+                expected += 1;
+                assert_eq!(here.iter().filter(|one| *one == test).count(), 1, "{name}: there is no test {test}");
+            }
+            Elsewhere(reason) => println!("not here: {name}: {reason}"),
+            Pending(what) => println!("pending: {name}: {what}"),
+        }
+    }
+    assert_eq!(here.len(), expected, "a test that isn't in the list");
+}
