@@ -1,18 +1,27 @@
 //! What the electors say in the log.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
+
+/// While there is one subscriber only, what another thread's default wants decides whether an event exists at all: so there
+/// are always two more.
+static OTHERS: LazyLock<[Dispatch; 2]> = LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Log::default())));
 
 /// Keeps the warnings and the news of the library, one line each. Clones share their lines.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
+    pub(crate) fn new() -> Self {
+        LazyLock::force(&OTHERS);
+        Self::default()
+    }
+
     pub(crate) fn says(&self, text: &str) -> bool {
         self.0.lock().iter().any(|line| line.contains(text))
     }

@@ -17,8 +17,12 @@ mod clock;
 mod config;
 mod excluded;
 mod fault;
+mod grid;
 mod log;
 mod process;
+mod rows;
+#[path = "../support/scripted.rs"]
+mod scripted;
 mod state;
 #[path = "../support/terms.rs"]
 mod terms;
@@ -51,7 +55,7 @@ const KNOWN: [(&str, &str); 6] = [
 
 /// Plays a variant in a runtime of its own whose time stands still while anything can be done.
 fn play(fault: &'static str, state: State, variant: &Variant, breach: Option<Breach>) -> (String, Vec<String>) {
-    let (cell, log) = (Cell { fault, state, variant, breach }, Log::default());
+    let (cell, log) = (Cell { fault, state, variant, breach }, Log::new());
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
     // One that panics doesn't keep the others from being played.

@@ -77,7 +77,8 @@ impl Process {
             Some(breach) if user == "a" => Arc::new(Liar::new(lock, identity.as_str(), breach)),
             _ => lock,
         };
-        let config = config(identity, timings(), false, rate as u64);
+        let seed = user.bytes().fold(rate as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+        let config = config(identity, timings(), false, seed);
         let (elector, candidacy) = Elector::new(lock, config, Arc::new(Clock(clock.clone()))).expect("sound timings");
         let (stop, hand_over) = (CancellationToken::new(), Arc::new(Notify::new()));
         let work = Work { world: world.clone(), user: user.to_owned(), hand_over: hand_over.clone() };

@@ -50,6 +50,10 @@ pub(crate) struct State {
     pub(crate) calls: Vec<Call>,
     /// For the next requests, in their order; None: all is well.
     pub(crate) script: VecDeque<Option<Spoil>>,
+    /// For the next request of this candidate, before the script.
+    pub(crate) next: Option<(&'static str, Spoil)>,
+    /// No request of this candidate arrives.
+    pub(crate) cut: Option<&'static str>,
     version: u64,
 }
 
@@ -123,7 +127,12 @@ impl Scripted {
         sleep(LATENCY).await;
         let (answer, spoil) = {
             let mut state = self.server.0.lock();
-            let (found, spoil) = (state.object.clone(), state.script.pop_front().flatten());
+            let spoil = match state.next.take_if(|(who, _)| *who == self.who) {
+                Some((_, spoil)) => Some(spoil),
+                None if state.cut == Some(self.who) => Some(Spoil::Hang { commits: false }),
+                None => state.script.pop_front().flatten(),
+            };
+            let found = state.object.clone();
             let kept = matches!(spoil, Some(Spoil::Before(_) | Spoil::Hang { commits: false }));
             let answer =
                 if kept { Err(LockError::unknown("not carried out")) } else { state.apply(verb, sent.as_ref()) };

@@ -72,7 +72,7 @@ impl Terms {
             let last = seen.open + seen.term.stop_bound();
             Stay {
                 identity: seen.user.clone(),
-                epoch: seen.term.epoch().number().try_into().expect("this server's versions"),
+                epoch: u64::try_from(seen.term.epoch().number()).unwrap_or(u64::MAX),
                 opened: seen.opened,
                 closed: seen.stopped.map_or(last, |stopped| stopped.min(last)),
             }
