@@ -15,6 +15,7 @@ mod cell;
 mod clock;
 #[path = "../support/config.rs"]
 mod config;
+mod docs;
 mod excluded;
 mod fault;
 mod grid;

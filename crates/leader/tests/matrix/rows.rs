@@ -90,6 +90,22 @@ async fn a_release_that_arrives_late_takes_nothing() {
     }
 }
 
+/// Goal: a release is no Lease that a server refuses (E18). Method: a server that refuses what upstream refuses.
+#[tokio::test(start_paused = true)]
+async fn a_release_passes_validation() {
+    let world = world();
+    let a = Process::start(&world, "a", Rate::Fast);
+    leader(&world, 30 * SECOND).await;
+    let patch = Patch::Merge(json!({ "spec": { "leaseDurationSeconds": 0 } }));
+    let refused = leases(&world).patch(PLACE.1, &PatchParams::default(), &patch).await.unwrap_err();
+    assert!(refused.to_string().contains("must be greater than 0"), "{refused}");
+    assert!(!a.stop().await);
+    let last = world.server.writes().pop().unwrap();
+    assert_eq!((last.identity.as_str(), last.code), ("a", 200));
+    let lease = leases(&world).get(PLACE.1).await.unwrap().spec.unwrap();
+    assert_eq!((lease.holder_identity.as_deref(), lease.lease_duration_seconds), (Some(""), Some(1)));
+}
+
 /// Goal: a write of an old term that a network has held back commits nothing after the next term's (E22, I12). Method: the
 /// same, for an object that both have read.
 #[tokio::test(start_paused = true)]
