@@ -119,9 +119,20 @@ pub(crate) fn mutated(base: &Value, random: &mut Rng, names: &[String]) -> Value
     object
 }
 
+/// The beginning of a term, as its holder recognises it.
+fn term(object: &Value) -> [&Value; 3] {
+    ["holderIdentity", "acquireTime", "leaseTransitions"].map(|field| &object["spec"][field])
+}
+
 /// Takes out what only a holder may say, since nothing is promised where others say it: that its work has stopped, which
-/// `present` doesn't say, and that its lease is a shorter one than all candidates have.
-pub(crate) fn without_forgery(mut object: Value, present: Option<&Value>) -> Value {
+/// `present` doesn't say, that a term of its own goes on which is over (`written` are the writes of candidates), and that its
+/// lease is a shorter one than all candidates have.
+pub(crate) fn without_forgery(mut object: Value, present: Option<&Value>, written: &[Value]) -> Value {
+    let is_held = object["spec"]["holderIdentity"].is_string();
+    let is_over = present.is_none_or(|present| term(present) != term(&object));
+    if is_held && is_over && written.iter().any(|write| term(write) == term(&object)) {
+        object["spec"]["holderIdentity"] = json!("somebody-else");
+    }
     // Any uid and version that come after the present one.
     let read = |object: &Value, version: Option<u128>| {
         let mut object = object.clone();

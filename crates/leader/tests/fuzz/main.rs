@@ -56,7 +56,7 @@ fn contents() {
 
 /// The same, where older states of the Lease are put back as from a backup.
 #[test]
-#[ignore = "known: an older release by the present holder is taken for one of its present term; see a_backup_is_no_release"]
+#[ignore = "known: an older release is taken for one of the present term, an older term of its own for one that goes on"]
 fn backups() {
     rounds(Plan { forge: Forge::Backups, ..Plan::default() });
 }

@@ -36,7 +36,7 @@ const REMEMBERED: usize = 8;
 pub(crate) enum Forge {
     #[default]
     Nothing,
-    /// Older states of the Lease are put back as they were, releases among them.
+    /// Older states of the Lease are put back as they were, releases and terms that are over among them.
     Backups,
     Anything,
 }
@@ -161,10 +161,11 @@ fn change(plan: Plan, world: &World, past: &[Value], names: &[String], random: &
         }
         _ => Some(mutated(&base, random, names)),
     };
+    let written: Vec<Value> = world.server.0.lock().calls.iter().filter_map(|call| call.sent.clone()).collect();
     let honest = |changed: Value| match plan.forge {
         Forge::Anything => changed,
         Forge::Backups if past.contains(&changed) => changed,
-        Forge::Nothing | Forge::Backups => without_forgery(changed, present.as_ref()),
+        Forge::Nothing | Forge::Backups => without_forgery(changed, present.as_ref(), &written),
     };
     let changed = changed.map(honest);
     world.server.put(changed);

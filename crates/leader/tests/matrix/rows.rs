@@ -180,6 +180,33 @@ async fn a_backup_is_no_release() {
     assert!(!second.term().is_open(), "I11: two gates are open");
 }
 
+/// Goal: a record of its own that is put back, as from a backup, in the place of another's is waited out by who wrote it (E8).
+/// Method: A is cut off for longer than its term and doesn't see that of B, who then can't be reached.
+///
+/// Known to fail: what a candidate has once claimed is its own for as long as it sees nothing else.
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "I11: two gates are open")]
+async fn a_backup_is_no_term() {
+    let server = Server::default();
+    let (a, mut terms_of_a) = elector(&server, "a", VirtualClock::new());
+    tokio::spawn(a.run(CancellationToken::new()));
+    let first = terms_of_a.next_term().await.unwrap();
+    first.open().unwrap();
+    let backup = server.object();
+    server.0.lock().cut = Some("a");
+    let (b, mut terms_of_b) = elector(&server, "b", VirtualClock::new());
+    tokio::spawn(b.run(CancellationToken::new()));
+    first.term().cancelled().cancelled().await;
+    first.end(End::Keep).await;
+    let second = terms_of_b.next_term().await.unwrap();
+    second.open().unwrap();
+    server.0.lock().cut = Some("b");
+    server.put(backup);
+    let other = timeout(30 * SECOND, terms_of_a.next_term()).await.expect("I14").unwrap();
+    other.open().unwrap();
+    assert!(!second.term().is_open(), "I11: two gates are open");
+}
+
 /// Goal: a machine that was suspended finds its gate closed, before any timer has fired (E10). Method: tokio's time, which is
 /// that of a clock that stands while the machine does, stays as it is; the gate's clock jumps.
 #[tokio::test(start_paused = true)]
