@@ -93,7 +93,7 @@ pub(crate) struct Candidate {
     last_term: Option<LastTerm>,
     /// What was interfered with is over by then.
     not_before: GateInstant,
-    /// Claims of this candidate that are not known to have failed, the latest last.
+    /// Claims of this candidate whose outcome isn't known, the latest last.
     own: Vec<Own>,
     look_at: GateInstant,
     rest_until: GateInstant,
@@ -105,6 +105,10 @@ pub(crate) struct Candidate {
     stale: bool,
     /// Whether any answer has ever shown a Lease.
     met: bool,
+    /// The newest version that any answer has shown.
+    newest: Epoch,
+    /// When a claim was last refused because the Lease wasn't as it had been shown.
+    refused_at: Option<GateInstant>,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,10 @@ struct LastTerm {
     uid: String,
     holder: String,
     transitions: i32,
+    /// Its beginning, word for word: a holder that takes up its own Lease again counts no transition.
+    acquire_time: String,
+    /// The newest version seen before this term was: its epoch is a later one.
+    before: Epoch,
     /// The last version seen in this term.
     version: Epoch,
     /// The longest duration recorded in this term.
@@ -131,6 +139,8 @@ struct Own {
     uid: Option<String>,
     acquire_time: String,
     transitions: i32,
+    /// Nobody else can have held the Lease between this claim and then.
+    until: GateInstant,
 }
 
 impl Candidate {
@@ -150,6 +160,8 @@ impl Candidate {
             asked: None,
             stale: false,
             met: false,
+            newest: Epoch::new(0),
+            refused_at: None,
         }
     }
 
@@ -183,7 +195,7 @@ impl Candidate {
             _ if self.stale => return Step::Wait(self.look_at),
             Seen::Nothing => return Step::Wait(self.look_at),
             Seen::Missing => self.rest_until,
-            Seen::Present(lease) => self.takeover_at(lease).max(self.rest_until),
+            Seen::Present(lease) => self.takeover_at(lease, now).max(self.rest_until),
         };
         if matches!(self.stance, None | Some(Stance::Aside)) {
             return Step::Wait(self.look_at);
@@ -223,21 +235,24 @@ impl Candidate {
         self.stale = true;
         self.look_at = match answer {
             // Somebody else was first: see what it says.
-            Err(LockError::Conflict) => received,
+            Err(LockError::Conflict) => self.look_after_refusal(received),
             Err(error) => received + self.patience(&error),
             Ok(_) => received,
         };
     }
 
-    /// A write that claims the Lease is about to be sent: from now on a record of it is recognised as the own.
-    pub(crate) fn sending(&mut self, claim: &Value) {
+    /// A write that claims the Lease is sent at `now`: for a renew deadline from then, a record of it is recognised as the own. One that
+    /// claims an own record again is recognised for no longer, or a candidate without answers would keep others off for ever.
+    pub(crate) fn sending(&mut self, claim: &Value, now: GateInstant) {
+        let before = self.lease().and_then(|lease| self.own_claim(lease, now)).map(|own| own.until);
+        let until = before.unwrap_or(now + self.fixed.timings.renew_deadline);
         let uid = claim["metadata"]["uid"].as_str().map(str::to_owned);
         let acquire_time = claim["spec"]["acquireTime"].as_str().unwrap_or_default().to_owned();
         let transitions = claim["spec"]["leaseTransitions"].as_i64().unwrap_or(0);
         if self.own.len() == MOST_CLAIMS {
             self.own.remove(0);
         }
-        self.own.push(Own { uid, acquire_time, transitions: i32::try_from(transitions).unwrap_or(i32::MAX) });
+        self.own.push(Own { uid, acquire_time, transitions: i32::try_from(transitions).unwrap_or(i32::MAX), until });
     }
 
     /// A write that claims the Lease was answered at `received`. Some(lease): the term is won.
@@ -252,12 +267,12 @@ impl Candidate {
             }
             Err(LockError::Missing) => {
                 self.saw_nothing(received);
-                self.look_at = received;
+                self.look_at = self.look_after_refusal(received);
             }
             // Changed meanwhile: see what it is now. This claim was not committed, so no record of it can be met.
             Err(LockError::Conflict) => {
                 self.own.pop();
-                self.look_at = received;
+                self.look_at = self.look_after_refusal(received);
             }
             // Perhaps committed: the next read shows it.
             Err(error) => self.look_at = received + self.patience(&error) / 4,
@@ -288,6 +303,8 @@ impl Candidate {
         self.rest_until = hard_stop.max(now + rest);
         self.look_at = now;
         self.stale = true;
+        // Its record may be put back after somebody else's whole term, which this candidate hasn't seen: it is waited out as any other.
+        self.own.clear();
     }
 
     /// A holder that renews is asked to hand over, once a term, unless it was asked already. One that doesn't renew is about to be
@@ -350,13 +367,16 @@ impl Candidate {
                     uid: lease.uid().to_owned(),
                     holder: lease.holder().to_owned(),
                     transitions: lease.transitions(),
+                    acquire_time: lease.acquire_time().to_owned(),
+                    before: self.newest,
                     version: lease.version(),
                     longest: lease.duration().unwrap_or(self.fixed.timings.lease_duration),
                 });
             }
         }
+        self.newest = self.newest.max(lease.version());
         // What was ours is no more once another record has been seen.
-        if !self.is_own(&lease) {
+        if self.own_claim(&lease, received).is_none() {
             self.own.clear();
         }
         self.seen = Seen::Present(Box::new(lease));
@@ -375,7 +395,10 @@ impl Candidate {
 
     fn same_term(&self, lease: &Lease) -> bool {
         self.last_term.as_ref().is_some_and(|last| {
-            last.uid == lease.uid() && last.holder == lease.holder() && last.transitions == lease.transitions()
+            last.uid == lease.uid()
+                && last.holder == lease.holder()
+                && last.transitions == lease.transitions()
+                && last.acquire_time == lease.acquire_time()
         })
     }
 
@@ -392,28 +415,32 @@ impl Candidate {
         match &self.last_term {
             None => true,
             Some(last) => {
-                let same = marker.identity == last.holder && marker.epoch <= last.version;
+                // An earlier term of the same holder proves nothing of this one. A release keeps what tells them apart.
+                let of_it = last.before < marker.epoch && marker.epoch <= last.version;
+                let its_own = lease.transitions() == last.transitions && lease.acquire_time() == last.acquire_time;
+                let same = marker.identity == last.holder && of_it && its_own;
                 last.uid == lease.uid() && (same || marker.epoch > last.version)
             }
         }
     }
 
-    /// Written by this very candidate, in a claim whose answer was lost, or in a term of its own that has ended. Nobody
-    /// else has held the Lease since, and its own work has stopped, so there is nothing to wait for.
-    fn is_own(&self, lease: &Lease) -> bool {
-        lease.holder() == self.fixed.identity.as_str()
-            && self.own.iter().any(|own| {
-                own.uid.as_deref().is_none_or(|uid| uid == lease.uid())
-                    && own.acquire_time == lease.acquire_time()
-                    && own.transitions == lease.transitions()
-            })
+    /// The claim of this very candidate, its answer lost, that the Lease shows at `now`. Others wait for longer than until then before
+    /// they take it over, so that nobody else has held it since, and there is nothing to wait for.
+    fn own_claim(&self, lease: &Lease, now: GateInstant) -> Option<&Own> {
+        let mine = lease.holder() == self.fixed.identity.as_str();
+        self.own.iter().find(|own| {
+            mine && now < own.until
+                && own.uid.as_deref().is_none_or(|uid| uid == lease.uid())
+                && own.acquire_time == lease.acquire_time()
+                && own.transitions == lease.transitions()
+        })
     }
 
-    /// C1 and C2: from when on the Lease may be taken over as it is shown.
-    fn takeover_at(&self, lease: &Lease) -> GateInstant {
+    /// C1 and C2: from when on the Lease may be taken over as it is shown at `now`.
+    fn takeover_at(&self, lease: &Lease, now: GateInstant) -> GateInstant {
         let own = self.fixed.timings.lease_duration;
         let courtesy = self.courtesy(lease);
-        if self.fixed.rules.skip_the_wait || self.is_own(lease) || self.released_properly(lease) {
+        if self.fixed.rules.skip_the_wait || self.own_claim(lease, now).is_some() || self.released_properly(lease) {
             return self.since + courtesy;
         }
         let recorded = lease.duration().unwrap_or(own);
@@ -438,6 +465,15 @@ impl Candidate {
             (None, Some(Stance::Reserve)) => timings.lease_duration,
             _ => Duration::ZERO,
         }
+    }
+
+    /// The first refusal is looked into at once. Where reads go on showing what isn't there any more (a lagging replica), or
+    /// somebody else writes again and again, that must not become a storm of ours.
+    fn look_after_refusal(&mut self, received: GateInstant) -> GateInstant {
+        let period = self.fixed.timings.retry_period;
+        let again = self.refused_at.is_some_and(|last| last.until(received) < period);
+        self.refused_at = Some(received);
+        if again { received + self.pause() } else { received }
     }
 
     /// For the record of a vacant Lease, which every other candidate will wait out.

@@ -176,7 +176,7 @@ fn first_install_is_only_first() {
     experienced.on_read(Err(LockError::Missing), at(1.0));
     assert!(matches!(experienced.decide(at(1.0), wall()), Step::PutDown(_)));
     // A first install that lost the race looks at who has won.
-    fresh.sending(&json!({"spec": {"acquireTime": "x"}}));
+    fresh.sending(&json!({"spec": {"acquireTime": "x"}}), at(0.0));
     assert_eq!(fresh.on_claimed(Err(LockError::Conflict), at(1.0)), None);
     assert_eq!(fresh.decide(at(1.0), wall()), Step::Read);
 }
@@ -193,13 +193,34 @@ fn a_lost_answer_is_recognised() {
     candidate.on_read(Ok(lease("u", 5, by("a"))), at(0.0));
     candidate.look_at = at(1e6);
     let Step::TakeOver(claim) = candidate.decide(at(20.0), wall()) else { panic!("no takeover") };
-    candidate.sending(&claim);
+    candidate.sending(&claim, at(20.0));
     assert_eq!(candidate.on_claimed(Err(LockError::unknown("lost")), at(23.0)), None);
     // Not again before it has looked.
     assert!(matches!(candidate.decide(at(23.0), wall()), Step::Wait(_)));
     assert_eq!(candidate.decide(at(24.0), wall()), Step::Read);
     candidate.on_read(Ok(stored(&claim, "u", 6)), at(24.0));
     claims_at(&mut candidate, 24.0);
+}
+
+/// Goal: a candidate whose claims are committed and never answered doesn't keep the others off for ever, nor trusts a record of
+/// its own for longer than nobody else can have held the Lease. Method: lose every answer; count from the first claim.
+#[test]
+fn an_own_claim_is_trusted_for_a_renew_deadline() {
+    let mut candidate = candidate(false);
+    let Timings { renew_deadline, lease_duration, .. } = candidate.fixed.timings;
+    candidate.on_read(Ok(lease("u", 5, by("a"))), at(0.0));
+    let (first, mut now, mut version) = (at(20.0), at(20.0), 6);
+    candidate.look_at = at(1e6);
+    while let Step::TakeOver(claim) = candidate.decide(now, wall()) {
+        candidate.sending(&claim, now);
+        candidate.on_claimed(Err(LockError::unknown("lost")), now + SECOND);
+        now = now + SECOND;
+        candidate.on_read(Ok(stored(&claim, "u", version)), now);
+        candidate.look_at = at(1e6);
+        version += 1;
+    }
+    assert_eq!(first.until(now), renew_deadline);
+    assert_eq!(candidate.decide(now, wall()), Step::Wait(now + lease_duration));
 }
 
 /// Goal: the own name in a record that this candidate hasn't written is somebody else's. Method: another incarnation's
@@ -219,7 +240,7 @@ fn the_own_name_proves_nothing() {
         other.on_read(Ok(lease("u", 5, by("a"))), at(0.0));
         other.look_at = at(1e6);
         let Step::TakeOver(claim) = other.decide(at(20.0), wall()) else { panic!("no takeover") };
-        other.sending(&claim);
+        other.sending(&claim, at(20.0));
         other.on_claimed(Err(answer), at(21.0));
         other.on_read(Ok(theirs(6)), at(22.0));
         // Twenty seconds are the longer one of theirs and the hidden holder's.
@@ -239,7 +260,7 @@ fn what_wins() {
     ] {
         let mut candidate = candidate(false);
         candidate.on_read(Ok(lease("u", 5, by("a"))), at(0.0));
-        candidate.sending(&json!({"metadata": {"uid": "u"}, "spec": {"acquireTime": "x"}}));
+        candidate.sending(&json!({"metadata": {"uid": "u"}, "spec": {"acquireTime": "x"}}), at(20.0));
         assert_eq!(candidate.on_claimed(Ok(answer.clone()), at(21.0)).is_some(), won, "{answer:?}");
     }
 }

@@ -168,9 +168,9 @@ impl Elector {
             Step::TakeOver(object) => (object, false),
             Step::Wait(_) | Step::Read | Step::PutDown(_) | Step::Ask(_) => return None,
         };
-        self.candidate.sending(&object);
         // H1: read immediately before the request is sent.
         let sent = Moment::of(self.clock.as_ref());
+        self.candidate.sending(&object, sent.at);
         let answer = if creating {
             self.bounded(lock.create(object, timeout), None).await
         } else {

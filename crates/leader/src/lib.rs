@@ -9,9 +9,8 @@
 //!    [fence](FenceLayer) insists), so none of an older epoch commits after a newer one's.
 //! 2. At most one gate is open, and its effects are over before the next one opens, as long as clock rates stay within
 //!    [`Timings::clock_rate_error`], effects within [`Timings::stop_bound`], and only candidates that follow these rules
-//!    change the Lease. Deleting or editing the Lease by hand costs time, not safety, except where an edit shortens
-//!    another holder's lease before a new candidate has seen it, or puts an older record of the Lease (a backup) back in
-//!    place of a held one.
+//!    change the Lease. Deleting or editing the Lease by hand costs time, not safety, except where, before a
+//!    candidate has seen the holder's term, an edit shortens its lease or puts an older release in its place.
 //! 3. Outside of that, in a stopped virtual machine above all, an overlap is possible, limited to effects already past
 //!    their gate check.
 //! 4. There may be no leader for up to `L / (1 - rho) + R * (1 + jitter)` and the time to catch up.

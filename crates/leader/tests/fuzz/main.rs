@@ -56,7 +56,6 @@ fn contents() {
 
 /// The same, where older states of the Lease are put back as from a backup.
 #[test]
-#[ignore = "known: an older release is taken for one of the present term, an older term of its own for one that goes on"]
 fn backups() {
     rounds(Plan { forge: Forge::Backups, ..Plan::default() });
 }

@@ -80,9 +80,7 @@ pub(crate) const FAULTS: [Fault; 14] = [
     },
     Fault {
         name: "403",
-        variants: |state| {
-            same(state, &Action::Answer(Refusal::of(403)), "verbs [get, create, update] in namespace default")
-        },
+        variants: |state| same(state, &Action::Answer(Refusal::of(403)), "verbs [get, create, update]"),
     },
     Fault { name: "Lease deleted", variants: |_| vec![Variant { name: "", strike: Strike::Delete, tells: "" }] },
     Fault { name: "Lease edited by a third party", variants: |_| edits() },

@@ -6,12 +6,5 @@ use watchkeeper_leader::{ElectorConfig, Identity, Timings};
 pub(crate) const PLACE: (&str, &str) = ("default", "the-lease");
 
 pub(crate) fn config(identity: Identity, timings: Timings, first_install: bool, seed: u64) -> ElectorConfig {
-    ElectorConfig {
-        lease_namespace: PLACE.0.to_owned(),
-        lease_name: PLACE.1.to_owned(),
-        identity,
-        timings,
-        first_install,
-        seed,
-    }
+    ElectorConfig { timings, first_install, seed, ..ElectorConfig::new(PLACE.0, PLACE.1, identity) }
 }
