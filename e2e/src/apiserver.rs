@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use kube_client::Client;
-
 use crate::HarnessError;
 use crate::folder::Folder;
 use crate::kubeconfig::{self, Access};
@@ -62,6 +60,11 @@ impl ApiServer {
     /// Where clients reach it.
     pub fn address(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Stops it cleanly (SIGTERM) and waits until it is gone. Clients see their watches end.
@@ -124,14 +127,9 @@ impl ApiServer {
         let (address, token) = (self.address(), &self.shared.admin_token);
         let access = Access { address: &address, authority: Some(&authority), user: "probe", token };
         let client = kubeconfig::client(&access.write(&self.shared.folder, &format!("{}-probe", self.name))?).await?;
-        get_text(&client, "/readyz").await?;
+        kubeconfig::read_text(&client, "/readyz").await?;
         kubeconfig::read(&client, "/api/v1/namespaces/default").await.map(|_| ())
     }
-}
-
-async fn get_text(client: &Client, path: &str) -> Result<String, HarnessError> {
-    let request = http::Request::get(path).body(Vec::new()).map_err(HarnessError::request(path))?;
-    client.request_text(request).await.map_err(HarnessError::request(path))
 }
 
 fn audit_log(shared: &Shared, name: &str) -> PathBuf {

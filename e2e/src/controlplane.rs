@@ -15,6 +15,7 @@ use crate::etcd::Etcd;
 use crate::exclusive::{WriteRecord, read_kubernetes_audit};
 use crate::folder::Folder;
 use crate::kubeconfig::{self, Access};
+use crate::proxy::Proxy;
 
 /// Where the binary made by `e2e/controlplane/build` is.
 pub const CONTROLPLANE_BIN: &str = "WATCHKEEPER_CONTROLPLANE_BIN";
@@ -108,10 +109,38 @@ impl ControlPlane {
     /// # Panics
     /// There is no such server.
     pub fn kubeconfig(&self, index: usize, user: &str) -> Result<PathBuf, HarnessError> {
-        let server = &self.servers[index];
-        let (address, authority, token) = (server.address(), server.authority(), token(user));
-        let access = Access { address: &address, authority: Some(&authority), user, token: &token };
-        access.write(&self.folder, &format!("{user}-{index}"))
+        self.access(&format!("{user}-{index}"), (index, self.servers[index].port()), (user, &token(user)))
+    }
+
+    /// The same by a token of the server's own making, such as a service account's.
+    ///
+    /// # Errors
+    /// It can't be written.
+    ///
+    /// # Panics
+    /// There is no such server.
+    pub fn kubeconfig_with_token(&self, index: usize, user: &str, token: &str) -> Result<PathBuf, HarnessError> {
+        self.access(&format!("{user}-{index}"), (index, self.servers[index].port()), (user, token))
+    }
+
+    /// A way to API server 0 that can be cut, and the kubeconfig with which `user` goes it.
+    ///
+    /// # Errors
+    /// There is no free port, or the file can't be written.
+    pub async fn cuttable(&self, user: &str) -> Result<(Proxy, PathBuf), HarnessError> {
+        let proxy = Proxy::start(self.servers[0].port()).await?;
+        let kubeconfig = self.access(&format!("{user}-proxy"), (0, proxy.port()), (user, &token(user)))?;
+        Ok((proxy, kubeconfig))
+    }
+
+    fn access(
+        &self,
+        name: &str,
+        (index, port): (usize, u16),
+        (user, token): (&str, &str),
+    ) -> Result<PathBuf, HarnessError> {
+        let (address, authority) = (format!("https://127.0.0.1:{port}"), self.servers[index].authority());
+        Access { address: &address, authority: Some(&authority), user, token }.write(&self.folder, name)
     }
 
     /// A client of `user` to API server `index`, without retries.

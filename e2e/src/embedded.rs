@@ -14,6 +14,7 @@ use crate::exclusive::{WriteRecord, read_embedded_audit};
 use crate::folder::Folder;
 use crate::kubeconfig::{self, Access};
 use crate::process::{POLL, Process};
+use crate::proxy::Proxy;
 
 /// Where `watchkeeper-apiserver` is.
 pub const APISERVER_BIN: &str = "WATCHKEEPER_APISERVER_BIN";
@@ -70,6 +71,21 @@ impl EmbeddedServer {
     pub fn kubeconfig(&self, user: &str) -> Result<PathBuf, HarnessError> {
         let token = format!("token-{user}");
         Access { address: &self.address, authority: None, user, token: &token }.write(&self.folder, user)
+    }
+
+    /// A way to it that can be cut, and the kubeconfig with which `user` goes it.
+    ///
+    /// # Errors
+    /// Its address has no port, none is free, or the file can't be written.
+    pub async fn cuttable(&self, user: &str) -> Result<(Proxy, PathBuf), HarnessError> {
+        let port = self.address.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());
+        let port = port.ok_or_else(|| {
+            HarnessError::io(format!("{} has no port", self.address))(std::io::ErrorKind::InvalidData.into())
+        })?;
+        let proxy = Proxy::start(port).await?;
+        let (address, token) = (format!("http://127.0.0.1:{}", proxy.port()), format!("token-{user}"));
+        let access = Access { address: &address, authority: None, user, token: &token };
+        Ok((proxy, access.write(&self.folder, &format!("{user}-proxy"))?))
     }
 
     /// A client of `user`, without retries.

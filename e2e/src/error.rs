@@ -61,6 +61,13 @@ impl HarnessError {
         move |source| Self::Io { what, source }
     }
 
+    /// Status and message of the answer by which a server refused a request; `None` of any other error.
+    pub fn refusal(&self) -> Option<(u16, &str)> {
+        let Self::Request { source, .. } = self else { return None };
+        let kube_client::Error::Api(status) = source.downcast_ref::<kube_client::Error>()? else { return None };
+        Some((status.code, &status.message))
+    }
+
     pub(crate) fn request<E: std::error::Error + Send + Sync + 'static>(
         what: impl Into<String>,
     ) -> impl FnOnce(E) -> Self {

@@ -8,7 +8,7 @@
 //! 1. Terms in the order in which they began, by the boot clock: all activity of a term has ended before the gate
 //!    of any later one opens, in whichever process; their epochs strictly increase; each has writes in it.
 //! 2. Each write was begun under a gate that had passed it: after the last pause, and before the gate closed.
-//! 3. From each kill, SIGTERM or SIGSTOP of the active process to the next gate of another one at most the stated bound.
+//! 3. From each kill, SIGTERM, SIGSTOP or cut of the active process to the next gate of another one at most the stated bound.
 //! 4. By the server's order of commits: nothing of an older epoch after something of a newer one, no Event created
 //!    twice, every write under the epoch of a term that its writer held, and every write the traces know of.
 
@@ -51,9 +51,13 @@ pub enum Signal {
     Stop,
     /// SIGCONT.
     Continue,
+    /// Cut off from the server: its requests, the answers to them, or both are held back.
+    CutOff,
+    /// What was held back goes on.
+    Reconnect,
 }
 
-/// A signal, read on the clock just before it was sent.
+/// A signal or a cut, read on the clock just before it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disturbance {
     /// Which.

@@ -66,12 +66,33 @@ pub async fn client(kubeconfig: &Path) -> Result<Client, HarnessError> {
 /// # Errors
 /// The server refused it, or could not be reached.
 pub async fn create(client: &Client, path: &str, object: &Value) -> Result<Value, HarnessError> {
-    let what = || format!("creating an object at {path}");
-    let request = http::Request::post(path)
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(object.to_string().into_bytes())
-        .map_err(HarnessError::request(what()))?;
-    client.request(request).await.map_err(HarnessError::request(what()))
+    send(client, http::Method::POST, path, ("application/json", object.to_string())).await
+}
+
+/// Sends `body`, of the content type named before it, and returns the JSON that is answered.
+///
+/// # Errors
+/// The server refused it, or could not be reached.
+pub async fn send(
+    client: &Client,
+    method: http::Method,
+    path: &str,
+    (content_type, body): (&str, String),
+) -> Result<Value, HarnessError> {
+    let what = format!("{method} {path}");
+    let request = http::Request::builder().method(method).uri(path);
+    let request = request.header(http::header::CONTENT_TYPE, content_type).body(body.into_bytes());
+    let request = request.map_err(HarnessError::request(what.clone()))?;
+    client.request(request).await.map_err(HarnessError::request(what))
+}
+
+/// GETs the text at `path`.
+///
+/// # Errors
+/// The server refused it, or could not be reached.
+pub async fn read_text(client: &Client, path: &str) -> Result<String, HarnessError> {
+    let request = http::Request::get(path).body(Vec::new()).map_err(HarnessError::request(path))?;
+    client.request_text(request).await.map_err(HarnessError::request(path))
 }
 
 /// GETs the JSON at `path`.

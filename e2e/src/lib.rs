@@ -3,7 +3,9 @@
 //! ```text
 //! folder ── process ──┬─ controlplane (etcd, kube-apiserver)   kubeconfig (one file an identity)
 //!                     ├─ embedded     (watchkeeper-apiserver)
-//!                     └─ the programs under test               → traces, write logs → exclusive::check
+//!                     ├─ proxy        (cuts one direction), wallclock (steps one process's)
+//!                     └─ the programs under test: replica, elector (client-go's)
+//!                                       → traces, write logs → exclusive::check
 //! ```
 //!
 //! In: paths of binaries, from the environment (see `e2e/run`). Out: running servers with kubeconfigs, and a verdict.
@@ -15,6 +17,7 @@ pub mod apiserver;
 pub mod clock;
 pub mod conformance;
 pub mod controlplane;
+pub mod elector;
 pub mod embedded;
 pub mod error;
 pub mod etcd;
@@ -23,5 +26,8 @@ pub mod folder;
 pub mod kubeconfig;
 pub mod port;
 pub mod process;
+pub mod proxy;
+pub mod replica;
+pub mod wallclock;
 
 pub use error::HarnessError;

@@ -29,9 +29,7 @@ fn configmap(name: &str) -> serde_json::Value {
 
 /// The status of the answer that refused a request.
 fn code(result: Result<serde_json::Value, HarnessError>) -> Option<u16> {
-    let HarnessError::Request { source, .. } = result.err()? else { return None };
-    let kube_client::Error::Api(status) = *source.downcast::<kube_client::Error>().ok()? else { return None };
-    Some(status.code)
+    Some(result.err()?.refusal()?.0)
 }
 
 async fn version(client: &Client) -> String {

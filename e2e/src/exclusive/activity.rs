@@ -78,7 +78,8 @@ impl Fate {
                     }
                 }
                 Signal::Kill => fate.killed = Some(*boot_nanos),
-                Signal::Terminate => {}
+                // A process that is cut off goes on: that is the point.
+                Signal::Terminate | Signal::CutOff | Signal::Reconnect => {}
             }
         }
         fate

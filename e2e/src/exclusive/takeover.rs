@@ -44,7 +44,8 @@ pub(super) fn judge(
 ) -> (Vec<u64>, Vec<Violation>) {
     let limit = u64::try_from(bound.total().as_nanos()).unwrap_or(u64::MAX);
     let (mut takeovers, mut violations) = (Vec::new(), Vec::new());
-    for disturbance in disturbances.iter().filter(|disturbance| disturbance.signal != Signal::Continue) {
+    let ends_nothing = |signal| matches!(signal, Signal::Continue | Signal::Reconnect);
+    for disturbance in disturbances.iter().filter(|disturbance| !ends_nothing(disturbance.signal)) {
         let now = disturbance.boot_nanos;
         // The active term is the one whose gate opened last, unless it has closed again.
         let opened = terms.iter().filter(|term| term.opened.is_some_and(|opened| opened <= now));

@@ -314,6 +314,15 @@ fn no_takeover_is_a_slow_one() {
 }
 
 #[test]
+fn a_cut_needs_a_takeover_and_its_end_none() {
+    let mut story = Story::clean();
+    story.disturb(1, Signal::Reconnect, 43.5);
+    assert_eq!(story.rules(), []);
+    story.disturb(1, Signal::CutOff, 44.0);
+    assert_eq!(story.rules(), [Rule::SlowTakeover]);
+}
+
+#[test]
 fn a_standby_may_be_disturbed_without_a_takeover() {
     let mut story = Story::clean();
     story.disturb(0, Signal::Terminate, 44.0);

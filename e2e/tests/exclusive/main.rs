@@ -1,7 +1,8 @@
 //! Exactly one active worker set: three `lease-monitor` processes on one Lease, on both servers.
 //!
-//! Goal: over rounds of kill -9, SIGTERM, and SIGSTOP for longer than the lease then SIGCONT of the active one, no two
-//! are active at once, every takeover is inside its bound, every term writes, and the server's own log agrees.
+//! Goal: over rounds of kill -9, SIGTERM, SIGSTOP for longer than the lease then SIGCONT, and cuts of its requests, its answers
+//! or both, all of the active one, while wall clocks step by up to two hours, no two are active at once, every takeover is
+//! inside its bound, every term writes, and the server's own log agrees.
 //! Method: real processes, a living cluster in which Leases change state all the time, and the checker in
 //! `src/exclusive.rs` over everything that was traced and logged. `WATCHKEEPER_ROUNDS` says how many rounds (6),
 //! `WATCHKEEPER_SEED` repeats an order (each run prints its seed).
@@ -9,7 +10,6 @@
 #![cfg(feature = "e2e")]
 #![allow(clippy::disallowed_methods, clippy::panic)]
 
-mod replica;
 mod rounds;
 
 use std::time::Duration;
@@ -20,20 +20,27 @@ use watchkeeper_e2e::controlplane::{ADMIN, ControlPlane, ControlPlaneConfig, Use
 use watchkeeper_e2e::embedded::EmbeddedServer;
 use watchkeeper_e2e::exclusive::{Demands, Evidence, TakeoverBound, check};
 use watchkeeper_e2e::folder::Folder;
+use watchkeeper_e2e::replica::ElectionTimings;
 
 use rounds::Watch;
 
-/// L. The other timings are in `replica.rs`; D = 3 s is less than (1 - rho) * (L / (1 + rho) - J) = 4.1 s.
-pub(crate) const LEASE: Duration = Duration::from_secs(6);
+/// D = 3 s is less than (1 - rho) * (L / (1 + rho) - J) = 4.1 s.
+pub(crate) const TIMINGS: ElectionTimings = ElectionTimings {
+    lease: Duration::from_secs(6),
+    renew_deadline: Duration::from_secs(3),
+    retry: Duration::from_millis(500),
+    stop_bound: Duration::from_secs(1),
+    request_timeout: Duration::from_secs(1),
+};
 const USERS: [&str; 3] = ["r0", "r1", "r2"];
 const GROUP: &str = "lease-monitors";
 
 /// 6.5 + 0.6 + 1 + 1 s as promised, and 1.5 s for two cores on which seven processes run.
 pub(crate) fn takeover_bound() -> TakeoverBound {
     TakeoverBound {
-        lease: LEASE,
+        lease: TIMINGS.lease,
         clock_rate_error: 1.0 / 12.0,
-        retry: Duration::from_millis(500),
+        retry: TIMINGS.retry,
         jitter: 0.2,
         round_trip: Duration::from_secs(1),
         sync: Duration::from_secs(1),
@@ -71,8 +78,10 @@ async fn on_the_embedded_server() {
     let (rounds, seed) = plan("embedded server");
     let folder = Folder::new().expect("a folder");
     let server = EmbeddedServer::start(&folder).await.unwrap_or_else(|error| panic!("{error}"));
-    let users = USERS.map(|user| (user.to_owned(), server.kubeconfig(user).expect("writes")));
-    let mut watch = Watch::start(&folder, server.kubeconfig(ADMIN).expect("writes"), users.into(), seed);
+    let mut watch = Watch::start(&folder, server.kubeconfig(ADMIN).expect("writes"), seed);
+    for user in USERS {
+        watch.add(user, server.cuttable(user).await.expect("a way to the server"));
+    }
     watch.play(rounds).await;
     let mut evidence = watch.end().await;
     evidence.writes = server.writes().unwrap_or_else(|error| panic!("{error}"));
@@ -93,8 +102,10 @@ async fn on_a_real_control_plane() {
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]);
     server.grant(GROUP, rules).await.unwrap_or_else(|error| panic!("{error}"));
-    let users = USERS.map(|user| (user.to_owned(), server.kubeconfig(0, user).expect("writes")));
-    let mut watch = Watch::start(&folder, server.kubeconfig(0, ADMIN).expect("writes"), users.into(), seed);
+    let mut watch = Watch::start(&folder, server.kubeconfig(0, ADMIN).expect("writes"), seed);
+    for user in USERS {
+        watch.add(user, server.cuttable(user).await.expect("a way to the server"));
+    }
     watch.play(rounds).await;
     let mut evidence = watch.end().await;
     evidence.writes = server.writes().unwrap_or_else(|error| panic!("{error}"));
