@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apiserver;
+pub mod candidate;
 pub mod clock;
 pub mod conformance;
 pub mod controlplane;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use watchkeeper_e2e::candidate::{Candidate, Side};
 use watchkeeper_e2e::clock::boot_nanos;
-use watchkeeper_e2e::elector::{Elector, Happened};
-use watchkeeper_e2e::exclusive::What;
+use watchkeeper_e2e::elector::Happened;
+use watchkeeper_e2e::exclusive::{Activity, What};
 use watchkeeper_e2e::folder::Folder;
-use watchkeeper_e2e::process::Process;
-use watchkeeper_e2e::replica::{Replica, ReplicaConfig};
+use watchkeeper_e2e::replica::ReplicaConfig;
 use watchkeeper_e2e::wallclock::WallClock;
 
 use crate::history::History;
@@ -22,18 +22,6 @@ const POLL: Duration = Duration::from_millis(20);
 const SETTLE: Duration = Duration::from_secs(2);
 /// What two busy cores may add to any step.
 const SLACK: Duration = Duration::from_secs(2);
-
-/// Whose election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Ours,
-    Go,
-}
-
-enum Candidate {
-    Ours(Box<Replica>),
-    Go(Elector),
-}
 
 /// Who leads, and since when.
 pub(crate) struct Leader {
@@ -52,6 +40,7 @@ struct Span {
     name: String,
 }
 
+/// All candidates, and what was done to them.
 pub(crate) struct Contest {
     folder: Folder,
     kubeconfig: PathBuf,
@@ -68,20 +57,17 @@ impl Contest {
     /// Starts one more and returns its number.
     pub(crate) fn start(&mut self, side: Side) -> usize {
         let number = self.candidates.len();
-        let (lease, kubeconfig) = (("default".to_owned(), LEASE.to_owned()), self.kubeconfig.clone());
-        let candidate = match side {
-            Side::Go => {
-                let elector = Elector::start(&self.folder, &name(side, number), kubeconfig, (&lease, TIMINGS));
-                Candidate::Go(elector.expect("starts"))
-            }
-            Side::Ours => {
-                let user = name(side, number);
-                let clock = WallClock::new(&self.folder, &user).expect("a wall clock");
-                clock.step_to(AHEAD).expect("steps");
-                let config = ReplicaConfig { user, kubeconfig, lease, timings: TIMINGS, wall_clock: Some(clock) };
-                Candidate::Ours(Box::new(Replica::start(&self.folder, config).expect("starts")))
-            }
+        let user = name(side, number);
+        let wall_clock = WallClock::new(&self.folder, &user).expect("a wall clock");
+        wall_clock.step_to(AHEAD).expect("steps");
+        let config = ReplicaConfig {
+            user,
+            kubeconfig: self.kubeconfig.clone(),
+            lease: ("default".to_owned(), LEASE.to_owned()),
+            timings: TIMINGS,
+            wall_clock: Some(wall_clock),
         };
+        let candidate = Candidate::start(&self.folder, side, config).expect("starts");
         self.candidates.push((candidate, None));
         number
     }
@@ -108,14 +94,9 @@ impl Contest {
 
     fn newest_leader(&mut self) -> Option<Leader> {
         let leader = |(number, (candidate, _)): (usize, &mut (Candidate, _))| {
-            let (side, began) = match candidate {
-                Candidate::Go(elector) => (Side::Go, elector.began().expect("speaks")),
-                Candidate::Ours(replica) => {
-                    replica.refresh().expect("reads");
-                    (Side::Ours, replica.newest_term().map(|(opened, _)| opened))
-                }
-            };
-            Some(Leader { candidate: number, side, name: name(side, number), began: began? })
+            let side = if matches!(candidate, Candidate::Go(_)) { Side::Go } else { Side::Ours };
+            let began = candidate.began().expect("speaks")?;
+            Some(Leader { candidate: number, side, name: name(side, number), began })
         };
         self.candidates.iter_mut().enumerate().filter_map(leader).max_by_key(|leader| leader.began)
     }
@@ -174,15 +155,6 @@ impl Contest {
     }
 }
 
-impl Candidate {
-    fn process(&mut self) -> &mut Process {
-        match self {
-            Self::Ours(replica) => &mut replica.process,
-            Self::Go(elector) => &mut elector.process,
-        }
-    }
-}
-
 fn name(side: Side, number: usize) -> String {
     match side {
         Side::Ours => format!("ours-{number}"),
@@ -204,7 +176,7 @@ fn spans(number: usize, (candidate, killed): &mut (Candidate, Option<u64>)) -> V
             replica.refresh().expect("reads");
             let trace = replica.traces().next().expect("one process");
             let of = |what| trace.activities.iter().filter(move |record| record.what == what);
-            let span = |opened: &watchkeeper_e2e::exclusive::Activity| {
+            let span = |opened: &Activity| {
                 let closed = of(What::GateClose).find(|record| record.epoch == opened.epoch);
                 let to = end(closed.map(|record| record.boot_nanos));
                 // No write outlives its gate by more than the server may take to commit it.

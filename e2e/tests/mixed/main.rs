@@ -14,12 +14,13 @@ mod history;
 use std::time::Duration;
 
 use serde_json::json;
+use watchkeeper_e2e::candidate::Side;
 use watchkeeper_e2e::controlplane::{ADMIN, ControlPlane, ControlPlaneConfig};
 use watchkeeper_e2e::folder::Folder;
 use watchkeeper_e2e::kubeconfig::create;
 use watchkeeper_e2e::replica::ElectionTimings;
 
-use contest::{Contest, Side};
+use contest::Contest;
 
 /// Short, and right for both: D = 2.2 s is less than (1 - rho) * (L / (1 + rho) - J) = 2.47 s.
 pub(crate) const TIMINGS: ElectionTimings = ElectionTimings {
