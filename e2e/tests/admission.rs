@@ -226,10 +226,20 @@ async fn no_older_epoch_is_written_over_a_newer_one() {
         .expect("the same");
     refused("an older term", patch(account, CONFIGMAP, epoch("9")).await, "its epoch is 10, that of this write 9");
     refused("by another", patch(stranger, CONFIGMAP, epoch("2")).await, "a newer leader has written this object");
+    let apply = async |force: bool, annotations: Value| {
+        let metadata = json!({"name": "managed", "annotations": annotations});
+        let managed = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        let path = format!("{CONFIGMAP}?fieldManager=controller&force={force}");
+        send(account, Method::PATCH, &path, ("application/apply-patch+yaml", managed.to_string())).await
+    };
+    let older = apply(true, json!({EPOCH: "9"})).await;
+    refused("an older term's forced apply", older, "its epoch is 10, that of this write 9");
+    apply(true, json!({EPOCH: "11"})).await.expect("a newer term's");
+    refused("applied without force", apply(false, json!({})).await, "must not remove the epoch, which was 11");
     refused("removed by the controller", patch(account, CONFIGMAP, removed()).await, "must not remove the epoch");
     patch(stranger, CONFIGMAP, json!({"data": {"a": "c"}})).await.expect("an ungated write that keeps the epoch");
     let kept = read(account, CONFIGMAP).await.expect("is there");
-    assert_eq!(kept["metadata"]["annotations"][EPOCH], "10");
+    assert_eq!(kept["metadata"]["annotations"][EPOCH], "11");
     patch(stranger, CONFIGMAP, removed()).await.expect("others may remove it");
     patch(stranger, CONFIGMAP, json!({"data": {"a": "d"}})).await.expect("without an epoch there is no fence");
     cluster.print_cost().await;
