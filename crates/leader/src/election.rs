@@ -83,7 +83,7 @@ impl Standpoint {
 }
 
 /// A candidate: what it has seen, since when, and when it looks again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     fixed: Standpoint,
     random: fastrand::Rng,
@@ -111,14 +111,14 @@ pub(crate) struct Candidate {
     refused_at: Option<GateInstant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Seen {
     Nothing,
     Missing,
     Present(Box<Lease>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LastTerm {
     uid: String,
     holder: String,
@@ -134,7 +134,7 @@ struct LastTerm {
 }
 
 /// How to recognise the own write in a record: a word-for-word comparison, no clock.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Own {
     uid: Option<String>,
     acquire_time: String,
@@ -445,6 +445,8 @@ impl Candidate {
         }
         let recorded = lease.duration().unwrap_or(own);
         let wait = match &self.last_term {
+            _ if self.fixed.rules.wait_own_duration => own,
+            Some(_) if self.fixed.rules.believe_shortened && self.same_term(lease) => recorded,
             Some(last) if self.same_term(lease) => recorded.max(last.longest),
             // Nobody holds it: what is recorded may be the one second of upstream's release.
             _ => recorded.max(own),
@@ -494,6 +496,10 @@ impl Candidate {
         error.retry_after().map_or(pause, |asked| asked.min(pause).max(self.fixed.timings.retry_period / 4))
     }
 }
+
+#[cfg(test)]
+#[path = "simulation/explorer/candidate.rs"]
+mod explored;
 
 #[cfg(test)]
 #[path = "election_tests.rs"]

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "virtual time")]
 
 mod checker;
+pub(crate) mod explorer;
 mod named;
 mod process;
 mod scenarios;

@@ -42,7 +42,7 @@ pub(crate) enum Verdict {
 }
 
 /// One term of the holder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tenure {
     fixed: Standpoint,
     lease: Lease,
@@ -171,6 +171,10 @@ impl Tenure {
         self.fixed.timings.retry_period / 4
     }
 }
+
+#[cfg(test)]
+#[path = "simulation/explorer/holder.rs"]
+mod explored;
 
 #[cfg(test)]
 #[path = "tenure_tests.rs"]
