@@ -209,7 +209,7 @@ impl Candidate {
         let claim = self.fixed.claim(wall);
         match &self.seen {
             Seen::Present(lease) => Step::TakeOver(lease.taken_over(&claim)),
-            _ if self.fixed.first_install && !self.met => {
+            _ if (self.fixed.first_install && !self.met) || self.fixed.rules.create_at_once => {
                 Step::Create(held(&self.fixed.namespace, &self.fixed.name, &claim))
             }
             _ => Step::PutDown(vacant(&self.fixed.namespace, &self.fixed.name, self.longest_wait())),

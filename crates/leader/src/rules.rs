@@ -18,4 +18,20 @@ pub(crate) struct Rules {
     pub(crate) count_from_answer: bool,
     /// Breaks H2: a holder that sees another holder goes on until its time runs out.
     pub(crate) ignore_other_holders: bool,
+    /// Breaks C3: a missing Lease is created, held, at once.
+    pub(crate) create_at_once: bool,
+}
+
+#[cfg(test)]
+impl Rules {
+    /// What client-go does, as far as these rules can say it. It also releases before its work has stopped.
+    pub(crate) const CLIENT_GO: Self = Self {
+        skip_the_wait: false,
+        wait_own_duration: false,
+        believe_shortened: true,
+        trust_blank_holder: true,
+        count_from_answer: true,
+        ignore_other_holders: true,
+        create_at_once: true,
+    };
 }

@@ -10,6 +10,7 @@
 
 mod checker;
 pub(crate) mod explorer;
+mod jumping;
 mod named;
 mod process;
 mod scenarios;
@@ -27,9 +28,10 @@ use server::{Server, Weather};
 use crate::rules::Rules;
 use crate::timings::Timings;
 
-/// Timings on the edge of what is safe: a little more of D, and the arithmetic is wrong.
+/// Timings on the edge of what is safe, for clocks at 0.88 to 1.12 of the true rate: a little more of D, and the arithmetic
+/// is wrong.
 fn edge() -> Timings {
-    let timings = Timings::default();
+    let timings = Timings { clock_rate_error: 0.12, ..Timings::default() };
     Timings { renew_deadline: timings.longest_renew_deadline() - Duration::from_millis(1), ..timings }
 }
 
@@ -60,6 +62,8 @@ struct Findings {
 struct World {
     plan: Plan,
     random: fastrand::Rng,
+    /// Of suspended machines: not from `random`, so that they change nothing else of a seed.
+    nights: fastrand::Rng,
     server: Server,
     checker: Checker,
     processes: Vec<Process>,
@@ -72,6 +76,7 @@ impl World {
         Self {
             plan,
             random: fastrand::Rng::with_seed(seed),
+            nights: fastrand::Rng::with_seed(!seed),
             server: Server::new(),
             checker: Rc::new(RefCell::new(checker::Ledger::new(stop_bound))),
             processes: Vec::new(),
@@ -156,6 +161,16 @@ impl World {
         }
     }
 
+    /// Now and then a machine is suspended: it stands still, and when it goes on its gate clock has jumped.
+    fn night(&mut self) {
+        if self.nights.u8(..10) == 0 {
+            let victim = self.nights.usize(..self.processes.len());
+            let length = Duration::from_secs_f64(0.1 + self.nights.f64() * 5.0);
+            let jump = Duration::from_secs_f64(0.1 + self.nights.f64() * 10.0);
+            self.processes[victim].suspend(length, jump, self.nights.bool());
+        }
+    }
+
     async fn run(mut self) -> Findings {
         for _ in 0..3 + self.random.usize(..3) {
             let (rate, weather) = (self.any_rate(), self.any_weather());
@@ -166,6 +181,7 @@ impl World {
             let pause = Duration::from_secs_f64(0.5 + self.random.f64() * 15.0);
             tokio::time::sleep(pause).await;
             self.misfortune();
+            self.night();
         }
         for process in &self.processes {
             process.wire.mend();

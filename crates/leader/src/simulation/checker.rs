@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::clock::VirtualClock;
+use super::jumping::JumpingClock;
 use crate::gate::Term;
 use crate::record::Epoch;
 
@@ -22,7 +22,7 @@ pub(crate) struct Ledger {
 
 struct Entry {
     term: Term,
-    clock: VirtualClock,
+    clock: JumpingClock,
     /// True time at which the clock was made.
     born: Duration,
     opened: Option<Duration>,
@@ -54,7 +54,7 @@ impl Ledger {
     }
 
     /// A term was handed over.
-    pub(crate) fn won(&mut self, term: &Term, clock: &VirtualClock, born: tokio::time::Instant) -> usize {
+    pub(crate) fn won(&mut self, term: &Term, clock: &JumpingClock, born: tokio::time::Instant) -> usize {
         let born = born - self.begin;
         self.entries.push(Entry { term: term.clone(), clock: clock.clone(), born, opened: None, stopped: None });
         self.entries.len() - 1

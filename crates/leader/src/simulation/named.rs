@@ -68,7 +68,7 @@ fn foreign(spec: Value) -> Value {
 /// their answers.
 #[test]
 fn slow_renewal_then_partition() {
-    let rho = Timings::default().clock_rate_error;
+    let rho = edge().clock_rate_error;
     let habits = Habits { prompt: true, ..Habits::default() };
     let overlaps = |rules: Rules| {
         let mut found = 0;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Plan;
 use super::checker::Checker;
+use super::jumping::JumpingClock;
 use super::server::Wire;
 use crate::candidacy::{Candidacy, End, Standing};
 use crate::clock::{GateClock, VirtualClock};
@@ -44,6 +45,8 @@ pub(crate) struct Process {
     elector_paused: Pauses,
     work_paused: Pauses,
     hand_over: Rc<tokio::sync::Notify>,
+    clock: JumpingClock,
+    leads: Rc<Cell<bool>>,
 }
 
 type Pauses = Rc<Cell<Option<Instant>>>;
@@ -70,18 +73,24 @@ impl Process {
         // Nobody's wall clock is right, nor equal to another's.
         let wall =
             jiff::Timestamp::from_microsecond(1_700_000_000_000_000 + random.i64(0..1_000_000_000)).expect("a date");
-        let clock = VirtualClock::new()
-            .with_wall(wall)
-            .with_offset(Duration::from_secs(random.u64(..1_000_000)))
-            .with_rate(rate);
+        let offset = Duration::from_secs(random.u64(..1_000_000));
+        let clock = JumpingClock::new(VirtualClock::new().with_wall(wall).with_rate(rate), offset);
         let gate_clock: Arc<dyn GateClock> = Arc::new(clock.clone());
         let (seats, candidacy) = Candidacy::new(config.sight(&gate_clock));
         let elector = Elector::assemble(Arc::new(wire.clone()), config, gate_clock, seats, plan.rules);
         let shutdown = CancellationToken::new();
         let (elector_paused, work_paused) = (Pauses::default(), Pauses::default());
         let hand_over = Rc::new(tokio::sync::Notify::new());
-        let work =
-            Work { habits: plan.habits, random, checker: checker.clone(), clock, born, hand_over: hand_over.clone() };
+        let leads = Rc::new(Cell::new(false));
+        let work = Work {
+            habits: plan.habits,
+            random,
+            checker: checker.clone(),
+            clock: clock.clone(),
+            born,
+            hand_over: hand_over.clone(),
+            leads: leads.clone(),
+        };
         let elector = Pausable::new(elector.run(shutdown.clone()), elector_paused.clone());
         let work = Pausable::new(work.run(candidacy), work_paused.clone());
         Self {
@@ -92,6 +101,18 @@ impl Process {
             elector_paused,
             work_paused,
             hand_over,
+            clock,
+            leads,
+        }
+    }
+
+    /// The machine is suspended, and its gate clock counts more of it than anybody else's; so does its wall, or not. Only where a term
+    /// is held for certain: a candidate whose clock jumps breaks the bound on its rate.
+    pub(crate) fn suspend(&self, length: Duration, jump: Duration, wall: bool) {
+        let awake = self.work_paused.get().is_none_or(|until| until <= now());
+        self.pause(length, true);
+        if awake && self.leads.get() {
+            self.clock.jump(jump, wall);
         }
     }
 
@@ -131,15 +152,19 @@ struct Work {
     habits: Habits,
     random: fastrand::Rng,
     checker: Checker,
-    clock: VirtualClock,
+    clock: JumpingClock,
     born: Instant,
     hand_over: Rc<tokio::sync::Notify>,
+    /// A term is held.
+    leads: Rc<Cell<bool>>,
 }
 
 impl Work {
     async fn run(mut self, mut candidacy: Candidacy) {
         while let Some(standing) = candidacy.next_term().await {
+            self.leads.set(true);
             self.term(standing).await;
+            self.leads.set(false);
         }
     }
 
