@@ -16,13 +16,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{GateClock, GateInstant, Moment, TICK};
 use crate::identity::Identity;
 use crate::metrics::MetricsSink;
+use crate::mutant::{Mutant, is_planted};
 use crate::record::Epoch;
+use crate::sync::{Mutex, Token};
 use crate::trace::activity;
 
 /// One term of leadership, as the workers see it: who, which epoch, and whether it may act now. Cheap to clone.
@@ -37,7 +38,7 @@ struct Gate {
     /// False for a term that no Lease stands behind.
     elected: bool,
     state: Mutex<State>,
-    cancelled: CancellationToken,
+    cancelled: Token,
 }
 
 /// What the terms of one candidate have in common.
@@ -202,7 +203,7 @@ impl Term {
 
     fn of(holder: Holder, epoch: Option<Epoch>, state: State) -> Self {
         let (elected, epoch) = (epoch.is_some(), epoch.unwrap_or(Epoch::new(0)));
-        Self(Arc::new(Gate { holder, epoch, elected, state: Mutex::new(state), cancelled: CancellationToken::new() }))
+        Self(Arc::new(Gate { holder, epoch, elected, state: Mutex::new(state), cancelled: Token::new() }))
     }
 
     /// The number of this term.
@@ -248,9 +249,13 @@ impl Term {
     /// The Lease is still renewed while the [`Standing`](crate::Standing) lives, so that nobody else begins before the
     /// work here has stopped.
     pub fn close(&self, reason: CloseReason) {
+        if is_planted(Mutant::CancelledFirst) {
+            self.0.cancelled.cancel();
+        }
+        let early = is_planted(Mutant::EarlyStamp).then(|| self.0.holder.clock.now());
         let closed = {
             let mut state = self.0.state.lock();
-            let now = self.0.holder.clock.now();
+            let now = early.unwrap_or_else(|| self.0.holder.clock.now());
             self.0.lapse(&mut state, now).or_else(|| self.0.close(&mut state, now, reason))
         };
         self.tell(closed);
@@ -261,7 +266,7 @@ impl Term {
     /// By time it is cancelled up to a quarter of a second late (the elector looks that often), and not at all while
     /// the process is stopped; the gate itself is exact.
     pub fn cancelled(&self) -> CancellationToken {
-        self.0.cancelled.clone()
+        self.0.cancelled.share()
     }
 
     /// Returns once the gate is not in doubt: at once, mostly. What it is then, [`Term::check`] says. Cancel safe.
@@ -317,6 +322,9 @@ impl Term {
         if let Some(now) = now {
             activity!(self.0.epoch, now, "gate-open");
         }
+        if is_planted(Mutant::OpenedUnasked) {
+            return Ok(());
+        }
         self.look().1.map(|_| ())
     }
 
@@ -330,10 +338,15 @@ impl Term {
             let closed = self.0.lapse(&mut state, now);
             // Closed by its owner, the term still has its Lease, and the hard stop moves on with it.
             let alive = !state.lost() && now < state.deadline;
+            if is_planted(Mutant::TwoSteps) {
+                drop(state);
+                state = self.0.state.lock();
+            }
             if alive {
-                state.deadline = state.deadline.max(sent.at + self.0.holder.hold);
+                let least = if is_planted(Mutant::LastAnswer) { sent.at } else { state.deadline };
+                state.deadline = least.max(sent.at + self.0.holder.hold);
                 state.renewed = sent;
-                if state.doubt.is_some_and(|since| since <= sent.at) {
+                if state.doubt.is_some_and(|since| since <= sent.at) || is_planted(Mutant::OldRenewal) {
                     state.doubt = None;
                 }
             }
@@ -406,8 +419,8 @@ impl Gate {
     }
 
     fn close(&self, state: &mut State, at: GateInstant, reason: CloseReason) -> Option<Closed> {
-        if state.closed.is_some() {
-            return None;
+        if state.closed.is_some() && !is_planted(Mutant::LastReason) {
+            return state.closed.clone().filter(|_| is_planted(Mutant::ToldAgain));
         }
         let closed = Closed { at, reason };
         state.closed = Some(closed.clone());

@@ -61,12 +61,21 @@ mod leases;
 mod lock;
 mod members;
 mod metrics;
+#[cfg(watchkeeper_mutants)]
+#[doc(hidden)]
+pub mod models;
+#[cfg(not(watchkeeper_mutants))]
+mod mutant;
+#[cfg(watchkeeper_mutants)]
+#[doc(hidden)]
+pub mod mutant;
 mod record;
 mod roster;
 mod rules;
 mod sight;
 #[cfg(test)]
 mod simulation;
+mod sync;
 mod tenure;
 mod thread;
 mod timings;
