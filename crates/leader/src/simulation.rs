@@ -12,6 +12,7 @@ mod checker;
 pub(crate) mod explorer;
 mod jumping;
 mod named;
+mod object;
 mod process;
 mod scenarios;
 mod server;
@@ -22,6 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use checker::Checker;
+use object::Object;
 use process::{Habits, Process};
 use server::{Server, Weather};
 
@@ -56,6 +58,8 @@ impl Plan {
 struct Findings {
     violations: Vec<String>,
     terms: usize,
+    /// To the object that all leaders work on.
+    writes: u64,
 }
 
 /// One run.
@@ -65,6 +69,7 @@ struct World {
     /// Of suspended machines: not from `random`, so that they change nothing else of a seed.
     nights: fastrand::Rng,
     server: Server,
+    object: Object,
     checker: Checker,
     processes: Vec<Process>,
     born: u32,
@@ -73,11 +78,13 @@ struct World {
 impl World {
     fn new(plan: Plan, seed: u64) -> Self {
         let stop_bound = plan.timings.stop_bound;
+        let object = Object::new(plan.habits);
         Self {
             plan,
             random: fastrand::Rng::with_seed(seed),
             nights: fastrand::Rng::with_seed(!seed),
             server: Server::new(),
+            object,
             checker: Rc::new(RefCell::new(checker::Ledger::new(stop_bound))),
             processes: Vec::new(),
             born: 0,
@@ -93,6 +100,7 @@ impl World {
             self.random.u64(..),
             rate,
             self.server.wire(weather, self.random.u64(..)),
+            &self.object,
             &self.checker,
         );
         self.processes.push(process);
@@ -200,7 +208,8 @@ impl World {
             ledger.violations.push(format!("I14: nobody leads {patience:?} after all was well again"));
         }
         ledger.violations.extend(self.server.thefts());
-        Findings { violations: ledger.violations.clone(), terms: ledger.terms() }
+        ledger.violations.extend(self.object.violations());
+        Findings { violations: ledger.violations.clone(), terms: ledger.terms(), writes: self.object.writes() }
     }
 }
 

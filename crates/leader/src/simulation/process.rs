@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Plan;
 use super::checker::Checker;
 use super::jumping::JumpingClock;
+use super::object::Object;
 use super::server::Wire;
 use crate::candidacy::{Candidacy, End, Standing};
 use crate::clock::{GateClock, VirtualClock};
@@ -34,6 +35,10 @@ pub(crate) struct Habits {
     pub(crate) prompt: bool,
     /// Everybody has the same name (a rule says they mustn't).
     pub(crate) same_identity: bool,
+    /// The work writes without a fence, as client-go's users do.
+    pub(crate) unfenced: bool,
+    /// Breaks what the fence rests on: the server compares no versions.
+    pub(crate) unversioned: bool,
 }
 
 /// One process.
@@ -56,7 +61,15 @@ pub(crate) fn now() -> Instant {
 }
 
 impl Process {
-    pub(crate) fn start(plan: &Plan, number: u32, seed: u64, rate: f64, wire: Wire, checker: &Checker) -> Self {
+    pub(crate) fn start(
+        plan: &Plan,
+        number: u32,
+        seed: u64,
+        rate: f64,
+        wire: Wire,
+        object: &Object,
+        checker: &Checker,
+    ) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let name = if plan.habits.same_identity { 0 } else { number };
         let config = ElectorConfig {
@@ -90,6 +103,9 @@ impl Process {
             born,
             hand_over: hand_over.clone(),
             leads: leads.clone(),
+            object: object.clone(),
+            // Not from `random`, so that it changes nothing else of a seed.
+            writes: fastrand::Rng::with_seed(!seed),
         };
         let elector = Pausable::new(elector.run(shutdown.clone()), elector_paused.clone());
         let work = Pausable::new(work.run(candidacy), work_paused.clone());
@@ -157,6 +173,8 @@ struct Work {
     hand_over: Rc<tokio::sync::Notify>,
     /// A term is held.
     leads: Rc<Cell<bool>>,
+    object: Object,
+    writes: fastrand::Rng,
 }
 
 impl Work {
@@ -169,6 +187,15 @@ impl Work {
     }
 
     async fn term(&mut self, standing: Standing) {
+        let writes = self.object.clone().work(standing.term().clone(), self.writes.u64(..));
+        tokio::select! {
+            biased;
+            () = self.lead(standing) => {}
+            () = writes => {}
+        }
+    }
+
+    async fn lead(&mut self, standing: Standing) {
         let stop_bound = standing.term().stop_bound();
         let number = self.checker.borrow_mut().won(standing.term(), &self.clock, self.born);
         let catching_up = self.up_to(2.0);
