@@ -262,6 +262,8 @@ impl Candidate {
             Ok(lease) => {
                 let won = self.is_won(&lease);
                 self.saw(lease.clone(), received);
+                // Its outcome is known.
+                self.own.clear();
                 self.look_at = received;
                 return won.then_some(lease);
             }

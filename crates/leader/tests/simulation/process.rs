@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(700);
 /// A breach of the rules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Planted {
-    /// The first process's clock runs at a third of true time.
+    /// The clock of whoever leads runs at a third of true time.
     SlowClock,
     /// Gives the Lease back while its work goes on.
     ReleasesTooEarly,
@@ -138,8 +138,7 @@ impl Candidate {
         // Timings on the edge of what is safe.
         let timings = Timings::default();
         let timings = Timings { renew_deadline: timings.longest_renew_deadline(), ..timings };
-        let slow = world.planted == Some(Planted::SlowClock) && number == 1;
-        let rate = if slow { 333_333 } else { any_rate(random) };
+        let rate = any_rate(random);
         let clock = ProcessClock::new(Instant::now(), Duration::from_secs(random.u64(..1_000_000)), rate);
         let client = Client::new(world.server.service(&user), "default");
         let identity = Identity::from_parts(&user, number, random.u128(..)).expect("a good name");
@@ -153,8 +152,13 @@ impl Candidate {
         let lock = Arc::new(KubeLeaseLock::new(client, "default", "the-lease"));
         let (elector, candidacy) = Elector::new(lock, config, Arc::new(Clock(clock.clone()))).expect("sound timings");
         let (process, stop, hand_over) = (Process::new(), CancellationToken::new(), Arc::new(Notify::new()));
-        let work =
-            Work { world: world.clone(), user: user.clone(), random: random.fork(), hand_over: hand_over.clone() };
+        let work = Work {
+            world: world.clone(),
+            user: user.clone(),
+            clock: clock.clone(),
+            random: random.fork(),
+            hand_over: hand_over.clone(),
+        };
         let elector = tokio::spawn(process.run(elector.run(stop.clone())));
         let work = tokio::spawn(process.run(work.run(candidacy)));
         Self { user, process, clock, stop, hand_over, elector, work }
@@ -210,6 +214,7 @@ fn any_rate(random: &mut fastrand::Rng) -> u64 {
 struct Work {
     world: World,
     user: String,
+    clock: ProcessClock,
     random: fastrand::Rng,
     hand_over: Arc<Notify>,
 }
@@ -226,6 +231,9 @@ impl Work {
         sleep(Duration::from_millis(self.random.u64(..2000))).await;
         if standing.open().is_err() {
             return standing.end(End::Release).await;
+        }
+        if self.world.planted == Some(Planted::SlowClock) {
+            self.clock.set_rate(Instant::now(), 333_333);
         }
         let (term, hand_over) = (standing.term().clone(), self.hand_over.clone());
         let number = self.world.terms.opened(&term, &self.user, self.world.now());
