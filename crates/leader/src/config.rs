@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::bucket::fnv1a;
 use crate::clock::GateClock;
+use crate::events::EventRecorder;
 use crate::identity::Identity;
-use crate::leases::is_name;
 use crate::metrics::MetricsSink;
+use crate::objects::is_name;
 use crate::sight::Sight;
 use crate::timings::{Timings, TimingsError};
 
@@ -34,6 +35,10 @@ pub struct ElectorConfig {
     pub labels: BTreeMap<String, String>,
     /// Where the measures go.
     pub metrics: MetricsSink,
+    /// Whether Events on the Lease say who "became leader" and who "stopped leading", as upstream's do. Best effort: the Role should
+    /// allow to create events in the Lease's namespace, and the log says so once if it doesn't. An [`Elector`](crate::Elector) by itself
+    /// makes none, since it has a lock and no client.
+    pub events: bool,
 }
 
 /// Why an elector can't be made.
@@ -57,7 +62,7 @@ pub enum ConfigError {
 }
 
 impl ElectorConfig {
-    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics.
+    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics, Events.
     pub fn new(lease_namespace: impl Into<String>, lease_name: impl Into<String>, identity: Identity) -> Self {
         let seed = fnv1a(identity.as_str().bytes());
         Self {
@@ -69,12 +74,13 @@ impl ElectorConfig {
             seed,
             labels: BTreeMap::new(),
             metrics: MetricsSink::default(),
+            events: true,
         }
     }
 
-    pub(crate) fn sight(&self, clock: &Arc<dyn GateClock>) -> Sight {
+    pub(crate) fn sight(&self, clock: &Arc<dyn GateClock>, events: Option<EventRecorder>) -> Sight {
         let lease = format!("{}/{}", self.lease_namespace, self.lease_name);
-        Sight::new(lease, self.identity.clone(), clock.clone(), &self.metrics)
+        Sight::new(lease, self.identity.clone(), clock.clone(), &self.metrics, events)
     }
 
     /// Whether an elector can work with this.

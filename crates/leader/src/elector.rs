@@ -62,7 +62,7 @@ impl Elector {
         clock: Arc<dyn GateClock>,
     ) -> Result<(Self, Candidacy), ConfigError> {
         config.check()?;
-        let (seats, candidacy) = Candidacy::new(config.sight(&clock));
+        let (seats, candidacy) = Candidacy::new(config.sight(&clock, None));
         Ok((Self::assemble(lock, config, clock, seats, Rules::default()), candidacy))
     }
 

@@ -14,9 +14,10 @@ use crate::candidacy::{Candidacy, Footing, Seats};
 use crate::clock::GateClock;
 use crate::config::{ConfigError, ElectorConfig};
 use crate::elector::Elector;
+use crate::events::EventQueue;
 use crate::kube_lock::KubeLeaseLock;
-use crate::leases::Leases;
 use crate::members::Members;
+use crate::objects::{LEASES, Objects};
 use crate::roster::Group;
 use crate::rules::Rules;
 
@@ -38,6 +39,7 @@ pub enum Stand {
 /// All elections of a process, before they run.
 pub struct Electors {
     clock: Arc<dyn GateClock>,
+    events: EventQueue,
     each: Vec<(ElectorConfig, Seats)>,
     groups: Vec<(ElectorConfig, Buckets, Vec<Footing>)>,
 }
@@ -48,7 +50,7 @@ impl Electors {
     /// # Errors
     /// A config that can't work.
     pub fn new(stands: Vec<Stand>, clock: Arc<dyn GateClock>) -> Result<(Self, Vec<Vec<Candidacy>>), ConfigError> {
-        let mut electors = Self { clock, each: Vec::new(), groups: Vec::new() };
+        let mut electors = Self { clock, events: EventQueue::new(), each: Vec::new(), groups: Vec::new() };
         let candidacies = stands.into_iter().map(|stand| electors.stand(stand)).collect::<Result<_, _>>()?;
         Ok((electors, candidacies))
     }
@@ -74,16 +76,16 @@ impl Electors {
 
     fn enter(&mut self, config: ElectorConfig) -> Result<Candidacy, ConfigError> {
         config.check()?;
-        let (seats, candidacy) = Candidacy::new(config.sight(&self.clock));
+        let (seats, candidacy) = Candidacy::new(config.sight(&self.clock, self.events.recorder(&config)));
         self.each.push((config, seats));
         Ok(candidacy)
     }
 
-    /// Runs all until `shutdown`, or until nobody wants any term. Otherwise as [`Elector::run`]. The client must have no retry layer, see
+    /// Runs all until `shutdown`, or until nobody wants any term, and at most two seconds longer for the last Events. Otherwise as [`Elector::run`]. The client must have no retry layer, see
     /// [`KubeLeaseLock`].
     pub async fn run(self, client: Client, shutdown: CancellationToken) {
-        let Self { clock, each, groups } = self;
-        let present = CancellationToken::new();
+        let Self { clock, events, each, groups } = self;
+        let terms_over = CancellationToken::new();
         let members = groups.into_iter().map(|(whole, buckets, footings)| {
             let group = Group {
                 namespace: whole.lease_namespace.clone(),
@@ -92,19 +94,20 @@ impl Electors {
                 buckets,
                 lease_duration: whole.timings.lease_duration,
             };
-            let leases = Leases::new(client.clone(), whole.lease_namespace);
-            Members::new(leases, clock.clone(), whole.timings, group, footings).run(present.clone())
+            let leases = Objects::new(&LEASES, client.clone(), whole.lease_namespace);
+            Members::new(leases, clock.clone(), whole.timings, group, footings).run(terms_over.clone())
         });
         let members = join_all(members);
         let electors = join_all(each.into_iter().map(|(config, seats)| {
             let lock = KubeLeaseLock::new(client.clone(), config.lease_namespace.clone(), config.lease_name.clone());
             Elector::assemble(Arc::new(lock), config, clock.clone(), seats, Rules::default()).run(shutdown.clone())
         }));
-        // A presence stays until all terms are over.
+        let events = events.run(client.clone(), terms_over.clone());
+        // A presence stays until all terms are over, and no Event comes after.
         let electors = async {
             electors.await;
-            present.cancel();
+            terms_over.cancel();
         };
-        futures::join!(electors, members);
+        futures::join!(electors, members, events);
     }
 }

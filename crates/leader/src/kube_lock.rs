@@ -14,20 +14,20 @@ use http::Method;
 use kube_client::Client;
 use serde_json::Value;
 
-use crate::leases::{About, Leases};
 use crate::lock::{LeaseLock, LockError};
+use crate::objects::{About, LEASES, Objects};
 use crate::record::Lease;
 
 /// A Lease behind a kube client.
 pub struct KubeLeaseLock {
-    leases: Leases,
+    leases: Objects,
     name: String,
 }
 
 impl KubeLeaseLock {
     /// The Lease `namespace/name`, which needn't exist. The client must have no retry layer (see the module).
     pub fn new(client: Client, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { leases: Leases::new(client, namespace.into()), name: name.into() }
+        Self { leases: Objects::new(&LEASES, client, namespace.into()), name: name.into() }
     }
 }
 

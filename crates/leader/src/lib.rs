@@ -18,6 +18,9 @@
 //! The pieces: [`Elector`] stands in the election (or [`spawn_elector_thread`] runs one on its own thread);
 //! [`Candidacy::next_term`] hands over a [`Standing`]; [`Term`] is what workers hold; [`FenceLayer`] guards a client.
 //!
+//! The Role needs get, create and update on `leases`, and create on `events` (in the core group) of the Lease's namespace, for the Events that
+//! say who became leader and who stopped leading.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use tokio_util::sync::CancellationToken;
@@ -53,12 +56,15 @@ mod config;
 mod election;
 mod elector;
 mod electors;
+mod events;
 mod fence;
 mod gate;
 mod identity;
 mod kube_lock;
-mod leases;
 mod lock;
+#[cfg(test)]
+#[path = "../tests/matrix/log.rs"]
+mod log;
 mod members;
 mod metrics;
 #[cfg(watchkeeper_mutants)]
@@ -69,6 +75,7 @@ mod mutant;
 #[cfg(watchkeeper_mutants)]
 #[doc(hidden)]
 pub mod mutant;
+mod objects;
 mod record;
 mod roster;
 mod rules;

@@ -73,6 +73,14 @@ impl LockError {
         Self::Unknown { message: message.into(), retry_after: None }
     }
 
+    /// What the server said, or whatever there was instead.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } | Self::Unknown { message, .. } => message.clone(),
+            Self::Missing | Self::Conflict => self.to_string(),
+        }
+    }
+
     /// How long the server asks to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -15,15 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::candidacy::Footing;
 use crate::clock::{GateClock, GateInstant, sleep_until};
 use crate::election::Stance;
-use crate::leases::{About, Leases};
 use crate::lock::LockError;
+use crate::objects::{About, Objects};
 use crate::record::{Claim, Lease, NO_LABELS};
 use crate::roster::{Advice, Group, MEMBERS_LABEL, Roster};
 use crate::timings::Timings;
 
 /// One replica among others.
 pub(crate) struct Members {
-    leases: Leases,
+    leases: Objects,
     clock: Arc<dyn GateClock>,
     timings: Timings,
     group: Group,
@@ -37,7 +37,7 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) fn new(
-        leases: Leases,
+        leases: Objects,
         clock: Arc<dyn GateClock>,
         timings: Timings,
         group: Group,

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::clock::{GateClock, GateInstant};
+use crate::events::EventRecorder;
 use crate::gate::{CloseReason, GateClosed, Term};
 use crate::identity::Identity;
 use crate::metrics::{MetricsSink, last_digits};
@@ -38,6 +39,7 @@ struct Inner {
     identity: Identity,
     clock: Arc<dyn GateClock>,
     metrics: MetricsSink,
+    events: Option<EventRecorder>,
     seen: Mutex<Seen>,
 }
 
@@ -144,7 +146,13 @@ pub enum Unhealthy {
 }
 
 impl Sight {
-    pub(crate) fn new(lease: String, identity: Identity, clock: Arc<dyn GateClock>, metrics: &MetricsSink) -> Self {
+    pub(crate) fn new(
+        lease: String,
+        identity: Identity,
+        clock: Arc<dyn GateClock>,
+        metrics: &MetricsSink,
+        events: Option<EventRecorder>,
+    ) -> Self {
         let metrics = metrics.of(&lease);
         metrics.tell(|sink| sink.lease(&lease));
         metrics.tell(|sink| sink.master_status(false));
@@ -157,7 +165,7 @@ impl Sight {
             contenders: Vec::new(),
             history: VecDeque::new(),
         };
-        Self(Arc::new(Inner { lease, identity, clock, metrics, seen: Mutex::new(seen) }))
+        Self(Arc::new(Inner { lease, identity, clock, metrics, events, seen: Mutex::new(seen) }))
     }
 
     /// What the elector sees now.
@@ -304,6 +312,9 @@ impl Sight {
             sink.terms(1);
             sink.epoch(last_digits(term.epoch()));
         });
+        if let Some(events) = &self.0.events {
+            events.won(lease, self.0.clock.wall());
+        }
     }
 
     /// The term of this candidate's own has ended.
@@ -320,6 +331,9 @@ impl Sight {
             }
         }
         self.0.metrics.tell(|sink| sink.master_status(false));
+        if let Some(events) = &self.0.events {
+            events.over(wall);
+        }
     }
 }
 

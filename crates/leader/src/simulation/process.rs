@@ -89,7 +89,7 @@ impl Process {
         let offset = Duration::from_secs(random.u64(..1_000_000));
         let clock = JumpingClock::new(VirtualClock::new().with_wall(wall).with_rate(rate), offset);
         let gate_clock: Arc<dyn GateClock> = Arc::new(clock.clone());
-        let (seats, candidacy) = Candidacy::new(config.sight(&gate_clock));
+        let (seats, candidacy) = Candidacy::new(config.sight(&gate_clock, None));
         let elector = Elector::assemble(Arc::new(wire.clone()), config, gate_clock, seats, plan.rules);
         let shutdown = CancellationToken::new();
         let (elector_paused, work_paused) = (Pauses::default(), Pauses::default());

@@ -1,6 +1,6 @@
-//! Requests to the Leases of a namespace: one HTTP request a call.
+//! Requests to the objects of one kind in a namespace: one HTTP request a call.
 //!
-//! In: a client, a verb, a name or a selector. Out: the JSON of the answer, or the class of error the election acts on.
+//! In: a client, a kind, a verb, a name or a selector. Out: the JSON of the answer, or the class of error the election acts on.
 //! Never: a request without a deadline here and a `timeout=` for the server, a retry, or a log line with a body in it.
 
 use std::time::Duration;
@@ -20,16 +20,40 @@ const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 /// The longest part of a server's message that is passed on.
 const LONGEST_MESSAGE: usize = 300;
 
-/// The Leases of one namespace.
+/// A kind of objects, as requests name it.
+pub(crate) struct Kind {
+    /// `api/v1`, or `apis/` with group and version.
+    root: &'static str,
+    /// The group, as a Role has it.
+    group: &'static str,
+    pub(crate) plural: &'static str,
+    /// The verbs a Role must allow.
+    verbs: &'static str,
+    /// What else to say of them.
+    more: &'static str,
+}
+
+pub(crate) static LEASES: Kind = Kind {
+    root: "apis/coordination.k8s.io/v1",
+    group: "coordination.k8s.io",
+    plural: "leases",
+    verbs: "[get, create, update]",
+    more: " (with buckets also list and delete)",
+};
+
+pub(crate) static EVENTS: Kind = Kind { root: "api/v1", group: r#""""#, plural: "events", verbs: "[create]", more: "" };
+
+/// The objects of a kind in one namespace.
 #[derive(Clone)]
-pub(crate) struct Leases {
+pub(crate) struct Objects {
+    kind: &'static Kind,
     client: Client,
     namespace: String,
 }
 
 /// What a request is about.
 pub(crate) enum About<'a> {
-    /// This Lease.
+    /// This object.
     One(&'a str),
     /// A new one.
     New,
@@ -37,9 +61,9 @@ pub(crate) enum About<'a> {
     Labelled(&'a str, &'a str),
 }
 
-impl Leases {
-    pub(crate) fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespace }
+impl Objects {
+    pub(crate) fn new(kind: &'static Kind, client: Client, namespace: String) -> Self {
+        Self { kind, client, namespace }
     }
 
     /// One request, with its deadline.
@@ -65,7 +89,9 @@ impl Leases {
         timeout: Duration,
     ) -> Result<Request<Body>, LockError> {
         let (name, selector) = match about {
-            About::One(name) if !is_name(name) => return Err(refused(0, format!("{name:?} can't name a Lease"))),
+            About::One(name) if !is_name(name) => {
+                return Err(refused(0, format!("{name:?} can't be a name in {}", self.kind.plural)));
+            }
             About::One(name) => (format!("/{name}"), String::new()),
             About::New => (String::new(), String::new()),
             // Both are ours, and need no escaping but for the slash.
@@ -79,7 +105,7 @@ impl Leases {
         // Zero would mean the server's longest.
         let millis = timeout.as_millis().max(1);
         let body = object.map_or_else(Vec::new, |object| object.to_string().into_bytes());
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases{name}", self.namespace);
+        let path = format!("/{}/namespaces/{}/{}{name}", self.kind.root, self.namespace, self.kind.plural);
         Request::builder()
             .method(method)
             .uri(format!("{path}?{selector}timeout={millis}ms"))
@@ -122,9 +148,8 @@ impl Leases {
             403 => refused(
                 code,
                 format!(
-                    "403: {message} (the Role needs apiGroups [coordination.k8s.io], resources [leases], verbs [get, create, update] (with buckets also list and delete) \
-                     in namespace {})",
-                    self.namespace
+                    "403: {message} (the Role needs apiGroups [{}], resources [{}], verbs {} in namespace {}{})",
+                    self.kind.group, self.kind.plural, self.kind.verbs, self.namespace, self.kind.more
                 ),
             ),
             400..=499 => LockError::Refused { code, message: format!("{code}: {message}"), retry_after: asked },
