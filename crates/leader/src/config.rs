@@ -12,6 +12,7 @@ use crate::events::EventRecorder;
 use crate::identity::Identity;
 use crate::metrics::MetricsSink;
 use crate::objects::is_name;
+use crate::old_locks::OldLock;
 use crate::sight::Sight;
 use crate::timings::{Timings, TimingsError};
 
@@ -39,6 +40,13 @@ pub struct ElectorConfig {
     /// allow to create events in the Lease's namespace, and the log says so once if it doesn't. An [`Elector`](crate::Elector) by itself
     /// makes none, since it has a lock and no client.
     pub events: bool,
+    /// A lock from before there were Leases, on Endpoints or a ConfigMap, that other candidates may still hold: then this one claims
+    /// nothing before it has been silent for as long as a Lease would have to be, and holds both while it leads. Each renewal is two
+    /// requests, with half of the request timeout each. The Role needs get, create and update on that object.
+    ///
+    /// None: no old lock is looked at, also if there is no Lease. To be set in a first version that all replicas run, and taken out in
+    /// a later one. Not with buckets, and not with an [`Elector`](crate::Elector) by itself.
+    pub old_lock: Option<OldLock>,
 }
 
 /// Why an elector can't be made.
@@ -56,13 +64,16 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// An old lock can't be minded here.
+    #[error("the old lock can't be minded: {0}; stand for one Lease alone, with a client")]
+    OldLock(&'static str),
     /// The operating system gave no thread.
     #[error("can't start the elector's thread: {0}")]
     Thread(#[source] std::io::Error),
 }
 
 impl ElectorConfig {
-    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics, Events.
+    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics, Events, no old lock.
     pub fn new(lease_namespace: impl Into<String>, lease_name: impl Into<String>, identity: Identity) -> Self {
         let seed = fnv1a(identity.as_str().bytes());
         Self {
@@ -75,6 +86,7 @@ impl ElectorConfig {
             labels: BTreeMap::new(),
             metrics: MetricsSink::default(),
             events: true,
+            old_lock: None,
         }
     }
 
@@ -89,9 +101,16 @@ impl ElectorConfig {
     /// What is wrong, and what to do about it.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.timings.check()?;
-        for (what, text) in [("the Lease's namespace", &self.lease_namespace), ("the Lease's name", &self.lease_name)] {
+        let lease = (self.lease_namespace.as_str(), self.lease_name.as_str());
+        let old = self.old_lock.as_ref().map_or(lease, |old| old.place(self));
+        for (what, text) in [
+            ("the Lease's namespace", lease.0),
+            ("the Lease's name", lease.1),
+            ("the old lock's namespace", old.0),
+            ("the old lock's name", old.1),
+        ] {
             if !is_name(text) {
-                return Err(ConfigError::Name { what, text: text.clone() });
+                return Err(ConfigError::Name { what, text: text.to_owned() });
             }
         }
         Ok(())

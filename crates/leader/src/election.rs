@@ -276,6 +276,11 @@ impl Candidate {
                 self.own.pop();
                 self.look_at = self.look_after_refusal(received);
             }
+            // Not sent: the old lock has to be watched first.
+            Err(LockError::OldLock { .. }) => {
+                self.own.pop();
+                self.look_at = received + self.pause();
+            }
             // Perhaps committed: the next read shows it.
             Err(error) => self.look_at = received + self.patience(&error) / 4,
         }

@@ -62,6 +62,9 @@ impl Elector {
         clock: Arc<dyn GateClock>,
     ) -> Result<(Self, Candidacy), ConfigError> {
         config.check()?;
+        if config.old_lock.is_some() {
+            return Err(ConfigError::OldLock("an elector by itself has a lock and no client"));
+        }
         let (seats, candidacy) = Candidacy::new(config.sight(&clock, None));
         Ok((Self::assemble(lock, config, clock, seats, Rules::default()), candidacy))
     }
@@ -327,7 +330,7 @@ impl Elector {
                     tenure.on_read(answer, clock.now())
                 }
                 LockError::Missing => Verdict::Lost(Loss::Deleted),
-                LockError::Refused { .. } | LockError::Unknown { .. } => {
+                LockError::Refused { .. } | LockError::Unknown { .. } | LockError::OldLock { .. } => {
                     let pause = self.candidate.fixed().timings.retry_period / 4;
                     sleep_until(clock.as_ref(), clock.now() + pause).await;
                     Verdict::Open
@@ -360,7 +363,7 @@ impl Elector {
 
     fn report(&self, answer: &Result<Lease, LockError>) {
         let trouble = match answer {
-            Ok(_) | Err(LockError::Missing | LockError::Conflict) => None,
+            Ok(_) | Err(LockError::Missing | LockError::Conflict | LockError::OldLock { .. }) => None,
             Err(error) => Some(error.to_string()),
         };
         let lease = place(self.candidate.fixed());

@@ -16,8 +16,10 @@ use crate::config::{ConfigError, ElectorConfig};
 use crate::elector::Elector;
 use crate::events::EventQueue;
 use crate::kube_lock::KubeLeaseLock;
+use crate::lock::LeaseLock;
 use crate::members::Members;
 use crate::objects::{LEASES, Objects};
+use crate::old_locks::{MigratingLock, OldLock};
 use crate::roster::Group;
 use crate::rules::Rules;
 
@@ -58,6 +60,9 @@ impl Electors {
     fn stand(&mut self, stand: Stand) -> Result<Vec<Candidacy>, ConfigError> {
         match stand {
             Stand::Alone(config) => Ok(vec![self.enter(config)?]),
+            Stand::Shared(ElectorConfig { old_lock: Some(_), .. }, _) => {
+                Err(ConfigError::OldLock("it is one lock, and buckets are many"))
+            }
             Stand::Shared(whole, buckets) => {
                 let candidacies = buckets
                     .all()
@@ -76,6 +81,13 @@ impl Electors {
 
     fn enter(&mut self, config: ElectorConfig) -> Result<Candidacy, ConfigError> {
         config.check()?;
+        let minds = |config: &ElectorConfig| {
+            let place = |old: &OldLock| (old.kind, old.place(config).0.to_owned(), old.place(config).1.to_owned());
+            config.old_lock.as_ref().map(place)
+        };
+        if config.old_lock.is_some() && self.each.iter().any(|(other, _)| minds(other) == minds(&config)) {
+            return Err(ConfigError::OldLock("another Lease stands beside the same one"));
+        }
         let (seats, candidacy) = Candidacy::new(config.sight(&self.clock, self.events.recorder(&config)));
         self.each.push((config, seats));
         Ok(candidacy)
@@ -99,8 +111,14 @@ impl Electors {
         });
         let members = join_all(members);
         let electors = join_all(each.into_iter().map(|(config, seats)| {
-            let lock = KubeLeaseLock::new(client.clone(), config.lease_namespace.clone(), config.lease_name.clone());
-            Elector::assemble(Arc::new(lock), config, clock.clone(), seats, Rules::default()).run(shutdown.clone())
+            let (namespace, name) = (config.lease_namespace.clone(), config.lease_name.clone());
+            let lock: Arc<dyn LeaseLock> = match &config.old_lock {
+                None => Arc::new(KubeLeaseLock::new(client.clone(), namespace, name)),
+                Some(old) => {
+                    Arc::new(MigratingLock::new(client.clone(), &config, old, clock.clone(), seats.sight.clone()))
+                }
+            };
+            Elector::assemble(lock, config, clock.clone(), seats, Rules::default()).run(shutdown.clone())
         }));
         let events = events.run(client.clone(), terms_over.clone());
         // A presence stays until all terms are over, and no Event comes after.

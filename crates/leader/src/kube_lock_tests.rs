@@ -174,6 +174,7 @@ async fn classes_of_answers() {
             LockError::Conflict => "conflict",
             LockError::Refused { .. } => "refused",
             LockError::Unknown { .. } => "unknown",
+            LockError::OldLock { .. } => "old lock",
         };
         assert_eq!(found, class, "{status} {body}: {error}");
     }

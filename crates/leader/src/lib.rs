@@ -21,6 +21,8 @@
 //! The Role needs get, create and update on `leases`, and create on `events` (in the core group) of the Lease's namespace, for the Events that
 //! say who became leader and who stopped leading.
 //!
+//! Locks from before there were Leases are looked at only if [`ElectorConfig::old_lock`] names one.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use tokio_util::sync::CancellationToken;
@@ -76,6 +78,8 @@ mod mutant;
 #[doc(hidden)]
 pub mod mutant;
 mod objects;
+mod old_locks;
+mod old_record;
 mod record;
 mod roster;
 mod rules;
@@ -101,6 +105,8 @@ pub use identity::{Identity, IdentityError, LONGEST_READABLE};
 pub use kube_lock::KubeLeaseLock;
 pub use lock::{LeaseLock, LockError};
 pub use metrics::{Metrics, MetricsSink};
+pub use old_locks::{OldLock, OldLockKind};
+pub use old_record::OLD_LOCK_ANNOTATION;
 pub use record::{
     EPOCH_ANNOTATION, Epoch, HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION, Lease, RELEASED_ANNOTATION,
     RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release,

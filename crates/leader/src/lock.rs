@@ -65,6 +65,14 @@ pub enum LockError {
         /// How long the server asks to wait (503).
         retry_after: Option<Duration>,
     },
+    /// Somebody holds the old lock that is minded beside the Lease, or has held it until just now. No write has happened.
+    #[error("the old lock, {lock}, is held by {holder:?}, or was until just now, so the Lease isn't claimed")]
+    OldLock {
+        /// What and where it is.
+        lock: String,
+        /// The holder, empty if nobody is shown.
+        holder: String,
+    },
 }
 
 impl LockError {
@@ -77,7 +85,7 @@ impl LockError {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Refused { message, .. } | Self::Unknown { message, .. } => message.clone(),
-            Self::Missing | Self::Conflict => self.to_string(),
+            Self::Missing | Self::Conflict | Self::OldLock { .. } => self.to_string(),
         }
     }
 
@@ -85,7 +93,7 @@ impl LockError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } | Self::Unknown { retry_after, .. } => *retry_after,
-            Self::Missing | Self::Conflict => None,
+            Self::Missing | Self::Conflict | Self::OldLock { .. } => None,
         }
     }
 }

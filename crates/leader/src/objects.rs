@@ -43,6 +43,12 @@ pub(crate) static LEASES: Kind = Kind {
 
 pub(crate) static EVENTS: Kind = Kind { root: "api/v1", group: r#""""#, plural: "events", verbs: "[create]", more: "" };
 
+pub(crate) static ENDPOINTS: Kind =
+    Kind { root: "api/v1", group: r#""""#, plural: "endpoints", verbs: "[get, create, update]", more: "" };
+
+pub(crate) static CONFIG_MAPS: Kind =
+    Kind { root: "api/v1", group: r#""""#, plural: "configmaps", verbs: "[get, create, update]", more: "" };
+
 /// The objects of a kind in one namespace.
 #[derive(Clone)]
 pub(crate) struct Objects {

@@ -119,6 +119,13 @@ pub(crate) struct Ended<'a> {
     pub(crate) epoch: Epoch,
 }
 
+/// A recorded duration, at most [`LONGEST_LEASE`]; None if it isn't positive.
+pub(crate) fn whole_seconds(value: &Value) -> Option<Duration> {
+    // A number beyond u64 arrives as a float; it is longer than the longest all the same.
+    let seconds = value.as_f64().filter(|seconds| *seconds >= 1.0)?;
+    Some(Duration::from_secs_f64(seconds.min(LONGEST_LEASE.as_secs_f64()).floor()))
+}
+
 /// Whether an identity is meant by a text that people wrote: itself, or its readable part.
 pub(crate) fn means(text: &str, identity: &str) -> bool {
     let generated = |rest: &str| {
@@ -167,10 +174,7 @@ impl Lease {
     /// `spec.leaseDurationSeconds`, at most [`LONGEST_LEASE`]. None if it is missing or not positive, since such a value
     /// says nothing about how long the holder may act.
     pub fn duration(&self) -> Option<Duration> {
-        let value = self.spec("leaseDurationSeconds")?;
-        // A number beyond u64 arrives as a float; it is longer than the longest all the same.
-        let seconds = value.as_f64().filter(|seconds| *seconds >= 1.0)?;
-        Some(Duration::from_secs_f64(seconds.min(LONGEST_LEASE.as_secs_f64()).floor()))
+        whole_seconds(self.spec("leaseDurationSeconds")?)
     }
 
     /// `spec.leaseTransitions`, zero if it is missing or absurd.

@@ -48,6 +48,7 @@ struct Seen {
     alive: GateInstant,
     ended: bool,
     holder: Option<String>,
+    old_holder: Option<String>,
     trouble: Option<(String, GateInstant)>,
     term: Option<Term>,
     contenders: Vec<String>,
@@ -64,6 +65,8 @@ pub struct ElectionStatus {
     pub identity: Identity,
     /// The holder as last seen: empty if the Lease is free or missing, None if it has not been seen yet. Upstream: `GetLeader`.
     pub holder: Option<String>,
+    /// Who holds the old lock, if that keeps this candidate from claiming, see [`ElectorConfig::old_lock`](crate::ElectorConfig::old_lock).
+    pub old_holder: Option<String>,
     /// The term of this candidate, if it has one.
     pub term: Option<TermStatus>,
     /// What keeps the elector from reaching the Lease, and for how long it has.
@@ -160,6 +163,7 @@ impl Sight {
             alive: clock.now(),
             ended: false,
             holder: None,
+            old_holder: None,
             trouble: None,
             term: None,
             contenders: Vec::new(),
@@ -177,6 +181,7 @@ impl Sight {
             lease: self.0.lease.clone(),
             identity: self.0.identity.clone(),
             holder: seen.holder.clone(),
+            old_holder: seen.old_holder.clone(),
             term: None,
             trouble: seen.trouble.as_ref().map(|(text, since)| (text.clone(), since.until(now))),
             silent_for: seen.alive.until(now),
@@ -272,6 +277,19 @@ impl Sight {
         let since = seen.trouble.as_ref().map_or(now, |(_, since)| *since);
         seen.trouble = trouble.map(|text| (text.to_owned(), since));
         true
+    }
+
+    /// `namespace/name` of the Lease.
+    pub(crate) fn lease(&self) -> &str {
+        &self.0.lease
+    }
+
+    /// Who holds the old lock, if it is in the way. Returns whether this is news.
+    pub(crate) fn old_lock(&self, holder: Option<&str>) -> bool {
+        let mut seen = self.0.seen.lock();
+        let news = seen.old_holder.as_deref() != holder;
+        seen.old_holder = holder.map(str::to_owned);
+        news
     }
 
     /// The Lease as it was shown; None: there is none. Returns whether the holder is another than before.
