@@ -8,7 +8,7 @@
 //!   both were written. Upstream's `MultiLock` had the same order.
 //! * A renewal that finds the old lock in another's hands shows the elector a Lease of that holder, which ends its term at once. An edit
 //!   of the object, or its deletion, costs a read: it is written again, by compare-and-swap.
-//! * A release gives both back. If the old lock can't be, it runs out.
+//! * A release gives both back. If the old lock can't be, it runs out. Events are on the Lease only.
 //!
 //! The old lock is a real lock between all who mind it; who minds only the Lease (an elector without [`OldLock`]) is held up by the Lease.
 

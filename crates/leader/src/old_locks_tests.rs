@@ -237,6 +237,8 @@ async fn missing_rights_are_said() {
 /// give the old lock back gives the Lease back. Method: an object whose replacement hangs.
 #[tokio::test(start_paused = true)]
 async fn a_hanging_old_lock() {
+    let log = Log::new();
+    let _listening = tracing::subscriber::set_default(log.clone());
     let server = ApiServer::new(Config::default());
     let lease = Hand::of(&server, &LEASES);
     let does = Arc::new(Mutex::new(Does::Serves));
@@ -253,6 +255,7 @@ async fn a_hanging_old_lock() {
     *does.lock() = Does::Hangs;
     standing.end(End::Release).await;
     assert_eq!(lease.get().await.unwrap()["spec"]["holderIdentity"], "");
+    assert!(log.says("the old lock could not be given back"), "{:?}", log.lines());
 }
 
 /// A candidate of the old kind, by client-go's rules: takes what is free or has stood still for 15 s, renews every two seconds.
