@@ -41,7 +41,8 @@ pub struct ElectorConfig {
     /// makes none, since it has a lock and no client.
     pub events: bool,
     /// A lock from before there were Leases, on Endpoints or a ConfigMap, that other candidates may still hold: then this one claims
-    /// nothing before it has been silent for as long as a Lease would have to be, and holds both while it leads. Each renewal is two
+    /// nothing before it has been silent for as long as a Lease would have to be (also if the object is missing or nobody is shown, and
+    /// whatever `first_install` says), and holds both while it leads. Each renewal is two
     /// requests, with half of the request timeout each. The Role needs get, create and update on that object.
     ///
     /// None: no old lock is looked at, also if there is no Lease. To be set in a first version that all replicas run, and taken out in
