@@ -16,7 +16,7 @@
 //! | postings | value of an index to slots | copying one pointer, of a range 64; all values' names of a 16th | of the same 16th of the values (of a range index: of all), when an object moves |
 //! | root | all of this between two replacements | nothing, it is an arc-swap | never |
 //!
-//! Keys are not stored, only 128 bits of each: the objects have them. No guard leaves this module. Index functions and visitors run under no
+//! Keys are not stored, only 96 bits of each: the objects have them. No guard leaves this module. Index functions and visitors run under no
 //! lock; only the `Eq`, `Hash`, `Ord` and `Clone` of index values do.
 //!
 //! Upstream counterpart: `ThreadSafeStore` and `processDeltas` in client-go's tools/cache, with one lock around it all.

@@ -1,8 +1,8 @@
-//! Fingerprint: 128 bits that stand for a key.
+//! Fingerprint: 96 bits that stand for a key.
 //!
 //! In: namespace and name. Out: a number by which keys are found and told apart, without the text of any other. Its seeds are
 //! drawn at random for each store, so names can't be chosen in advance to share one; that any two of a million do by chance, and
-//! one hides the other, has a probability of 10^-27.
+//! one hides the other, has a probability of 10^-17.
 
 use ahash::RandomState;
 
@@ -11,7 +11,7 @@ use ahash::RandomState;
 pub(crate) struct Fingerprint {
     /// By this it is found.
     pub(super) hash: u64,
-    rest: u64,
+    pub(super) rest: u32,
 }
 
 /// What makes them.
@@ -27,7 +27,7 @@ impl Fingerprints {
 
     pub(super) fn of(&self, namespace: &str, name: &str) -> Fingerprint {
         let [hash, rest] = [0, 1].map(|which: usize| self.0[which].hash_one((namespace, name)));
-        Fingerprint { hash, rest }
+        Fingerprint { hash, rest: (rest >> 32) as u32 }
     }
 }
 
@@ -40,7 +40,7 @@ mod tests {
     fn keys_differ() {
         let fingerprints = Fingerprints::new();
         let of = fingerprints.of("a", "bc");
-        assert_ne!(of.hash, of.rest);
+        assert_ne!((of.hash >> 32) as u32, of.rest);
         assert_ne!(of, fingerprints.of("ab", "c"));
         assert_eq!(of, fingerprints.of("a", "bc"));
     }

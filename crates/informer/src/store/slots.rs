@@ -47,8 +47,16 @@ impl<K> Clone for Held<K> {
 
 struct Group<K> {
     objects: [Option<Arc<K>>; GROUP as usize],
-    keys: [Fingerprint; GROUP as usize],
+    /// The fingerprints, in two parts.
+    hashes: [u64; GROUP as usize],
+    rests: [u32; GROUP as usize],
     bytes: [u32; GROUP as usize],
+}
+
+impl<K> Group<K> {
+    fn key(&self, place: usize) -> Fingerprint {
+        Fingerprint { hash: self.hashes[place], rest: self.rests[place] }
+    }
 }
 
 type Block<K> = Box<[Mutex<Group<K>>]>;
@@ -69,12 +77,12 @@ impl<K> Slots<K> {
     pub(super) fn get(&self, slot: u32, key: Fingerprint) -> Option<Arc<K>> {
         let (group, place) = self.place(slot)?;
         let group = group.lock();
-        if group.keys[place] == key { group.objects[place].clone() } else { None }
+        if group.key(place) == key { group.objects[place].clone() } else { None }
     }
 
     /// The key whose place this was last.
     pub(super) fn key(&self, slot: u32) -> Fingerprint {
-        self.place(slot).map_or(Fingerprint::default(), |(group, place)| group.lock().keys[place])
+        self.place(slot).map_or(Fingerprint::default(), |(group, place)| group.lock().key(place))
     }
 
     pub(super) fn held(&self, slot: u32) -> Option<Held<K>> {
@@ -90,7 +98,7 @@ impl<K> Slots<K> {
         let block = self.blocks[block].get_or_init(|| new_block(block));
         let (object, bytes) = held.map_or((None, 0), |held| (Some(held.object), held.bytes));
         let mut group = block[offset].lock();
-        group.keys[place] = key;
+        (group.hashes[place], group.rests[place]) = (key.hash, key.rest);
         let bytes = std::mem::replace(&mut group.bytes[place], bytes);
         std::mem::replace(&mut group.objects[place], object).map(|object| Held { object, bytes })
     }
@@ -138,7 +146,8 @@ fn block_of(group: u32) -> (usize, usize) {
 fn new_block<K>(block: usize) -> Block<K> {
     let empty = || Group {
         objects: [const { None }; GROUP as usize],
-        keys: [Fingerprint::default(); GROUP as usize],
+        hashes: [0; GROUP as usize],
+        rests: [0; GROUP as usize],
         bytes: [0; GROUP as usize],
     };
     (0..(FIRST as usize) << block).map(|_| Mutex::new(empty())).collect()
