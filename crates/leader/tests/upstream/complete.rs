@@ -15,8 +15,6 @@ enum Is {
 
 /// To become tests, one by one, when what they test has come: then they are `Here`.
 const COORDINATED: Is = Pending("coordinated election");
-const HEALTH: Is = Pending("the health check");
-const EVENTS: Is = Pending("Events of the election");
 
 /// client-go 1.36, tools/leaderelection and its resourcelock. Behind a slash is a case that is a test of its own.
 const UPSTREAM: [(&str, Is); 31] = [
@@ -45,19 +43,13 @@ const UPSTREAM: [(&str, Is); 31] = [
              is another's (`tenure_tests`, `release_is_of_the_own_last_version`)",
         ),
     ),
-    (
-        "TestReleaseRetriesOnConflict",
-        Elsewhere(
-            "a conflict says that the Lease isn't ours to give: the release is given up, and costs one wait \
-             (`elector_tests`, `a_release_is_bounded`)",
-        ),
-    ),
+    ("TestReleaseRetriesOnConflict", Here("release_retries_on_conflict")),
     ("TestReleaseOnCancellation_Leases", Here("release_on_cancellation_leases")),
     ("TestLeaderElectionConfigValidation", Here("leader_election_config_validation")),
     ("TestFastPathLeaderElection", Here("fast_path_leader_election")),
-    ("TestCheckMethodRace", HEALTH),
+    ("TestCheckMethodRace", Here("check_method_race")),
     // healthzadaptor_test.go
-    ("TestLeaderElectionHealthChecker", HEALTH),
+    ("TestLeaderElectionHealthChecker", Here("leader_election_health_checker")),
     // leasecandidate_test.go
     ("TestLeaseCandidateCreation", COORDINATED),
     ("TestLeaseCandidateAck", COORDINATED),
@@ -68,8 +60,17 @@ const UPSTREAM: [(&str, Is); 31] = [
     ("TestUpdateError", Here("update_error")),
     ("TestDescribe", Elsewhere("a lock has no text of its own: the elector names the Lease in each line of the log")),
     ("TestLeaseConversion", Here("lease_conversion")),
-    ("TestRecordEventSuccess", EVENTS),
-    ("TestRecordEventNilRecorder", EVENTS),
+    (
+        "TestRecordEventSuccess",
+        Elsewhere("an Event needs an API server, not a lock (`events_tests`, `a_term_makes_two_events`)"),
+    ),
+    (
+        "TestRecordEventNilRecorder",
+        Elsewhere(
+            "an elector that is run by itself has nobody to tell, as in all tests here; for others it is an option \
+             (`events_tests`, `events_are_of_terms_only`)",
+        ),
+    ),
     ("TestUpdateWithNilLabelsOnLease", Here("update_with_nil_labels_on_lease")),
     ("TestUpdateWithNilLabelsOnLeaseLock", Here("update_with_nil_labels_on_lease_lock")),
     ("TestLabelUpdate", Here("label_update")),

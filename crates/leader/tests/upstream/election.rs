@@ -1,7 +1,10 @@
 //! `leaderelection_test.go`, by name.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use watchkeeper_leader::{End, Identity, IdentityError, LockError, RELEASED_ANNOTATION, Timings, TimingsError};
 
 use crate::config::config;
@@ -191,4 +194,71 @@ async fn fast_path_leader_election() {
     sleep(4 * SECOND).await;
     assert_eq!(rig.verbs(), ["update", "get", "update", "update"], "{:?}", edited.elapsed());
     assert!(standing.term().is_open());
+}
+
+/// A conflict may be an edit of labels: the Lease is read, and given back if it is still this term's.
+#[tokio::test(start_paused = true)]
+async fn release_retries_on_conflict() {
+    let mut rig = Rig::first_install();
+    let standing = rig.term().await;
+    let mut object = rig.server.object().unwrap();
+    object["metadata"]["labels"] = json!({ "theirs": "1" });
+    rig.server.put(Some(object));
+    rig.server.0.lock().calls.clear();
+    standing.end(End::Release).await;
+    assert_eq!(rig.verbs()[..3], ["update", "get", "update"]);
+    assert_eq!(rig.spec("holderIdentity"), json!(""));
+    assert_eq!(rig.server.object().unwrap()["metadata"]["labels"]["theirs"], json!("1"));
+}
+
+/// Well is who leads and renews, and who doesn't lead; not who goes on working after a term's last moment. Upstream asks how long
+/// ago the Lease was renewed; a holder whose gate is closed and whose work has stopped is well here.
+#[tokio::test(start_paused = true)]
+async fn leader_election_health_checker() {
+    let other = Rig::new(Some(foreign(3_600)));
+    sleep(10 * SECOND).await;
+    assert_eq!(other.sight().check(Duration::ZERO), Ok(()));
+    let mut rig = Rig::first_install();
+    let standing = rig.term().await;
+    sleep(60 * SECOND).await;
+    assert_eq!(rig.sight().check(Duration::ZERO), Ok(()));
+    rig.server.0.lock().cut = Some("me");
+    let (cut, timings) = (Instant::now(), Timings::default());
+    let ends = timings.renew_deadline + timings.stop_bound;
+    while rig.sight().check(5 * SECOND).is_ok() {
+        assert!(cut.elapsed() < 60 * SECOND);
+        sleep(SECOND / 10).await;
+    }
+    // Its last renewal was sent up to a retry period before.
+    let seen = cut.elapsed();
+    assert!(seen <= ends + 6 * SECOND && seen >= ends + 5 * SECOND - timings.retry_period, "{seen:?}");
+    standing.end(End::Keep).await;
+    assert_eq!(rig.sight().check(Duration::ZERO), Ok(()));
+}
+
+/// Asked from other threads while terms begin and end.
+#[tokio::test(start_paused = true)]
+async fn check_method_race() {
+    let mut rig = Rig::first_install();
+    let (sight, done) = (rig.sight(), CancellationToken::new());
+    let askers: Vec<_> = (0..2)
+        .map(|_| {
+            let (sight, done) = (sight.clone(), done.clone());
+            std::thread::spawn(move || {
+                let mut asked = 0;
+                while !done.is_cancelled() {
+                    assert_eq!(sight.check(3_600 * SECOND), Ok(()));
+                    asked += 1;
+                }
+                asked
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        let standing = rig.term().await;
+        standing.end(End::Release).await;
+    }
+    done.cancel();
+    assert!(askers.into_iter().map(|asker| asker.join().unwrap()).sum::<u32>() > 0);
+    assert!(rig.ends().await);
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use watchkeeper_leader::{Candidacy, Elector, Identity, Standing, Timings, VirtualClock};
+use watchkeeper_leader::{Candidacy, Elector, Identity, Sight, Standing, Timings, VirtualClock};
 
 use crate::config::{PLACE, config};
 use crate::scripted::Server;
@@ -75,6 +75,10 @@ impl Rig {
         let standing = self.candidacy.next_term().await.unwrap();
         standing.open().unwrap();
         standing
+    }
+
+    pub(crate) fn sight(&self) -> Sight {
+        self.candidacy.sight()
     }
 
     /// When the next term came, after the begin.
