@@ -107,7 +107,7 @@ pub(crate) struct Candidate {
     met: bool,
     /// The newest version that any answer has shown.
     newest: Epoch,
-    /// When a claim was last refused because the Lease wasn't as it had been shown.
+    /// When a claim or a wish was last refused because the Lease wasn't as it had been shown.
     refused_at: Option<GateInstant>,
 }
 
@@ -296,7 +296,8 @@ impl Candidate {
             // It has been renewed meanwhile, mostly. See what it is now, and ask again.
             Err(LockError::Conflict) => {
                 self.asked = None;
-                self.look_at = received;
+                self.stale = true;
+                self.look_at = self.look_after_refusal(received);
             }
             Err(error) => self.look_at = received + self.patience(&error),
         }

@@ -301,3 +301,30 @@ fn errors_are_patient() {
         assert_eq!(candidate.decide(at(0.0), wall()), Step::Wait(at(0.0) + SECOND.mul_f64(pause)), "{error:?}");
     }
 }
+
+/// Goal: a wish to hand over that is refused again and again, by edits of others or a lagging replica, is no storm. Method: answers as fast as they can be.
+#[test]
+fn refused_wishes_are_no_storm() {
+    for edited in [false, true] {
+        let mut candidate = candidate(false);
+        candidate.set_stance(Some(Stance::Prefer));
+        let (mut now, mut requests) = (0.0, 0);
+        while now < 10.0 {
+            match candidate.decide(at(now), wall()) {
+                Step::Read => {
+                    let version = if edited { 5 + requests } else { 5 + now as u64 / 2 };
+                    candidate.on_read(Ok(lease("u", version, by("a"))), at(now + 0.002));
+                    requests += 1;
+                }
+                Step::Ask(_) => {
+                    candidate.on_asked(Err(LockError::Conflict), at(now + 0.002));
+                    requests += 1;
+                }
+                Step::Wait(_) => {}
+                other => panic!("{other:?}"),
+            }
+            now += 0.002;
+        }
+        assert!(requests < 40, "edited {edited}: {requests} requests in ten seconds");
+    }
+}
