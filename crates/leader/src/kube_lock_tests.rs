@@ -130,6 +130,31 @@ async fn a_thread_that_fails() {
     assert!(matches!(&failure, ElectorFailure::Panicked(text) if text == "a planted panic"), "{failure}");
 }
 
+/// Goal: a look-up of a name that hangs keeps no thread from its end, also if it fails or panics. Method: a blocking call as a client's resolver makes it.
+#[tokio::test]
+async fn a_hanging_resolver_holds_up_no_end() {
+    let (hang, until) = std::sync::mpsc::channel::<()>();
+    let until = Arc::new(Mutex::new(until));
+    for kind in 0..3 {
+        let (server, until) = (ApiServer::new(Config::default()), until.clone());
+        let connect = move || {
+            tokio::task::spawn_blocking(move || until.lock().recv());
+            match kind {
+                0 => Ok(Client::new(server.service("a"), "default")),
+                1 => Err("no such host".into()),
+                _ => panic!("a planted panic"),
+            }
+        };
+        let shutdown = CancellationToken::new();
+        let (_candidacies, thread) =
+            spawn_elector_thread(connect, vec![Stand::Alone(config())], Arc::new(BootClock), shutdown.clone()).unwrap();
+        shutdown.cancel();
+        let ended = tokio::time::timeout(5 * SECOND, thread.join()).await;
+        assert_eq!(ended.expect("it ends").is_ok(), kind == 0);
+    }
+    drop(hang);
+}
+
 type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A lock whose server always answers the same, and the requests it has seen.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use kube_client::Client;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -89,11 +90,27 @@ fn run(
 ) -> Result<(), ElectorFailure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ElectorFailure::Runtime)?;
+    let runtime = Impatient(Some(runtime));
     runtime.block_on(async {
         let client = connect().map_err(ElectorFailure::Connect)?;
         electors.run(client, shutdown).await;
         Ok(())
     })
+}
+
+/// A runtime whose end waits for nobody: a client looks names up by blocking calls, each of which may last for a minute if there is no answer.
+struct Impatient(Option<Runtime>);
+
+impl Impatient {
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.0.as_ref().expect("taken only when this is dropped").block_on(future)
+    }
+}
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
