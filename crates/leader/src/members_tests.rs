@@ -181,3 +181,31 @@ async fn nobody_can_be_seen() {
     sleep(60 * SECOND).await;
     assert_eq!(works.lock().len(), 3);
 }
+
+/// Goal: a clean stop leaves no presence, also if it comes while one is being written. Method: answers that are late, and a stop at many moments.
+#[tokio::test(start_paused = true)]
+async fn a_stop_amid_a_write_leaves_no_presence() {
+    for tenths in 0..60 {
+        let server = server();
+        let service = tower::util::BoxCloneSyncService::new(server.service("replica-1"));
+        let late = tower::service_fn(move |request: http::Request<kube_client::client::Body>| {
+            let mut service = service.clone();
+            async move {
+                let answer = tower::Service::call(&mut service, request).await.map_err(std::io::Error::other);
+                sleep(SECOND / 2).await;
+                answer
+            }
+        });
+        let identity = Identity::from_parts("replica", 1, 1).unwrap();
+        let whole = ElectorConfig::new("default", "the-thing", identity);
+        let (electors, _candidacies) =
+            Electors::new(vec![Stand::Shared(whole, Buckets::new(3).unwrap())], Arc::new(VirtualClock::new())).unwrap();
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(electors.run(Client::new(late, "default"), shutdown.clone()));
+        sleep(SECOND / 10 * tenths).await;
+        shutdown.cancel();
+        running.await.unwrap();
+        let left = names(&server).await.into_iter().find(|name| name.contains(".member-"));
+        assert_eq!(left, None, "stopped after {tenths} tenths of a second");
+    }
+}
