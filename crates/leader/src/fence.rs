@@ -164,6 +164,9 @@ pub enum Refusal {
     /// The body is too large for any API server.
     #[error("the body of a gated write has more than {LARGEST_BODY} bytes")]
     TooLarge,
+    /// Nothing that could have a `timeout=` after it.
+    #[error("a gated write needs a path of an API server, short enough for a timeout parameter")]
+    NoPath,
 }
 
 /// A write whose time ran out before an answer came. It may have happened, or may still happen within the stop bound.
@@ -195,6 +198,7 @@ impl Refusal {
             Self::Unreadable => "unreadable",
             Self::NotBuffered => "not-buffered",
             Self::TooLarge => "too-large",
+            Self::NoPath => "no-path",
         }
     }
 }
@@ -285,7 +289,8 @@ impl Write {
             deadline: remaining.checked_at() + limit,
         };
         write.check()?;
-        parts.uri = rules::with_timeout(&parts.uri, limit);
+        parts.uri = rules::with_timeout(&parts.uri, limit)
+            .map_err(|reason| refused(term, &parts.method, &parts.uri, reason))?;
         parts.headers.remove(CONTENT_LENGTH);
         Ok((write, Request::from_parts(parts, Body::from(body))))
     }

@@ -5,6 +5,7 @@
 //! The rules are what makes a late write harmless: an update or delete names the version or life it means, so that after
 //! a newer term's write it fails with a conflict; a create has a name of its own, so that a second one fails.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,8 @@ const OF_NAMESPACES: [&str; 2] = ["finalize", "status"];
 
 /// Whether a request acts. Reads don't; connections do, in ways that nothing here can guard.
 pub(super) fn acts<B>(request: &Request<B>) -> Result<bool, Refusal> {
-    let target = Target::of(request.uri().path());
+    let path = decoded(request.uri().path());
+    let target = Target::of(&path);
     if let Some(subresource) = target.subresource.filter(|name| CONNECTIONS.contains(name)) {
         return Err(Refusal::Connect(subresource.to_owned()));
     }
@@ -54,27 +56,30 @@ pub(super) fn prepare(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<By
 }
 
 /// The same URI, with the time the server has as its `timeout` parameter.
-pub(super) fn with_timeout(uri: &Uri, limit: Duration) -> Uri {
+pub(super) fn with_timeout(uri: &Uri, limit: Duration) -> Result<Uri, Refusal> {
+    let is_timeout = |pair: &str| decoded(pair.split('=').next().unwrap_or_default()) == "timeout";
     let kept = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !is_timeout(pair));
     // Zero would mean the server's longest.
     let query: Vec<String> =
         kept.map(str::to_owned).chain([format!("timeout={}ms", limit.as_millis().max(1))]).collect();
     let mut parts = uri.clone().into_parts();
     let text = format!("{}?{}", uri.path(), query.join("&"));
-    parts.path_and_query = Some(PathAndQuery::try_from(text).expect("a path and query made of valid parts"));
-    Uri::from_parts(parts).expect("only the query has changed")
-}
-
-fn is_timeout(pair: &str) -> bool {
-    pair.split('=').next() == Some("timeout")
+    parts.path_and_query = Some(PathAndQuery::try_from(text).map_err(|_| Refusal::NoPath)?);
+    Uri::from_parts(parts).map_err(|_| Refusal::NoPath)
 }
 
 fn create(parts: &Parts, body: &[u8], epoch: Epoch) -> Result<Bytes, Refusal> {
     let mut object = object(body)?;
+    let path = decoded(parts.uri.path());
+    let target = Target::of(&path);
     // An eviction or binding is named by its path.
-    let named = text(&object, &["metadata", "name"]).is_some() || Target::of(parts.uri.path()).name.is_some();
+    let named = text(&object, &["metadata", "name"]).is_some() || target.name.is_some();
     if !named {
         return Err(Refusal::NoName);
+    }
+    // It is a delete.
+    if target.subresource == Some("eviction") && !object.get("deleteOptions").is_some_and(has_precondition) {
+        return Err(Refusal::NoPrecondition);
     }
     // An epoch that a new object brings along was copied from another one, and says nothing.
     mark(&mut object, epoch);
@@ -83,7 +88,7 @@ fn create(parts: &Parts, body: &[u8], epoch: Epoch) -> Result<Bytes, Refusal> {
 
 fn update(parts: &Parts, body: &[u8], stamp: Stamp<'_>) -> Result<Bytes, Refusal> {
     let mut object = object(body)?;
-    let in_status = stamp.in_status.filter(|_| Target::of(parts.uri.path()).subresource == Some("status"));
+    let in_status = stamp.in_status.filter(|_| Target::of(&decoded(parts.uri.path())).subresource == Some("status"));
     for mark in [
         text(&object, &["metadata", "annotations", EPOCH_ANNOTATION]),
         in_status.and_then(|field| text(&object, &["status", field])),
@@ -94,7 +99,7 @@ fn update(parts: &Parts, body: &[u8], stamp: Stamp<'_>) -> Result<Bytes, Refusal
             return Err(Refusal::LaterTerm(later));
         }
     }
-    text(&object, &["metadata", "resourceVersion"]).filter(|version| *version != "0").ok_or(Refusal::NoVersion)?;
+    text(&object, &["metadata", "resourceVersion"]).filter(|version| !is_zero(version)).ok_or(Refusal::NoVersion)?;
     mark(&mut object, stamp.epoch);
     if let Some(field) = in_status {
         map(map_of(&mut object), "status").insert(field.to_owned(), json!(stamp.epoch.to_string()));
@@ -109,7 +114,12 @@ fn patch(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<Bytes, Refusal>
         "application/json-patch+json" => {
             let operations: Value = serde_json::from_slice(&body).map_err(|_| Refusal::Unreadable)?;
             let operations = operations.as_array().ok_or(Refusal::Unreadable)?;
-            if operations.iter().any(tests_version) { Ok(body) } else { Err(Refusal::NoVersion) }
+            // A test of what the patch itself has put there proves nothing.
+            if operations.iter().take_while(|operation| !sets_version(operation)).any(tests_version) {
+                Ok(body)
+            } else {
+                Err(Refusal::NoVersion)
+            }
         }
         "application/apply-patch+yaml" | "application/apply-patch+cbor" => Ok(apply(parts, body, stamp.epoch)),
         other => Err(Refusal::UnknownPatch(other.to_owned())),
@@ -119,7 +129,7 @@ fn patch(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<Bytes, Refusal>
 /// An apply passes as it is, with a version or without. A forced one in JSON is stamped; an unforced one isn't, lest two field managers
 /// of one controller quarrel over the stamp.
 fn apply(parts: &Parts, body: Bytes, epoch: Epoch) -> Bytes {
-    let forced = parts.uri.query().unwrap_or_default().split('&').any(|pair| pair == "force=true");
+    let forced = parts.uri.query().unwrap_or_default().split('&').any(forces);
     match object(&body) {
         Ok(mut object) if forced => {
             mark(&mut object, epoch);
@@ -129,6 +139,17 @@ fn apply(parts: &Parts, body: Bytes, epoch: Epoch) -> Bytes {
     }
 }
 
+/// As an API server reads it: whatever isn't false is true.
+fn forces(pair: &str) -> bool {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    decoded(name) == "force" && !matches!(decoded(value).to_ascii_lowercase().as_str(), "false" | "0")
+}
+
+fn sets_version(operation: &Value) -> bool {
+    let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
+    operation.get("op") != Some(&json!("test")) && ["", "/metadata", "/metadata/resourceVersion"].contains(&path)
+}
+
 fn tests_version(operation: &Value) -> bool {
     operation.get("op") == Some(&json!("test"))
         && operation.get("path") == Some(&json!("/metadata/resourceVersion"))
@@ -136,15 +157,40 @@ fn tests_version(operation: &Value) -> bool {
 }
 
 fn delete(parts: &Parts, body: Bytes) -> Result<Bytes, Refusal> {
-    if Target::of(parts.uri.path()).name.is_none() {
+    if Target::of(&decoded(parts.uri.path())).name.is_none() {
         return Err(Refusal::Collection);
     }
     if body.is_empty() {
         return Err(Refusal::NoPrecondition);
     }
-    let options = object(&body)?;
-    let named = |field| text(&options, &["preconditions", field]).is_some();
-    if named("uid") || named("resourceVersion") { Ok(body) } else { Err(Refusal::NoPrecondition) }
+    if has_precondition(&object(&body)?) { Ok(body) } else { Err(Refusal::NoPrecondition) }
+}
+
+fn has_precondition(options: &Value) -> bool {
+    ["uid", "resourceVersion"].iter().any(|field| text(options, &["preconditions", field]).is_some())
+}
+
+/// To a server any number of zeros means no version.
+fn is_zero(version: &str) -> bool {
+    version.bytes().all(|byte| byte == b'0')
+}
+
+/// A part of a URI as a server sees it, without percent-encoding.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [byte, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (byte, after) = match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => (u8::try_from(high * 16 + low).unwrap_or(b'%'), &after[2..]),
+            _ => (*byte, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn object(body: &[u8]) -> Result<Value, Refusal> {
@@ -223,9 +269,9 @@ mod tests {
             ("/a?dryRun=All&timeout=60s&fieldManager=x", "/a?dryRun=All&fieldManager=x&timeout=1500ms"),
             ("http://host:80/a?timeout", "http://host:80/a?timeout=1500ms"),
         ] {
-            let uri = with_timeout(&uri.parse().unwrap(), Duration::from_micros(1_500_999));
+            let uri = with_timeout(&uri.parse().unwrap(), Duration::from_micros(1_500_999)).unwrap();
             assert_eq!(uri.to_string(), expected);
         }
-        assert_eq!(with_timeout(&Uri::from_static("/a"), Duration::ZERO).to_string(), "/a?timeout=1ms");
+        assert_eq!(with_timeout(&Uri::from_static("/a"), Duration::ZERO).unwrap().to_string(), "/a?timeout=1ms");
     }
 }

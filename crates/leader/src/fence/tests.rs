@@ -113,7 +113,7 @@ async fn rules_of_writes() {
         (put(&Value::Null), Some(Refusal::Unreadable)),
         (request(Method::POST, PODS, "", &named), None),
         (request(Method::POST, PODS, "", &json!({"metadata": {"generateName": "p-"}})), Some(Refusal::NoName)),
-        (request(Method::POST, "/api/v1/namespaces/ns/pods/p/eviction", "", &json!({})), None),
+        (request(Method::POST, "/api/v1/namespaces/ns/pods/p/binding", "", &json!({})), None),
         (request(Method::PATCH, POD, merge, &json!({"metadata": {"resourceVersion": "7"}})), None),
         (request(Method::PATCH, POD, "application/merge-patch+json; charset=utf-8", &named), Some(Refusal::NoVersion)),
         (request(Method::PATCH, POD, "application/strategic-merge-patch+json", &named), Some(Refusal::NoVersion)),
@@ -314,4 +314,54 @@ async fn writes_without_an_election_pass() {
     assert!(outcome(&term, exec()).await.is_ok());
     term.close(CloseReason::Stopping);
     assert!(matches!(outcome(&term, put(&versioned())).await, Err(Refusal::GateClosed(_))));
+}
+
+/// Goal: what a server decodes or reads otherwise than it is written is judged as the server reads it. Method: spellings of one thing.
+#[tokio::test(start_paused = true)]
+async fn spellings_are_judged_as_a_server_reads_them() {
+    let (term, patch) = (open_term(&VirtualClock::new()), "application/json-patch+json");
+    let proxy = request(Method::GET, "/api/v1/namespaces/ns/pods/p/%70roxy/x", "", &Value::Null);
+    assert_eq!(outcome(&term, proxy).await.err(), Some(Refusal::Connect("proxy".to_owned())));
+    let zero = put(&json!({"metadata": {"name": "p", "resourceVersion": "00"}}));
+    assert_eq!(outcome(&term, zero).await.err(), Some(Refusal::NoVersion));
+    let tests_what_it_wrote = json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "0"},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "0"}]);
+    let tests_what_it_wrote = request(Method::PATCH, POD, patch, &tests_what_it_wrote);
+    assert_eq!(outcome(&term, tests_what_it_wrote).await.err(), Some(Refusal::NoVersion));
+    let body = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
+    for force in ["force=1", "force", "force=True", "%66orce=true"] {
+        let apply = request(Method::PATCH, &format!("{POD}?{force}"), "application/apply-patch+yaml", &body);
+        let (_, _, sent) = outcome(&term, apply).await.unwrap();
+        assert!(sent["metadata"]["annotations"].get(EPOCH_ANNOTATION).is_some(), "{force}");
+    }
+    let slow = request(Method::PUT, &format!("{POD}?%74imeout=60s"), "", &versioned());
+    let (_, uri, _) = outcome(&term, slow).await.unwrap();
+    assert!(!uri.contains("60s"), "{uri}");
+}
+
+/// Goal: an eviction is a delete, and says which life it means as one. Method: without preconditions, and with.
+#[tokio::test(start_paused = true)]
+async fn evictions_need_preconditions() {
+    let term = open_term(&VirtualClock::new());
+    let evict = |body: &Value| request(Method::POST, &format!("{POD}/eviction"), "", body);
+    for blind in [json!({}), json!({"metadata": {"name": "p"}}), json!({"deleteOptions": {"preconditions": {}}})] {
+        assert_eq!(outcome(&term, evict(&blind)).await.err(), Some(Refusal::NoPrecondition), "{blind}");
+    }
+    let meant = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": {"uid": "u"}}});
+    assert!(outcome(&term, evict(&meant)).await.is_ok());
+}
+
+/// Goal: no request panics, whatever its path. Method: odd forms of a URI, with a term that needs no election.
+#[tokio::test(start_paused = true)]
+async fn odd_paths_do_not_panic() {
+    let always =
+        Term::always(Arc::new(VirtualClock::new()), crate::Identity::from_parts("me", 1, 1).unwrap(), 2 * SECOND);
+    let long = format!("/{}", "x".repeat(65_520));
+    for term in [always, open_term(&VirtualClock::new())] {
+        for (method, uri) in
+            [(Method::DELETE, "*"), (Method::CONNECT, "host:80"), (Method::PUT, "host:80"), (Method::PUT, &long)]
+        {
+            _ = outcome(&term, request(method, uri, "", &versioned())).await;
+        }
+    }
 }
