@@ -18,6 +18,7 @@
 //! * creates of different names for one thing: two objects, and no server that knows they are meant to be one
 //! * server-side applies without a version: they have no base
 //! * patches whose base was read after a later term's write: a patch doesn't show its base's annotations
+//! * updates with an object that was built anew and given the version alone: without the annotations that were read it doesn't show them either
 //! * JSON patches, and applies that aren't forced: they carry no stamp, so a stale term that reads again sees no later one
 //! * deletes that name the life (`uid`) and not the version: what a later term wrote to it goes with it
 //! * status writes of custom resources, which leave the annotations alone, unless the epoch is kept in the status
