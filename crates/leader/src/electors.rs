@@ -18,7 +18,7 @@ use crate::events::EventQueue;
 use crate::kube_lock::KubeLeaseLock;
 use crate::lock::LeaseLock;
 use crate::members::Members;
-use crate::objects::{LEASES, Objects};
+use crate::objects::{LEASES, Objects, is_name};
 use crate::old_locks::{MigratingLock, OldLock};
 use crate::roster::Group;
 use crate::rules::Rules;
@@ -64,6 +64,10 @@ impl Electors {
                 Err(ConfigError::OldLock("it is one lock, and buckets are many"))
             }
             Stand::Shared(whole, buckets) => {
+                let presence = group_of(&whole, buckets).presence_name();
+                if !is_name(&presence) {
+                    return Err(ConfigError::Name { what: "the name of a replica's presence", text: presence });
+                }
                 let candidacies = buckets
                     .all()
                     .map(|bucket| {
@@ -99,13 +103,7 @@ impl Electors {
         let Self { clock, events, each, groups } = self;
         let terms_over = CancellationToken::new();
         let members = groups.into_iter().map(|(whole, buckets, footings)| {
-            let group = Group {
-                namespace: whole.lease_namespace.clone(),
-                whole: whole.lease_name,
-                identity: whole.identity.as_str().to_owned(),
-                buckets,
-                lease_duration: whole.timings.lease_duration,
-            };
+            let group = group_of(&whole, buckets);
             let leases = Objects::new(&LEASES, client.clone(), whole.lease_namespace);
             Members::new(leases, clock.clone(), whole.timings, group, footings).run(terms_over.clone())
         });
@@ -127,5 +125,15 @@ impl Electors {
             terms_over.cancel();
         };
         futures::join!(electors, members, events);
+    }
+}
+
+fn group_of(whole: &ElectorConfig, buckets: Buckets) -> Group {
+    Group {
+        namespace: whole.lease_namespace.clone(),
+        whole: whole.lease_name.clone(),
+        identity: whole.identity.as_str().to_owned(),
+        buckets,
+        lease_duration: whole.timings.lease_duration,
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Members {
     /// One a bucket.
     footings: Vec<Footing>,
     presence: Option<Lease>,
+    /// When the presence was shown last.
+    shown: Option<GateInstant>,
     advice: Advice,
     trouble: Option<String>,
 }
@@ -48,7 +50,8 @@ impl Members {
             footing.stand(Stance::Aside);
         }
         let roster = Roster::new(group.clone());
-        Self { leases, clock, timings, group, roster, footings, presence: None, advice: Advice::Unknown, trouble: None }
+        let advice = Advice::Unknown;
+        Self { leases, clock, timings, group, roster, footings, presence: None, shown: None, advice, trouble: None }
     }
 
     /// Until `stop`; then the presence is deleted, so that the others needn't wait to see it silent. Cancel safe, without that.
@@ -77,6 +80,9 @@ impl Members {
         let shown = self.show().await;
         let listed = self.list().await;
         let now = self.clock.now();
+        if shown.is_ok() {
+            self.shown = Some(now);
+        }
         self.report(shown.and(listed.as_ref().map(|_| ()).map_err(Clone::clone)));
         if let Ok(list) = listed {
             self.roster.saw(list, now);
@@ -88,9 +94,18 @@ impl Members {
         let mut advice = self.roster.advise(now);
         if advice == Advice::Unknown && begin.until(now) >= self.timings.lease_duration {
             // Nobody can be seen for long: better work than wait, but after everybody else.
-            advice = Advice::Stances(vec![Stance::Reserve; self.footings.len()]);
+            advice = self.after_everybody();
+        }
+        let is_unseen = self.shown.is_none_or(|shown| shown.until(now) >= self.timings.lease_duration);
+        if is_unseen && matches!(advice, Advice::Stances(_)) {
+            // The others don't count this one. If it took a share all the same, they would ask for it back, and so on.
+            advice = self.after_everybody();
         }
         self.stand(advice, now);
+    }
+
+    fn after_everybody(&self) -> Advice {
+        Advice::Stances(vec![Stance::Reserve; self.footings.len()])
     }
 
     fn stand(&mut self, advice: Advice, now: GateInstant) {

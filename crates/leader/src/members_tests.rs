@@ -209,3 +209,45 @@ async fn a_stop_amid_a_write_leaves_no_presence() {
         assert_eq!(left, None, "stopped after {tenths} tenths of a second");
     }
 }
+
+/// Goal: replicas that can't show themselves keep what they have, and don't take it from each other for ever; a name that leaves no room for a presence's is
+/// refused. Method: two replicas that see no presence but may list, for ten minutes; a long name.
+#[tokio::test(start_paused = true)]
+async fn replicas_that_cannot_be_seen_leave_each_other_alone() {
+    for forbidden in [vec![http::Method::POST, http::Method::PUT], vec![http::Method::PUT]] {
+        let (server, counted) = (server(), Arc::new(Mutex::new(0)));
+        for number in 1..=2 {
+            let service = tower::util::BoxCloneSyncService::new(server.service(&format!("replica-{number}")));
+            let (forbidden, counted) = (forbidden.clone(), counted.clone());
+            let unseen = tower::service_fn(move |request: http::Request<kube_client::client::Body>| {
+                let (mut service, is_write) = (service.clone(), forbidden.contains(request.method()));
+                let counted = counted.clone();
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect_bytes().await.map_err(std::io::Error::other)?;
+                    if is_write && String::from_utf8_lossy(&body).contains(".member-") {
+                        return Err(std::io::Error::other("refused"));
+                    }
+                    if String::from_utf8_lossy(&body).contains("hand-over-to") {
+                        *counted.lock() += 1;
+                    }
+                    let request = http::Request::from_parts(parts, kube_client::client::Body::from(body.to_vec()));
+                    tower::Service::call(&mut service, request).await.map_err(std::io::Error::other)
+                }
+            });
+            let identity = Identity::from_parts("replica", number, number.into()).unwrap();
+            let whole = ElectorConfig::new("default", "the-thing", identity);
+            let stands = vec![Stand::Shared(whole, Buckets::new(3).unwrap())];
+            let (electors, mut candidacies) = Electors::new(stands, Arc::new(VirtualClock::new())).unwrap();
+            for (bucket, candidacy) in (0..).zip(candidacies.remove(0)) {
+                tokio::spawn(work(bucket, candidacy, Works::default(), CancellationToken::new()));
+            }
+            tokio::spawn(electors.run(Client::new(unseen, "default"), CancellationToken::new()));
+        }
+        sleep(600 * SECOND).await;
+        let asked = *counted.lock();
+        assert!(asked <= 12, "asked to hand over {asked} times without {forbidden:?}");
+    }
+    let long = ElectorConfig::new("default", "x".repeat(235), Identity::from_parts("replica", 1, 1).unwrap());
+    assert!(Electors::new(vec![Stand::Shared(long, Buckets::new(3).unwrap())], Arc::new(VirtualClock::new())).is_err());
+}
