@@ -172,7 +172,8 @@ impl Standing {
     /// Opens the gate. Before, whatever the work reads must have caught up with a read made after the Lease was won.
     ///
     /// # Errors
-    /// The gate has closed before it was opened. Opening an open gate does nothing.
+    /// The gate has closed before it was opened. Opening an open gate does nothing. One that is in doubt at the moment is
+    /// opened too; it lets nobody act before the doubt has passed.
     pub fn open(&self) -> Result<(), GateClosed> {
         self.term.open()
     }

@@ -162,6 +162,19 @@ async fn a_step_of_the_wall_asks_the_server_first() {
     assert!(term.is_open(), "a second is no jump");
 }
 
+/// Goal: a jump just before the opening costs no term: the gate is opened, and nothing acts before the server was asked. Method: step the wall, then open.
+#[tokio::test(start_paused = true)]
+async fn a_gate_in_doubt_is_opened_all_the_same() {
+    let clock = VirtualClock::new();
+    let term = Term::won(&Holder::example(clock.clone()), Epoch::new(7), Moment::of(&clock));
+    clock.step_wall(SignedDuration::from_secs(100));
+    assert_eq!(term.open(), Ok(()));
+    assert_eq!(term.check(), Err(GateClosed::InDoubt(Epoch::new(7))));
+    tokio::time::advance(SECOND).await;
+    assert!(term.extend(Moment::of(&clock)));
+    assert!(term.is_open());
+}
+
 /// Goal: doubt keeps no term alive. Method: a jump, and no renewal.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_that_nothing_resolves_ends_by_time() {
