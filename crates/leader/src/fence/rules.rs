@@ -13,6 +13,7 @@ use http::header::{CONTENT_TYPE, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::Refusal;
@@ -177,20 +178,7 @@ fn is_zero(version: &str) -> bool {
 
 /// A part of a URI as a server sees it, without percent-encoding.
 fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [byte, after @ ..] = rest {
-        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let (byte, after) = match (byte, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => (u8::try_from(high * 16 + low).unwrap_or(b'%'), &after[2..]),
-            _ => (*byte, after),
-        };
-        bytes.push(byte);
-        rest = after;
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 fn object(body: &[u8]) -> Result<Value, Refusal> {
