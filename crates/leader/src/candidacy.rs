@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock::GateInstant;
 use crate::election::Stance;
 use crate::gate::{CloseReason, GateClosed, Term};
 use crate::sight::Sight;
@@ -23,6 +24,8 @@ pub struct Candidacy {
 pub struct Footing {
     stance: watch::Sender<Stance>,
     withheld: watch::Sender<bool>,
+    /// After stepping down.
+    rests_until: watch::Sender<GateInstant>,
 }
 
 /// What becomes of the Lease at the end of a term. All but [`End::Keep`] only after all work of the term has stopped: a process whose
@@ -79,7 +82,11 @@ impl Candidacy {
     pub(crate) fn new(sight: Sight) -> (Seats, Self) {
         // One is enough: there is no next term before the last one has been ended.
         let (sender, terms) = mpsc::channel(1);
-        let footing = Footing { stance: watch::Sender::new(Stance::default()), withheld: watch::Sender::new(false) };
+        let footing = Footing {
+            stance: watch::Sender::new(Stance::default()),
+            withheld: watch::Sender::new(false),
+            rests_until: watch::Sender::new(GateInstant::from_nanos(0)),
+        };
         let seats = Seats { terms: sender, footing: footing.clone(), sight: sight.clone() };
         (seats, Self { terms, footing, sight })
     }
@@ -113,6 +120,21 @@ impl Footing {
     pub fn withhold(&self, withheld: bool) {
         self.withheld.send_replace(withheld);
     }
+
+    /// The candidate has stepped down, and claims nothing before this time.
+    pub(crate) fn rest(&self, until: GateInstant) {
+        self.rests_until.send_replace(until);
+    }
+
+    /// None: withheld.
+    fn stance(&self) -> Option<Stance> {
+        (!*self.withheld.borrow()).then(|| *self.stance.borrow())
+    }
+
+    /// Whether the candidate would claim the Lease at `now`, if it might.
+    pub(crate) fn stands(&self, now: GateInstant) -> bool {
+        now >= *self.rests_until.borrow() && !matches!(self.stance(), None | Some(Stance::Aside))
+    }
 }
 
 impl Seats {
@@ -123,7 +145,11 @@ impl Seats {
 
     /// None: withheld.
     pub(crate) fn stance(&self) -> Option<Stance> {
-        (!*self.footing.withheld.borrow()).then(|| *self.footing.stance.borrow())
+        self.footing.stance()
+    }
+
+    pub(crate) fn footing(&self) -> &Footing {
+        &self.footing
     }
 
     /// Returns once the candidacy has been dropped. Cancel safe.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::bucket::fnv1a;
 use crate::clock::GateClock;
+use crate::coordination::Coordination;
 use crate::events::EventRecorder;
 use crate::identity::Identity;
 use crate::metrics::MetricsSink;
@@ -48,6 +49,9 @@ pub struct ElectorConfig {
     /// None: no old lock is looked at, also if there is no Lease. To be set in a first version that all replicas run, and taken out in
     /// a later one. Not with buckets, and not with an [`Elector`](crate::Elector) by itself.
     pub old_lock: Option<OldLock>,
+    /// The server names who is to lead, among the LeaseCandidates: see [`Coordination`]. None: whoever takes the Lease first. Not with
+    /// buckets, not with an old lock, and not with an [`Elector`](crate::Elector) by itself.
+    pub coordinated: Option<Coordination>,
 }
 
 /// Why an elector can't be made.
@@ -68,13 +72,26 @@ pub enum ConfigError {
     /// An old lock can't be minded here.
     #[error("the old lock can't be minded: {0}; stand for one Lease alone, with a client")]
     OldLock(&'static str),
+    /// The election can't be coordinated here.
+    #[error("the election can't be coordinated: {0}; stand for one Lease alone, with a client and without an old lock")]
+    Coordinated(&'static str),
+    /// A version that the server would refuse.
+    #[error("the {what} version {text:?} {wrong}")]
+    Version {
+        /// Binary or emulation.
+        what: &'static str,
+        /// What was given.
+        text: String,
+        /// What to change.
+        wrong: &'static str,
+    },
     /// The operating system gave no thread.
     #[error("can't start the elector's thread: {0}")]
     Thread(#[source] std::io::Error),
 }
 
 impl ElectorConfig {
-    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics, Events, no old lock.
+    /// Default timings, no first install, a seed of the identity's own, no labels, no metrics, Events, no old lock, no coordination.
     pub fn new(lease_namespace: impl Into<String>, lease_name: impl Into<String>, identity: Identity) -> Self {
         let seed = fnv1a(identity.as_str().bytes());
         Self {
@@ -88,6 +105,7 @@ impl ElectorConfig {
             metrics: MetricsSink::default(),
             events: true,
             old_lock: None,
+            coordinated: None,
         }
     }
 
@@ -102,6 +120,12 @@ impl ElectorConfig {
     /// What is wrong, and what to do about it.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.timings.check()?;
+        if let Some(coordination) = &self.coordinated {
+            coordination.check()?;
+            if self.old_lock.is_some() {
+                return Err(ConfigError::Coordinated("the server knows nothing of an old lock"));
+            }
+        }
         let lease = (self.lease_namespace.as_str(), self.lease_name.as_str());
         let old = self.old_lock.as_ref().map_or(lease, |old| old.place(self));
         for (what, text) in [

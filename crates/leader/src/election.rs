@@ -15,6 +15,8 @@
 //!
 //! A missing Lease is put down vacant at once and then waited out. So every takeover is a compare-and-swap: waiting for
 //! a mere absence couldn't see a Lease that was created, won, and deleted again between two reads.
+//!
+//! Where the server names who is to lead, see `naming.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,6 +63,8 @@ pub(crate) enum Step {
     TakeOver(Value),
     /// Ask the holder to hand over, by an annotation on its Lease.
     Ask(Value),
+    /// Renew the Lease that names this candidate, without beginning a term.
+    Keep(Value),
 }
 
 /// The fixed part of a candidate.
@@ -72,6 +76,8 @@ pub(crate) struct Standpoint {
     pub(crate) timings: Timings,
     pub(crate) first_install: bool,
     pub(crate) labels: BTreeMap<String, String>,
+    /// The server names who claims.
+    pub(crate) coordinated: bool,
     pub(crate) rules: Rules,
 }
 
@@ -109,6 +115,12 @@ pub(crate) struct Candidate {
     newest: Epoch,
     /// When a claim or a wish was last refused because the Lease wasn't as it had been shown.
     refused_at: Option<GateInstant>,
+    /// When the last read was sent.
+    asked_at: GateInstant,
+    /// When the last read was sent that showed again what had been seen.
+    confirmed: GateInstant,
+    /// The Lease names this candidate.
+    naming: Option<Naming>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +174,9 @@ impl Candidate {
             met: false,
             newest: Epoch::new(0),
             refused_at: None,
+            asked_at: zero,
+            confirmed: zero,
+            naming: None,
         }
     }
 
@@ -200,6 +215,9 @@ impl Candidate {
         if matches!(self.stance, None | Some(Stance::Aside)) {
             return Step::Wait(self.look_at);
         }
+        if self.fixed.coordinated {
+            return self.decide_named(now, wall);
+        }
         if let Some(lease) = self.lease().filter(|lease| self.asks(lease, now)) {
             return Step::Ask(lease.asked(self.fixed.identity.as_str()));
         }
@@ -214,6 +232,11 @@ impl Candidate {
             }
             _ => Step::PutDown(vacant(&self.fixed.namespace, &self.fixed.name, self.longest_wait())),
         }
+    }
+
+    /// A read is sent at `now`.
+    pub(crate) fn reading(&mut self, now: GateInstant) {
+        self.asked_at = now;
     }
 
     /// A read was answered at `received`.
@@ -313,6 +336,10 @@ impl Candidate {
         self.stale = true;
         // Its record may be put back after somebody else's whole term, which this candidate hasn't seen: it is waited out as any other.
         self.own.clear();
+        if self.fixed.coordinated {
+            self.naming = None;
+            self.seen = Seen::Nothing;
+        }
     }
 
     /// A holder that renews is asked to hand over, once a term, unless it was asked already. One that doesn't renew is about to be
@@ -345,6 +372,7 @@ impl Candidate {
     }
 
     fn saw_nothing(&mut self, received: GateInstant) {
+        self.naming = None;
         if !matches!(self.seen, Seen::Missing) {
             self.interfered(received);
             self.seen = Seen::Missing;
@@ -353,14 +381,17 @@ impl Candidate {
     }
 
     fn saw(&mut self, lease: Lease, received: GateInstant) {
-        self.met = true;
+        let met = std::mem::replace(&mut self.met, true);
         if let Seen::Present(before) = &self.seen
             && before.uid() == lease.uid()
             && before.version() == lease.version()
         {
+            self.confirmed = self.asked_at;
             return;
         }
-        if self.same_term(&lease) {
+        if self.fixed.coordinated && lease.holder() == self.fixed.identity.as_str() {
+            self.saw_named(&lease, met, received);
+        } else if self.same_term(&lease) {
             let last = self.last_term.as_mut().expect("same_term found it");
             last.version = lease.version();
             last.longest = last.longest.max(lease.duration().unwrap_or(self.fixed.timings.lease_duration));
@@ -381,6 +412,9 @@ impl Candidate {
                     longest: lease.duration().unwrap_or(self.fixed.timings.lease_duration),
                 });
             }
+        }
+        if lease.holder() != self.fixed.identity.as_str() {
+            self.naming = None;
         }
         self.newest = self.newest.max(lease.version());
         // What was ours is no more once another record has been seen.
@@ -504,6 +538,10 @@ impl Candidate {
         error.retry_after().map_or(pause, |asked| asked.min(pause).max(self.fixed.timings.retry_period / 4))
     }
 }
+
+#[path = "naming.rs"]
+mod naming;
+use naming::Naming;
 
 #[cfg(test)]
 #[path = "simulation/explorer/candidate.rs"]

@@ -21,6 +21,7 @@ fn candidate(first_install: bool) -> Candidate {
         timings: Timings { jitter: 0.0, ..Timings::default() },
         first_install,
         labels: BTreeMap::new(),
+        coordinated: false,
         rules: Rules::default(),
     };
     Candidate::new(fixed, 1)

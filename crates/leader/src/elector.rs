@@ -65,6 +65,9 @@ impl Elector {
         if config.old_lock.is_some() {
             return Err(ConfigError::OldLock("an elector by itself has a lock and no client"));
         }
+        if config.coordinated.is_some() {
+            return Err(ConfigError::Coordinated("an elector by itself has a lock and no client"));
+        }
         let (seats, candidacy) = Candidacy::new(config.sight(&clock, None));
         Ok((Self::assemble(lock, config, clock, seats, Rules::default()), candidacy))
     }
@@ -91,6 +94,7 @@ impl Elector {
             timings: config.timings,
             first_install: config.first_install,
             labels: config.labels,
+            coordinated: config.coordinated.is_some(),
             rules,
         };
         Self { lock, clock, candidate: Candidate::new(fixed, config.seed), seats, term_of }
@@ -136,6 +140,7 @@ impl Elector {
                     () = sleep_until(self.clock.as_ref(), until.min(now + TICK)) => {}
                 },
                 Step::Read => {
+                    self.candidate.reading(now);
                     let answer = tokio::select! {
                         biased;
                         () = stop => return None,
@@ -155,6 +160,12 @@ impl Elector {
                     self.report(&answer);
                     self.candidate.on_asked(answer, self.clock.now());
                 }
+                Step::Keep(object) => {
+                    self.candidate.keeping(&object);
+                    let answer = self.bounded(lock.update(object, timeout), None).await;
+                    self.report(&answer);
+                    self.candidate.on_kept(answer, self.clock.now());
+                }
                 step @ (Step::Create(_) | Step::TakeOver(_)) => {
                     if let Some(won) = self.claim(step, timeout).await {
                         return Some(won);
@@ -169,7 +180,7 @@ impl Elector {
         let (object, creating) = match step {
             Step::Create(object) => (object, true),
             Step::TakeOver(object) => (object, false),
-            Step::Wait(_) | Step::Read | Step::PutDown(_) | Step::Ask(_) => return None,
+            Step::Wait(_) | Step::Read | Step::PutDown(_) | Step::Ask(_) | Step::Keep(_) => return None,
         };
         // H1: read immediately before the request is sent.
         let sent = Moment::of(self.clock.as_ref());
@@ -205,7 +216,11 @@ impl Elector {
                 Over::Ended(ended) => {
                     let end = match ended.as_ref().map_or(&End::Keep, |ended| &ended.how) {
                         End::Keep => TermEnd::Kept,
-                        End::Release | End::StepDown(_) => self.release(&mut held, None).await,
+                        End::Release => self.release(&mut held, None).await,
+                        End::StepDown(cool_down) => {
+                            self.seats.footing().rest(self.clock.now() + *cool_down);
+                            self.release(&mut held, None).await
+                        }
                         End::HandOver(to) => self.release(&mut held, Some(to)).await,
                     };
                     (ended, end)

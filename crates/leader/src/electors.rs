@@ -16,6 +16,7 @@ use crate::config::{ConfigError, ElectorConfig};
 use crate::elector::Elector;
 use crate::events::EventQueue;
 use crate::kube_lock::KubeLeaseLock;
+use crate::lease_candidate::LeaseCandidate;
 use crate::lock::LeaseLock;
 use crate::members::Members;
 use crate::objects::{LEASES, Objects, is_name};
@@ -63,6 +64,9 @@ impl Electors {
             Stand::Shared(ElectorConfig { old_lock: Some(_), .. }, _) => {
                 Err(ConfigError::OldLock("it is one lock, and buckets are many"))
             }
+            Stand::Shared(ElectorConfig { coordinated: Some(_), .. }, _) => {
+                Err(ConfigError::Coordinated("the server would give all buckets to one"))
+            }
             Stand::Shared(whole, buckets) => {
                 let presence = group_of(&whole, buckets).presence_name();
                 if !is_name(&presence) {
@@ -108,6 +112,15 @@ impl Electors {
             Members::new(leases, clock.clone(), whole.timings, group, footings).run(terms_over.clone())
         });
         let members = join_all(members);
+        // Who leaves is not to be named again, also while it still holds the Lease.
+        let leaving = shutdown.child_token();
+        let candidates = each.iter().filter_map(|(config, seats)| {
+            let coordination = config.coordinated.as_ref()?;
+            let candidate =
+                LeaseCandidate::new(client.clone(), config, coordination, clock.clone(), seats.footing().clone());
+            Some(candidate.run(leaving.clone()))
+        });
+        let candidates = join_all(candidates);
         let electors = join_all(each.into_iter().map(|(config, seats)| {
             let (namespace, name) = (config.lease_namespace.clone(), config.lease_name.clone());
             let lock: Arc<dyn LeaseLock> = match &config.old_lock {
@@ -122,9 +135,10 @@ impl Electors {
         // A presence stays until all terms are over, and no Event comes after.
         let electors = async {
             electors.await;
+            leaving.cancel();
             terms_over.cancel();
         };
-        futures::join!(electors, members, events);
+        futures::join!(electors, members, candidates, events);
     }
 }
 

@@ -26,7 +26,8 @@
 //! The Role needs get, create and update on `leases`, and create on `events` (in the core group) of the Lease's namespace, for the Events that
 //! say who became leader and who stopped leading.
 //!
-//! Locks from before there were Leases are looked at only if [`ElectorConfig::old_lock`] names one.
+//! Locks from before there were Leases are looked at only if [`ElectorConfig::old_lock`] names one. With [`ElectorConfig::coordinated`]
+//! the server names who is to lead.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -125,6 +126,7 @@ mod bucket;
 mod candidacy;
 mod clock;
 mod config;
+mod coordination;
 mod election;
 mod elector;
 mod electors;
@@ -133,6 +135,7 @@ mod fence;
 mod gate;
 mod identity;
 mod kube_lock;
+mod lease_candidate;
 mod lock;
 #[cfg(test)]
 #[path = "../tests/matrix/log.rs"]
@@ -166,6 +169,7 @@ pub use bucket::{Bucket, Buckets, BucketsError, MOST_BUCKETS};
 pub use candidacy::{Candidacy, End, Footing, Standing};
 pub use clock::{BootClock, GateClock, GateInstant, VirtualClock};
 pub use config::{ConfigError, ElectorConfig};
+pub use coordination::{Coordination, Strategy};
 pub use election::Stance;
 pub use elector::{Elector, LONGEST_FAREWELL};
 pub use electors::{Electors, Stand};

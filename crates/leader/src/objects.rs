@@ -31,6 +31,8 @@ pub(crate) struct Kind {
     verbs: &'static str,
     /// What else to say of them.
     more: &'static str,
+    /// Whether a text can name one.
+    names: fn(&str) -> bool,
 }
 
 pub(crate) static LEASES: Kind = Kind {
@@ -39,15 +41,38 @@ pub(crate) static LEASES: Kind = Kind {
     plural: "leases",
     verbs: "[get, create, update]",
     more: " (with buckets also list and delete)",
+    names: is_name,
 };
 
-pub(crate) static EVENTS: Kind = Kind { root: "api/v1", group: r#""""#, plural: "events", verbs: "[create]", more: "" };
+pub(crate) static LEASE_CANDIDATES: Kind = Kind {
+    root: "apis/coordination.k8s.io/v1beta1",
+    group: "coordination.k8s.io",
+    plural: "leasecandidates",
+    verbs: "[get, create, update, delete]",
+    more: "",
+    names: is_map_key,
+};
 
-pub(crate) static ENDPOINTS: Kind =
-    Kind { root: "api/v1", group: r#""""#, plural: "endpoints", verbs: "[get, create, update]", more: "" };
+pub(crate) static EVENTS: Kind =
+    Kind { root: "api/v1", group: r#""""#, plural: "events", verbs: "[create]", more: "", names: is_name };
 
-pub(crate) static CONFIG_MAPS: Kind =
-    Kind { root: "api/v1", group: r#""""#, plural: "configmaps", verbs: "[get, create, update]", more: "" };
+pub(crate) static ENDPOINTS: Kind = Kind {
+    root: "api/v1",
+    group: r#""""#,
+    plural: "endpoints",
+    verbs: "[get, create, update]",
+    more: "",
+    names: is_name,
+};
+
+pub(crate) static CONFIG_MAPS: Kind = Kind {
+    root: "api/v1",
+    group: r#""""#,
+    plural: "configmaps",
+    verbs: "[get, create, update]",
+    more: "",
+    names: is_name,
+};
 
 /// The objects of a kind in one namespace.
 #[derive(Clone)]
@@ -95,7 +120,7 @@ impl Objects {
         timeout: Duration,
     ) -> Result<Request<Body>, LockError> {
         let (name, selector) = match about {
-            About::One(name) if !is_name(name) => {
+            About::One(name) if !(self.kind.names)(name) => {
                 return Err(refused(0, format!("{name:?} can't be a name in {}", self.kind.plural)));
             }
             About::One(name) => (format!("/{name}"), String::new()),
@@ -169,6 +194,12 @@ pub(crate) fn is_name(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     text.len() <= 253 && text.bytes().all(allowed) && edge(text.as_bytes().first()) && edge(text.as_bytes().last())
+}
+
+/// Whether the text can be part of a request path as a key of a ConfigMap, which the names of LeaseCandidates are.
+fn is_map_key(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    !text.is_empty() && text.len() <= 253 && text.bytes().all(allowed) && text != "." && !text.starts_with("..")
 }
 
 fn refused(code: u16, message: String) -> LockError {

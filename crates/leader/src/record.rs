@@ -190,9 +190,11 @@ impl Lease {
 
     /// The marker of a proper release of the last term, if nobody holds the Lease and no term has followed.
     pub fn release(&self) -> Option<Release> {
-        if !self.holder().is_empty() {
-            return None;
-        }
+        if self.holder().is_empty() { self.marker() } else { None }
+    }
+
+    /// The same whoever is shown as the holder: a server that names somebody counts no transition and removes no marker.
+    pub(crate) fn marker(&self) -> Option<Release> {
         let counted = self.annotation(RELEASED_TRANSITIONS_ANNOTATION)?;
         if counted != self.transitions().to_string() {
             return None;
@@ -214,6 +216,11 @@ impl Lease {
         self.annotation(HAND_OVER_ANNOTATION).filter(|to| !to.is_empty())
     }
 
+    /// Whom the server would rather have as the holder, in a coordinated election.
+    pub fn preferred_holder(&self) -> Option<&str> {
+        self.spec("preferredHolder").and_then(Value::as_str).filter(|to| !to.is_empty())
+    }
+
     /// The object that asks this Lease's holder to hand over to `to`. Nothing else of it changes.
     pub(crate) fn asked(&self, to: &str) -> Value {
         let mut object = self.object.clone();
@@ -227,6 +234,15 @@ impl Lease {
     pub(crate) fn taken_over(&self, claim: &Claim<'_>) -> Value {
         let same = self.holder() == claim.identity;
         let transitions = if same { self.transitions() } else { self.transitions().saturating_add(1) };
+        self.begun(claim, transitions)
+    }
+
+    /// The object by which `claim` begins a term in the Lease that names it. Always counts a transition, since the naming hasn't.
+    pub(crate) fn taken_up(&self, claim: &Claim<'_>) -> Value {
+        self.begun(claim, self.transitions().saturating_add(1))
+    }
+
+    fn begun(&self, claim: &Claim<'_>, transitions: i32) -> Value {
         let mut object = self.object.clone();
         if let Some(annotations) = existing_map(&mut object, &["metadata", "annotations"]) {
             for of_the_last_term in
@@ -253,6 +269,13 @@ impl Lease {
             annotations.remove(HAND_OVER_ANNOTATION);
         }
         hold(map(map_of(&mut object), "spec"), claim);
+        object
+    }
+
+    /// The object that keeps this Lease, which names `claim`, without beginning a term: `acquire_time` is the naming's mark.
+    pub(crate) fn kept(&self, claim: &Claim<'_>, acquire_time: &str) -> Value {
+        let mut object = self.renewed(claim);
+        map(map_of(&mut object), "spec").insert("acquireTime".to_owned(), json!(acquire_time));
         object
     }
 
@@ -319,7 +342,7 @@ fn label(object: &mut Value, labels: &BTreeMap<String, String>) {
 }
 
 /// Kubernetes' MicroTime: RFC 3339 in UTC with exactly six digits.
-fn micro_time(wall: Timestamp) -> Value {
+pub(crate) fn micro_time(wall: Timestamp) -> Value {
     Value::String(format!("{wall:.6}"))
 }
 

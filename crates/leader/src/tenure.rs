@@ -131,9 +131,11 @@ impl Tenure {
         self.lease.released(&Ended { identity: self.fixed.identity.as_str(), epoch: self.epoch }, to, wall)
     }
 
-    /// To whom this holder is asked to hand over, unless that is itself.
+    /// To whom this holder is asked to hand over, by people or by the server that names holders, unless that is itself.
     pub(crate) fn asked_for(&self) -> Option<&str> {
-        self.lease.hand_over().filter(|to| !means(to, self.fixed.identity.as_str()))
+        let preferred = self.lease.preferred_holder().filter(|_| self.fixed.coordinated);
+        let other = |to: &&str| !means(to, self.fixed.identity.as_str());
+        self.lease.hand_over().filter(other).or(preferred.filter(other))
     }
 
     /// The Lease as last seen.

@@ -32,6 +32,7 @@ fn tenure() -> Tenure {
         timings: Timings::default(),
         first_install: false,
         labels: std::collections::BTreeMap::new(),
+        coordinated: false,
         rules: Rules::default(),
     };
     Tenure::new(fixed, mine(10), at(0.0))

@@ -108,6 +108,7 @@ impl Small {
                 timings: timings.clone(),
                 first_install: false,
                 labels: BTreeMap::new(),
+                coordinated: false,
                 rules: self.rules,
             };
             process(number, rate, Mind::Follower(Box::new(Follower::new(fixed, self.release_before_stop))))

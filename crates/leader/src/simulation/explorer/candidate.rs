@@ -1,6 +1,6 @@
 //! What of a candidate makes a difference to what happens next, for the explorer.
 //!
-//! In: a candidate. Out: facts. Never: its random numbers (the explorer's jitter is zero) and its stance, which is always the same.
+//! In: a candidate. Out: facts. Never: its random numbers (the explorer's jitter is zero) and its stance, which is always the same; what is only of a coordinated election.
 
 use super::{Candidate, LastTerm, Own, Seen};
 use crate::simulation::explorer::facts::{Fact, Facts};
@@ -24,6 +24,9 @@ impl Candidate {
             met,
             newest,
             refused_at,
+            asked_at: _,
+            confirmed: _,
+            naming: _,
         } = self;
         let timings = &fixed.timings;
         let longest = last_term.as_ref().map_or(timings.lease_duration, |last| last.longest);

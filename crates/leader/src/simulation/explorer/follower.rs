@@ -108,7 +108,7 @@ impl Follower {
         let patience = self.fixed().timings.request_timeout;
         let (why, verb) = match self.candidate.decide(at.local(), at.wall()) {
             // None of these prefers to lead.
-            Step::Wait(_) | Step::Ask(_) => return None,
+            Step::Wait(_) | Step::Ask(_) | Step::Keep(_) => return None,
             Step::Read => (Why::Look, Verb::Read),
             Step::PutDown(object) => (Why::PutDown, Verb::Create(Rc::new(object))),
             Step::Create(object) => {
