@@ -96,6 +96,13 @@ impl Electors {
         if config.old_lock.is_some() && self.each.iter().any(|(other, _)| minds(other) == minds(&config)) {
             return Err(ConfigError::OldLock("another Lease stands beside the same one"));
         }
+        let named = |config: &ElectorConfig| (config.lease_namespace.clone(), config.identity.clone());
+        let coordinated = || self.each.iter().filter(|(other, _)| other.coordinated.is_some());
+        if config.coordinated.is_some() && coordinated().any(|(other, _)| named(other) == named(&config)) {
+            return Err(ConfigError::Coordinated(
+                "a LeaseCandidate stands for one Lease, and another has its name, the identity",
+            ));
+        }
         let (seats, candidacy) = Candidacy::new(config.sight(&self.clock, self.events.recorder(&config)));
         self.each.push((config, seats));
         Ok(candidacy)

@@ -323,7 +323,7 @@ async fn a_server_that_names_nobody_is_said_once() {
     }
 }
 
-/// Goal: what coordination can't go with is refused. Method: buckets, an old lock, an elector without a client, a bad version.
+/// Goal: what coordination can't go with is refused. Method: buckets, an old lock, two Leases under one identity, an elector without a client, a bad version.
 #[test]
 fn what_can_not_be_coordinated() {
     let clock: Arc<dyn GateClock> = Arc::new(VirtualClock::new());
@@ -334,6 +334,8 @@ fn what_can_not_be_coordinated() {
     let old_lock = Some(OldLock::new(OldLockKind::ConfigMap));
     let old = Stand::Alone(ElectorConfig { old_lock, ..good() });
     assert!(matches!(refused(old), Some(ConfigError::Coordinated(_))));
+    let two = ["one", "two"].map(|name| Stand::Alone(ElectorConfig { lease_name: name.to_owned(), ..good() }));
+    assert!(matches!(Electors::new(two.to_vec(), clock.clone()).err(), Some(ConfigError::Coordinated(_))));
     assert!(matches!(refused(Stand::Alone(config("old", "1.6.0"))), Some(ConfigError::Version { .. })));
     assert!(matches!(
         refused(Stand::Alone(ElectorConfig { timings: Timings { jitter: -1.0, ..Timings::default() }, ..good() })),

@@ -1,5 +1,5 @@
 //! client-go's own tests of its leader election and its Lease lock, as tests of these: each has upstream's name in snake case,
-//! and says where what holds here is another thing on purpose. What isn't here, and why, and what is to come, stands in
+//! and says where what holds here is another thing on purpose. What isn't here, and why, stands in
 //! `complete`, which sees to it that the list is whole.
 //!
 //! What upstream tests of `OnNewLeader` is a line of the log here; its counts of calls are those of these tests.
