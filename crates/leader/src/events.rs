@@ -34,6 +34,9 @@ const TRIES: u32 = 3;
 /// Between two tries, as upstream.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// The longest pause that a server may ask for: the other Events wait meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long the end of all terms waits for the last Events.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -145,7 +148,7 @@ impl EventQueue {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep(error.retry_after().unwrap_or(PAUSE).max(PAUSE)) => {}
+                () = tokio::time::sleep(error.retry_after().unwrap_or(PAUSE).clamp(PAUSE, LONGEST_PAUSE)) => {}
                 () = over.cancelled() => {}
             }
         }

@@ -23,6 +23,8 @@ enum Does {
     Serves,
     Answers(u16),
     Hangs,
+    /// A server that asks to be left alone for a day.
+    PutsOff,
 }
 
 /// When requests for Events came.
@@ -42,6 +44,9 @@ fn client(server: &ApiServer, does: Does) -> (Client, Asked) {
                 Does::Answers(status) if about_events => {
                     let body = json!({"message": "as planned"}).to_string();
                     Ok(Response::builder().status(status).body(Body::from(body.into_bytes())).unwrap())
+                }
+                Does::PutsOff if about_events => {
+                    Ok(Response::builder().status(503).header("retry-after", "86400").body(Body::empty()).unwrap())
                 }
                 Does::Hangs if about_events => std::future::pending().await,
                 _ => server.send(request).await,
@@ -187,6 +192,18 @@ async fn no_storm_of_tries() {
     running.task.await.unwrap();
     // The end has one try.
     assert_eq!(asked.lock().len(), 4);
+}
+
+/// Goal: a server that asks for a long pause gets a longer one, not the end of all Events. Method: a day asked for.
+#[tokio::test(start_paused = true)]
+async fn a_pause_has_its_bound() {
+    let server = ApiServer::new(Config::default());
+    let (client, asked) = client(&server, Does::PutsOff);
+    let mut running = start(client, Stand::Alone(config()));
+    let _standing = running.candidacies[0].next_term().await.unwrap();
+    sleep(600 * SECOND).await;
+    let gaps: Vec<_> = asked.lock().windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps, [LONGEST_PAUSE; 2]);
 }
 
 /// Goal: what doesn't fit is dropped at once, counted, and said. Method: more news than fit while nobody sends, then all are sent.
