@@ -135,3 +135,38 @@ fn a_marker_is_of_its_record() {
             .is_null()
     );
 }
+
+/// Goal: whatever an object says, of whatever shape, it is survived: what is written over it can be read again, and is the own. Method: odd values in each place.
+#[test]
+fn no_shape_of_an_object_does_harm() {
+    let odd = [
+        json!(null),
+        json!(7),
+        json!("x"),
+        json!([1]),
+        json!({"a": {"b": []}}),
+        json!("x".repeat(1 << 20)),
+        json!(-1),
+        json!(1e300),
+    ];
+    let lease = json!({"spec": {"holderIdentity": "me", "leaseDurationSeconds": 15, "acquireTime": "?", "renewTime": 7, "leaseTransitions": i64::MAX}});
+    for value in &odd {
+        let of = |field: &str| json!({field: value}).to_string();
+        let texts = ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaderTransitions"].map(of);
+        let with = |text: &Value| json!({"metadata": {"uid": "u", "annotations": {OLD_LOCK_ANNOTATION: text}}});
+        let mut objects =
+            vec![value.clone(), json!({"metadata": value}), json!({"metadata": {"annotations": value}}), with(value)];
+        objects.extend(texts.iter().map(|text| with(&json!(text))));
+        objects.push(with(&json!("[".repeat(100_000))));
+        for object in objects {
+            let mut watch = OldWatch::new("me", Duration::from_secs(15));
+            watch.saw(Some(object.clone()), GateInstant::from_nanos(1));
+            assert!(watch.free_at().is_some());
+            let written = watch.given_back(&json!({"spec": value}));
+            watch.saw(Some(written), GateInstant::from_nanos(2));
+            let written = watch.follows(&lease);
+            watch.saw(Some(written), GateInstant::from_nanos(3));
+            assert!(watch.is_own(), "{}", watch.holder());
+        }
+    }
+}
