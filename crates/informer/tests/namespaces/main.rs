@@ -4,4 +4,5 @@
 mod changing;
 mod ending;
 mod fixed;
+mod harm;
 mod scripts;
