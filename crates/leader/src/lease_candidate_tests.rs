@@ -246,17 +246,20 @@ async fn the_server_chooses_who_leads() {
     assert_eq!(list(&candidates).await.len(), 2);
 }
 
-/// Goal: wall clocks choose who leads, but never open two gates, and somebody leads. Method: a candidate whose wall is an hour behind the
-/// server's, so that the server takes each of its renewals for an expiry; another an hour ahead.
+/// Goal: wall clocks choose who leads, but never open two gates, and somebody leads. Method: a holder whose wall is an hour behind the
+/// server's, so that the server names another while its gate is open, which it hears of seconds later; another an hour ahead.
 #[tokio::test(start_paused = true)]
 async fn wrong_wall_clocks_open_no_two_gates() {
     for hours in [-1, 1] {
         let (server, right, wrong) = (server(), VirtualClock::new(), VirtualClock::new());
         Namer::start(&server, right.clone());
         wrong.step_wall(SignedDuration::from_hours(hours));
-        let wrong = Person::enter(&server, config("old", "1.2.0"), wrong);
+        let timings = Timings { retry_period: 6 * SECOND, ..Timings::default() };
+        let wrong = Person::enter(&server, ElectorConfig { timings, ..config("new", "1.4.0") }, wrong);
         acted(&wrong, &[&wrong]).await;
-        let right = Person::enter(&server, config("new", "1.4.0"), right);
+        let right = Person::enter(&server, config("old", "1.2.0"), right);
+        let took = acted(&right, &[&wrong, &right]).await;
+        assert!(took < 60 * SECOND, "{took:?}");
         let mut led = 0;
         for _ in 0..600 {
             pass(&[&wrong, &right], SECOND).await;
