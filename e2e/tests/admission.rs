@@ -26,7 +26,7 @@ const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/lease-monitor/leas
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/lease-monitor/leases/lease-monitor";
 const CONFIGMAPS: &str = "/api/v1/namespaces/lease-monitor/configmaps";
 const CONFIGMAP: &str = "/api/v1/namespaces/lease-monitor/configmaps/managed";
-const EPOCH: &str = "watchkeeper.dev/epoch";
+const EPOCH: &str = "epoch.watchkeeper.dev/lease-monitor.lease-monitor";
 const TIMINGS: ElectionTimings = ElectionTimings {
     lease: Duration::from_secs(4),
     renew_deadline: Duration::from_millis(2_200),

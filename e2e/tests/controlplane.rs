@@ -24,7 +24,7 @@ async fn start(config: ControlPlaneConfig) -> (ControlPlane, Folder) {
 }
 
 fn configmap(name: &str) -> serde_json::Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "annotations": {"watchkeeper.dev/epoch": "7"}}})
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "annotations": {"epoch.watchkeeper.dev/default.lease": "7"}}})
 }
 
 /// The status of the answer that refused a request.

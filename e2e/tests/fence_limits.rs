@@ -2,8 +2,8 @@
 //!
 //! Goal: what `crates/leader/src/fence.rs` says isn't covered does pass, with or without the stamp it names; what it says is
 //! covered is refused.
-//! Method: two terms whose gates are both open, as after a stop of a virtual machine. No election gives two at once, so each is
-//! of a Lease of its own; epochs are versions of the one etcd, so that the one won later has the greater one.
+//! Method: two terms whose gates are both open, as after a stop of a virtual machine. No election gives two at once, so the Lease
+//! of the first, who looks at it once in five minutes, is deleted, and the second takes itself for the first install.
 
 #![cfg(feature = "e2e")]
 #![allow(clippy::disallowed_methods, clippy::panic)]
@@ -21,10 +21,11 @@ use watchkeeper_e2e::controlplane::{ADMIN, ControlPlane, ControlPlaneConfig};
 use watchkeeper_e2e::folder::Folder;
 use watchkeeper_e2e::kubeconfig::{create, read, send};
 use watchkeeper_leader::{
-    BootClock, Candidacy, EPOCH_ANNOTATION, Elector, ElectorConfig, FenceConfig, FenceLayer, FenceRefused, Identity,
-    KubeLeaseLock, Refusal, Standing,
+    BootClock, Candidacy, Elector, ElectorConfig, FenceConfig, FenceLayer, FenceRefused, Identity, KubeLeaseLock,
+    Refusal, Standing, Timings, epoch_annotation,
 };
 
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/limits";
 const CONFIGMAP: &str = "/api/v1/namespaces/default/configmaps/thing";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const THINGS: &str = "/apis/limits.watchkeeper.dev/v1/namespaces/default/things";
@@ -42,8 +43,17 @@ struct Leader {
 impl Leader {
     async fn elected(admin: &Client, name: &str) -> Self {
         let identity = Identity::generate(name).expect("an identity");
-        let config = ElectorConfig { first_install: true, ..ElectorConfig::new("default", name, identity) };
-        let lock = Arc::new(KubeLeaseLock::new(admin.clone(), "default", name));
+        let timings = Timings {
+            lease_duration: Duration::from_secs(600),
+            renew_deadline: Duration::from_secs(400),
+            retry_period: Duration::from_secs(300),
+            ..Timings::default()
+        };
+        let config =
+            ElectorConfig { first_install: true, timings, ..ElectorConfig::new("default", "limits", identity) };
+        // The first finds none.
+        _ = send(admin, Method::DELETE, LEASE, ("application/json", "{}".to_owned())).await;
+        let lock = Arc::new(KubeLeaseLock::new(admin.clone(), "default", "limits"));
         let (elector, mut candidacy) = Elector::new(lock, config, Arc::new(BootClock)).expect("a config that works");
         let shutdown = CancellationToken::new();
         tokio::spawn(elector.run(shutdown.clone()));
@@ -92,7 +102,7 @@ async fn two() -> (ControlPlane, Leader, Leader) {
 }
 
 fn epoch(object: &Value) -> &Value {
-    &object["metadata"]["annotations"][EPOCH_ANNOTATION]
+    &object["metadata"]["annotations"][epoch_annotation("default", "limits")]
 }
 
 async fn put(client: &Client, path: &str, object: &Value) -> Result<Value, HarnessError> {

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::line_log::LineLog;
 
-/// The annotation in which a gated write carries the epoch of its term.
-pub const EPOCH_ANNOTATION: &str = "watchkeeper.dev/epoch";
+/// How the annotation begins in which a gated write carries the epoch of its term; the place of the Lease follows.
+pub const EPOCH_PREFIX: &str = "epoch.watchkeeper.dev/";
 
 /// One mutating request and how it was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

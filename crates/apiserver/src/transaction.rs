@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::audit::EPOCH_ANNOTATION;
+use crate::audit::EPOCH_PREFIX;
 use crate::kinds::{self, Generation, Kind, KindId, kind};
 use crate::namespace;
 use crate::object::{EventType, Stored, at, encode_plain, metadata_mut, text};
@@ -232,7 +232,8 @@ pub(crate) fn is_terminating(object: &Map<String, Value>) -> bool {
 }
 
 pub(crate) fn epoch(object: &Map<String, Value>) -> Option<String> {
-    text(object, &["metadata", "annotations", EPOCH_ANNOTATION]).map(str::to_owned)
+    let mut annotations = object.get("metadata")?.get("annotations")?.as_object()?.iter();
+    annotations.find(|(name, _)| name.starts_with(EPOCH_PREFIX))?.1.as_str().map(str::to_owned)
 }
 
 /// A version 4 UUID from the server's own randomness.

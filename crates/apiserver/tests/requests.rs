@@ -150,7 +150,7 @@ async fn every_mutating_request_is_recorded() {
         config.audit_records = 4;
         config.audit_log = Some(Box::new(log.clone()));
     });
-    let epoch = json!({ "metadata": { "name": "a", "annotations": { "watchkeeper.dev/epoch": "45" } } });
+    let epoch = json!({ "metadata": { "name": "a", "annotations": { "epoch.watchkeeper.dev/default.a": "45" } } });
     send(&server, "POST", LEASES, epoch.clone()).await;
     send(&server, "POST", LEASES, epoch).await;
     send(&server, "PATCH", &format!("{LEASES}/a"), json!({ "metadata": { "annotations": null } })).await;

@@ -19,7 +19,7 @@ use crate::config::{ConfigError, ElectorConfig};
 use crate::election::{Candidate, Standpoint, Step};
 use crate::gate::{CloseReason, Holder, Loss, Term};
 use crate::lock::{LeaseLock, LockError};
-use crate::record::Lease;
+use crate::record::{Lease, epoch_annotation};
 use crate::rules::Rules;
 use crate::sight::TermEnd;
 use crate::tenure::{Duty, Tenure, Verdict};
@@ -86,6 +86,7 @@ impl Elector {
             hold: config.timings.renew_deadline,
             stop_bound: config.timings.stop_bound,
             metrics: seats.sight.metrics().clone(),
+            epoch_annotation: epoch_annotation(&config.lease_namespace, &config.lease_name).into(),
         };
         let fixed = Standpoint {
             namespace: config.lease_namespace,

@@ -63,7 +63,7 @@ pub struct FenceConfig {
     pub write_timeout: Duration,
     /// A write isn't begun with less time left than this. Default 250 ms.
     pub min_remaining: Duration,
-    /// The field of `status` in which status writes keep the epoch, as text: `Some("watchkeeperEpoch")`, say. The kind must have it, or
+    /// The field of `status` in which status writes keep the epoch, as text: `Some("watchkeeperEpoch")`, say; another one for each Lease. The kind must have it, or
     /// keep fields it doesn't know. Default none: then I12 doesn't cover status writes of custom resources.
     pub status_epoch: Option<String>,
 }
@@ -273,7 +273,8 @@ impl Write {
         let remaining = term.check().map_err(|closed| refuse(closed.into()))?;
         let limit = remaining.duration().min(config.write_timeout).min(term.stop_bound());
         let body = buffered(body).map_err(refuse)?;
-        let stamp = Stamp { epoch: term.epoch(), in_status: config.status_epoch.as_deref() };
+        let (annotation, in_status) = (term.epoch_annotation(), config.status_epoch.as_deref());
+        let stamp = Stamp { epoch: term.epoch(), annotation, in_status };
         let body = if term.is_elected() { rules::prepare(&parts, body, stamp) } else { Ok(body) };
         let body = body.map_err(|reason| {
             if let Refusal::LaterTerm(epoch) = reason {

@@ -51,6 +51,8 @@ pub(crate) struct Holder {
     /// J.
     pub(crate) stop_bound: Duration,
     pub(crate) metrics: MetricsSink,
+    /// What its writes are stamped with; empty, where they aren't.
+    pub(crate) epoch_annotation: Arc<str>,
 }
 
 #[cfg(test)]
@@ -64,6 +66,7 @@ impl Holder {
             hold: timings.renew_deadline,
             stop_bound: timings.stop_bound,
             metrics: MetricsSink::default(),
+            epoch_annotation: crate::record::epoch_annotation("default", "the-lease").into(),
         }
     }
 }
@@ -195,7 +198,8 @@ impl Term {
     /// The term of work that needs no election: its gate is open until it is closed by its owner, whatever other processes do. It has the
     /// epoch zero, and the [fence](crate::FenceLayer) neither stamps its writes nor asks them for versions.
     pub fn always(clock: Arc<dyn GateClock>, identity: Identity, stop_bound: Duration) -> Self {
-        let holder = Holder { clock, identity, hold: Duration::MAX, stop_bound, metrics: MetricsSink::default() };
+        let (hold, metrics, epoch_annotation) = (Duration::MAX, MetricsSink::default(), "".into());
+        let holder = Holder { clock, identity, hold, stop_bound, metrics, epoch_annotation };
         let sent = Moment::of(holder.clock.as_ref());
         let deadline = GateInstant::from_nanos(u64::MAX);
         Self::of(holder, None, State { opened: true, closed: None, deadline, renewed: sent, doubt: None })
@@ -209,6 +213,11 @@ impl Term {
     /// The number of this term.
     pub fn epoch(&self) -> Epoch {
         self.0.epoch
+    }
+
+    /// The annotation in which gated writes carry the epoch, see [`epoch_annotation`](crate::epoch_annotation); empty without election.
+    pub fn epoch_annotation(&self) -> &str {
+        &self.0.holder.epoch_annotation
     }
 
     /// Whether the term was won in an election; see [`Term::always`].

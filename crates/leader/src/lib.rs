@@ -182,8 +182,8 @@ pub use metrics::{Metrics, MetricsSink};
 pub use old_locks::{OldLock, OldLockKind};
 pub use old_record::OLD_LOCK_ANNOTATION;
 pub use record::{
-    EPOCH_ANNOTATION, Epoch, HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION, Lease, RELEASED_ANNOTATION,
-    RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release,
+    EPOCH_PREFIX, Epoch, HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION, Lease, RELEASED_ANNOTATION,
+    RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release, epoch_annotation,
 };
 pub use sight::{ElectionStatus, LONGEST_HISTORY, Sight, TermEnd, TermRecord, TermStatus, Unhealthy};
 pub use thread::{BoxError, ElectorFailure, ElectorThread, spawn_elector_thread};

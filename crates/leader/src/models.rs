@@ -15,7 +15,8 @@ use crate::record::Epoch;
 pub fn won(clock: Arc<dyn GateClock>, hold: Duration, stop_bound: Duration, metrics: MetricsSink) -> Term {
     let identity = Identity::from_parts("model", 1, 1).expect("a good name");
     let sent = Moment::of(clock.as_ref());
-    Term::won(&Holder { clock, identity, hold, stop_bound, metrics }, Epoch::new(1), sent)
+    let epoch_annotation = "".into();
+    Term::won(&Holder { clock, identity, hold, stop_bound, metrics, epoch_annotation }, Epoch::new(1), sent)
 }
 
 /// Opens the gate.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::bucket::fnv1a;
 use crate::timings::LONGEST_LEASE;
 
 /// Annotation that a releasing holder leaves: `"<identity> <epoch>"` of the term it ends. Removed by the next takeover.
@@ -34,8 +35,23 @@ pub const HANDED_TO_ANNOTATION: &str = "watchkeeper.dev/handed-to";
 /// `kubectl annotate lease NAME watchkeeper.dev/hand-over-to=POD` is enough.
 pub const HAND_OVER_ANNOTATION: &str = "watchkeeper.dev/hand-over-to";
 
-/// Annotation stamped on gated writes: the epoch, in decimal.
-pub const EPOCH_ANNOTATION: &str = "watchkeeper.dev/epoch";
+/// How the annotations begin that gated writes carry, see [`epoch_annotation`].
+pub const EPOCH_PREFIX: &str = "epoch.watchkeeper.dev/";
+
+/// What fits into an annotation's name after its prefix.
+const LONGEST_NAME: usize = 63;
+
+/// Annotation stamped on gated writes of this Lease's terms: the epoch, in decimal. Epochs of different Leases can't be compared, so each
+/// Lease has an annotation of its own, [`EPOCH_PREFIX`] and `NAMESPACE.NAME`; of a place too long for that, its beginning and a hash.
+pub fn epoch_annotation(namespace: &str, name: &str) -> String {
+    let place = format!("{namespace}.{name}");
+    if place.len() <= LONGEST_NAME {
+        return format!("{EPOCH_PREFIX}{place}");
+    }
+    let hash = format!("-{:016x}", fnv1a(place.bytes()));
+    let begin: String = place.chars().take(LONGEST_NAME - hash.len()).collect();
+    format!("{EPOCH_PREFIX}{begin}{hash}")
+}
 
 /// The number of a term: the resource version of the Lease write that won it.
 ///

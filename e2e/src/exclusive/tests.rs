@@ -372,12 +372,12 @@ fn both_audit_logs_are_read_to_the_same_form() {
         r#"{"kind":"Event","stage":"ResponseComplete","verb":"create","user":{"username":"r0","groups":["g"]},"#,
         r#""objectRef":{"resource":"events","namespace":"default","apiGroup":"events.k8s.io","apiVersion":"v1"},"#,
         r#""responseStatus":{"metadata":{},"code":201},"requestObject":{"metadata":{"name":"e"}},"responseObject":"#,
-        r#"{"metadata":{"name":"e","resourceVersion":"123","annotations":{"watchkeeper.dev/epoch":"45"}}}}"#,
+        r#"{"metadata":{"name":"e","resourceVersion":"123","annotations":{"epoch.watchkeeper.dev/default.lease":"45"}}}}"#,
         "\n",
         r#"{"kind":"Event","stage":"ResponseComplete","verb":"create","user":{"username":"r0"},"#,
         r#""objectRef":{"resource":"events","namespace":"default","name":"e","apiGroup":"events.k8s.io"},"#,
         r#""responseStatus":{"status":"Failure","code":409},"requestObject":{"metadata":{"name":"e","annotations":"#,
-        r#"{"watchkeeper.dev/epoch":"45"}}},"responseObject":{"kind":"Status","code":409}}"#,
+        r#"{"epoch.watchkeeper.dev/default.lease":"45"}}},"responseObject":{"kind":"Status","code":409}}"#,
         "\n"
     );
     let mut embedded = read_embedded_audit(embedded).expect("reads");

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::trace::{Epoch, ReadError, read_lines};
 
-/// The annotation that gated writes carry.
-const EPOCH: &str = "watchkeeper.dev/epoch";
+/// How the annotation begins that gated writes carry.
+const EPOCH: &str = "epoch.watchkeeper.dev/";
 
 /// One write that the server has answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +136,7 @@ impl AuditEvent {
         let name = [Some(name), text(&metadata["name"]), text(&self.request_object["metadata"]["name"])];
         WriteRecord {
             version: metadata["resourceVersion"].as_str().and_then(|version| version.parse().ok()),
-            epoch: metadata["annotations"][EPOCH].as_str().and_then(|epoch| epoch.parse().ok()).map(Epoch),
+            epoch: epoch(metadata).and_then(|epoch| epoch.parse().ok()).map(Epoch),
             verb: self.verb,
             resource: if api_group.is_empty() { resource } else { format!("{api_group}/{resource}") },
             namespace,
@@ -146,4 +146,9 @@ impl AuditEvent {
             boot_nanos: None,
         }
     }
+}
+
+fn epoch(metadata: &Value) -> Option<&str> {
+    let mut annotations = metadata["annotations"].as_object()?.iter();
+    annotations.find(|(name, _)| name.starts_with(EPOCH))?.1.as_str()
 }

@@ -8,10 +8,9 @@ use kube_client::{Api, Client};
 use serde_json::{Value, json};
 use watchkeeper_apiserver::ApiServer;
 
-use super::tests::open_term_of;
+use super::tests::{EPOCH_ANNOTATION, open_term_of};
 use super::*;
 use crate::clock::VirtualClock;
-use crate::record::EPOCH_ANNOTATION;
 
 /// The term that is over and doesn't know it, and the one that has followed.
 struct Two {

@@ -17,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::Refusal;
-use crate::record::{EPOCH_ANNOTATION, Epoch, map, map_of};
+use crate::record::{Epoch, map, map_of};
 
 /// Subresources that open a connection to something instead of reading or writing an object.
 const CONNECTIONS: [&str; 4] = ["attach", "exec", "portforward", "proxy"];
@@ -42,13 +42,14 @@ pub(super) fn acts<B>(request: &Request<B>) -> Result<bool, Refusal> {
 #[derive(Clone, Copy)]
 pub(super) struct Stamp<'a> {
     pub(super) epoch: Epoch,
+    pub(super) annotation: &'a str,
     pub(super) in_status: Option<&'a str>,
 }
 
 /// The body to send for a write of this term.
 pub(super) fn prepare(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<Bytes, Refusal> {
     match parts.method {
-        Method::POST => create(parts, &body, stamp.epoch),
+        Method::POST => create(parts, &body, stamp),
         Method::PUT => update(parts, &body, stamp),
         Method::PATCH => patch(parts, body, stamp),
         // Whatever else there is, a method without a known rule needs preconditions too.
@@ -69,7 +70,7 @@ pub(super) fn with_timeout(uri: &Uri, limit: Duration) -> Result<Uri, Refusal> {
     Uri::from_parts(parts).map_err(|_| Refusal::NoPath)
 }
 
-fn create(parts: &Parts, body: &[u8], epoch: Epoch) -> Result<Bytes, Refusal> {
+fn create(parts: &Parts, body: &[u8], stamp: Stamp<'_>) -> Result<Bytes, Refusal> {
     let mut object = object(body)?;
     let path = decoded(parts.uri.path());
     let target = Target::of(&path);
@@ -83,7 +84,7 @@ fn create(parts: &Parts, body: &[u8], epoch: Epoch) -> Result<Bytes, Refusal> {
         return Err(Refusal::NoPrecondition);
     }
     // An epoch that a new object brings along was copied from another one, and says nothing.
-    mark(&mut object, epoch);
+    mark(&mut object, stamp);
     Ok(bytes(&object))
 }
 
@@ -91,7 +92,7 @@ fn update(parts: &Parts, body: &[u8], stamp: Stamp<'_>) -> Result<Bytes, Refusal
     let mut object = object(body)?;
     let in_status = stamp.in_status.filter(|_| Target::of(&decoded(parts.uri.path())).subresource == Some("status"));
     for mark in [
-        text(&object, &["metadata", "annotations", EPOCH_ANNOTATION]),
+        text(&object, &["metadata", "annotations", stamp.annotation]),
         in_status.and_then(|field| text(&object, &["status", field])),
     ] {
         if let Some(later) = mark.and_then(Epoch::parse)
@@ -101,7 +102,7 @@ fn update(parts: &Parts, body: &[u8], stamp: Stamp<'_>) -> Result<Bytes, Refusal
         }
     }
     text(&object, &["metadata", "resourceVersion"]).filter(|version| !is_zero(version)).ok_or(Refusal::NoVersion)?;
-    mark(&mut object, stamp.epoch);
+    mark(&mut object, stamp);
     if let Some(field) = in_status {
         map(map_of(&mut object), "status").insert(field.to_owned(), json!(stamp.epoch.to_string()));
     }
@@ -122,18 +123,18 @@ fn patch(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Result<Bytes, Refusal>
                 Err(Refusal::NoVersion)
             }
         }
-        "application/apply-patch+yaml" | "application/apply-patch+cbor" => Ok(apply(parts, body, stamp.epoch)),
+        "application/apply-patch+yaml" | "application/apply-patch+cbor" => Ok(apply(parts, body, stamp)),
         other => Err(Refusal::UnknownPatch(other.to_owned())),
     }
 }
 
 /// An apply passes as it is, with a version or without. A forced one in JSON is stamped; an unforced one isn't, lest two field managers
 /// of one controller quarrel over the stamp.
-fn apply(parts: &Parts, body: Bytes, epoch: Epoch) -> Bytes {
+fn apply(parts: &Parts, body: Bytes, stamp: Stamp<'_>) -> Bytes {
     let forced = parts.uri.query().unwrap_or_default().split('&').any(forces);
     match object(&body) {
         Ok(mut object) if forced => {
-            mark(&mut object, epoch);
+            mark(&mut object, stamp);
             bytes(&object)
         }
         _ => body,
@@ -189,9 +190,9 @@ fn bytes(object: &Value) -> Bytes {
     object.to_string().into()
 }
 
-fn mark(object: &mut Value, epoch: Epoch) {
+fn mark(object: &mut Value, stamp: Stamp<'_>) {
     let metadata = map(map_of(object), "metadata");
-    map(metadata, "annotations").insert(EPOCH_ANNOTATION.to_owned(), json!(epoch.to_string()));
+    map(metadata, "annotations").insert(stamp.annotation.to_owned(), json!(stamp.epoch.to_string()));
 }
 
 /// A text that is there and not empty.

@@ -12,7 +12,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::clock::{GateClock, Moment, VirtualClock};
 use crate::gate::{Holder, Loss};
-use crate::record::EPOCH_ANNOTATION;
+
+/// Of the terms of [`Holder::example`].
+pub(super) const EPOCH_ANNOTATION: &str = "epoch.watchkeeper.dev/default.the-lease";
 
 const SECOND: Duration = Duration::from_secs(1);
 const POD: &str = "/api/v1/namespaces/ns/pods/p";
@@ -364,4 +366,19 @@ async fn odd_paths_do_not_panic() {
             _ = outcome(&term, request(method, uri, "", &versioned())).await;
         }
     }
+}
+
+/// Goal: terms of different Leases don't end each other, whose epochs can't be compared. Method: objects that another one has stamped.
+#[tokio::test(start_paused = true)]
+async fn each_lease_has_a_stamp_of_its_own() {
+    let other = crate::record::epoch_annotation("default", "another");
+    let term = open_term(&VirtualClock::new());
+    let mut body = versioned();
+    body["metadata"]["annotations"] = json!({&other: "99"});
+    let (_, _, sent) = outcome(&term, put(&body)).await.unwrap();
+    assert_eq!(sent["metadata"]["annotations"], json!({&other: "99", EPOCH_ANNOTATION: "50"}));
+    assert!(term.is_open());
+    let long = |last: &str| crate::record::epoch_annotation(&"n".repeat(63), &format!("{}{last}", "l".repeat(200)));
+    assert_ne!(long("a"), long("b"));
+    assert_eq!(long("a").len(), "epoch.watchkeeper.dev/".len() + 63);
 }

@@ -17,7 +17,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use super::process::Habits;
 use crate::fence::{FenceConfig, FenceLayer};
 use crate::gate::Term;
-use crate::record::{EPOCH_ANNOTATION, Epoch};
+use crate::record::{EPOCH_PREFIX, Epoch};
 
 const PATH: &str = "/api/v1/namespaces/default/configmaps/work";
 
@@ -68,7 +68,7 @@ impl Object {
             tokio::time::sleep(up_to(&mut random, 1.0)).await;
             // Refused, overtaken or unknown: read again.
             if unfenced {
-                object["metadata"]["annotations"][EPOCH_ANNOTATION] = json!(term.epoch().to_string());
+                object["metadata"]["annotations"][term.epoch_annotation()] = json!(term.epoch().to_string());
                 _ = wire.clone().oneshot(request(Method::PUT, Some(&object))).await;
             } else {
                 _ = fence.clone().oneshot(request(Method::PUT, Some(&object))).await;
@@ -135,7 +135,8 @@ impl State {
 }
 
 fn epoch(object: &Value) -> Option<Epoch> {
-    object["metadata"]["annotations"][EPOCH_ANNOTATION].as_str().and_then(Epoch::parse)
+    let mut annotations = object["metadata"]["annotations"].as_object()?.iter();
+    annotations.find(|(name, _)| name.starts_with(EPOCH_PREFIX))?.1.as_str().and_then(Epoch::parse)
 }
 
 fn request(method: Method, object: Option<&Value>) -> Request<Body> {

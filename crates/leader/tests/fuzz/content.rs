@@ -4,7 +4,7 @@
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use watchkeeper_leader::{EPOCH_ANNOTATION, Lease, RELEASED_ANNOTATION, RELEASED_TRANSITIONS_ANNOTATION, Timings};
+use watchkeeper_leader::{Lease, RELEASED_ANNOTATION, RELEASED_TRANSITIONS_ANNOTATION, Timings};
 
 use crate::config::PLACE;
 
@@ -22,8 +22,13 @@ const SPEC: [&str; 8] = [
     "fieldOfTomorrow",
 ];
 
-const ANNOTATIONS: [&str; 5] =
-    [RELEASED_ANNOTATION, RELEASED_TRANSITIONS_ANNOTATION, EPOCH_ANNOTATION, OLD_RECORD, "theirs"];
+const ANNOTATIONS: [&str; 5] = [
+    RELEASED_ANNOTATION,
+    RELEASED_TRANSITIONS_ANNOTATION,
+    "epoch.watchkeeper.dev/default.the-lease",
+    OLD_RECORD,
+    "theirs",
+];
 
 /// A Lease that nobody has held.
 pub(crate) fn vacant() -> Value {

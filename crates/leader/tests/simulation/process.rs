@@ -18,8 +18,8 @@ use watchkeeper_apiserver::ApiServer;
 use watchkeeper_apiserver::simulate::check::Stay;
 use watchkeeper_apiserver::simulate::process::{Process, ProcessClock};
 use watchkeeper_leader::{
-    Candidacy, CloseReason, EPOCH_ANNOTATION, Elector, ElectorConfig, End, FenceConfig, FenceLayer, GateClock,
-    GateInstant, Identity, KubeLeaseLock, Standing, Term, Timings,
+    Candidacy, CloseReason, Elector, ElectorConfig, End, FenceConfig, FenceLayer, GateClock, GateInstant, Identity,
+    KubeLeaseLock, Standing, Term, Timings, epoch_annotation,
 };
 
 /// What all leaders write to.
@@ -288,6 +288,7 @@ async fn count(api: &Api<ConfigMap>) -> kube_client::Result<()> {
 
 /// As no controller should.
 async fn mark(api: &Api<ConfigMap>, epoch: u128) -> kube_client::Result<()> {
-    let patch = json!({ "metadata": { "annotations": { EPOCH_ANNOTATION: epoch.to_string() } } });
+    let patch =
+        json!({ "metadata": { "annotations": { epoch_annotation("default", "the-lease"): epoch.to_string() } } });
     api.patch(WORK, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
