@@ -110,6 +110,8 @@ async fn the_server_names_who_leads() {
         assert!(time("renewTime") >= time("pingTime"), "{item}");
     }
 
+    // A release is believed of a term that was seen, so let it be seen.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     old.stop.cancel();
     let succeeded = acted(&new, Some(&old)).await;
     println!("first {first:?}, handed over {handed_over:?}, succeeded {succeeded:?}");
