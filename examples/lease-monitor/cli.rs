@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Watches all Leases of a cluster and posts an Event whenever one gets late, stale or vacant, or recovers.
 ///
-/// However many replicas run, exactly one acts; a Lease says which. Try it without a cluster: lease-monitor --embedded
+/// However many replicas run, one acts and never two; a Lease says which. Try it without a cluster: lease-monitor --embedded
 #[derive(Debug, Parser)]
 #[command(name = "lease-monitor", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -65,7 +65,7 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with = "kubeconfig")]
     pub(crate) embedded: bool,
     /// With --embedded: how many replicas of the monitor run, each with its own connection and identity
-    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, requires = "embedded", value_parser = clap::value_parser!(u8).range(1..=20))]
     pub(crate) replicas: u8,
     /// End cleanly after this time, such as 30s; by default on SIGTERM or SIGINT
     #[arg(long = "for", value_name = "TIME", value_parser = crate::duration::parse)]
@@ -178,7 +178,8 @@ mod tests {
             "lease-monitor --nonsense",
             "lease-monitor --for 30",
             "lease-monitor --embedded --kubeconfig x",
-            "lease-monitor --replicas 0",
+            "lease-monitor --embedded --replicas 0",
+            "lease-monitor run --replicas 2",
             "lease-monitor list --replicas 3",
             "lease-monitor simulate --leases 5",
         ] {

@@ -64,12 +64,14 @@ pub(crate) fn identity(args: &ElectionArgs, replica: Option<&str>) -> Result<Ide
 pub(crate) fn elector(args: &ElectionArgs, identity: Identity, in_embedded: bool) -> Result<ElectorConfig, String> {
     let mut seed = [0_u8; 8];
     getrandom::fill(&mut seed).map_err(|error| format!("the system gives no random numbers: {error}"))?;
-    Ok(ElectorConfig {
+    let config = ElectorConfig {
         timings: timings(args, in_embedded)?,
         first_install: args.first_install || in_embedded,
         seed: u64::from_le_bytes(seed),
         ..ElectorConfig::new(lease_namespace(args, in_embedded), args.leader_elect_resource_name.clone(), identity)
-    })
+    };
+    config.check().map_err(|error| error.to_string())?;
+    Ok(config)
 }
 
 /// The namespace asked for, else the pod's, else `kube-system`, where the control plane's own locks are.

@@ -31,7 +31,7 @@ pub enum Stand {
     Alone(ElectorConfig),
     /// A Lease a bucket, called `<lease_name>.NN-of-MM`, shared out between the replicas that are there: each should hold as many, give
     /// or take one. When one comes or goes, a bucket that should be another's is handed over. Each replica shows that it is there by a
-    /// Lease called `<lease_name>.member-<hash>`.
+    /// Lease called `<lease_name>.member-<hash>`; the Role needs list and delete on `leases`, too.
     ///
     /// **The number of buckets** divides the keys, so two numbers must not be at work at once. A replica that sees an older one with
     /// another number keeps aside until that is gone. That is as good as its sight: change the number with all replicas stopped where

@@ -12,19 +12,7 @@
 //! and that is still within the stop bound after the gate's closing. The response's body is not waited for here: once
 //! its head has come, the write is over.
 //!
-//! What I12 (no write of an older epoch after one of a newer) can't cover, and so only the gate and its clocks do; each has a test in
-//! `fence/limits.rs`:
-//!
-//! * creates of different names for one thing: two objects, and no server that knows they are meant to be one
-//! * server-side applies without a version: they have no base
-//! * patches whose base was read after a later term's write: a patch doesn't show its base's annotations
-//! * updates with an object that was built anew and given the version alone: without the annotations that were read it doesn't show them either
-//! * JSON patches, and applies that aren't forced: they carry no stamp, so a stale term that reads again sees no later one
-//! * deletes that name the life (`uid`) and not the version: what a later term wrote to it goes with it
-//! * status writes of custom resources, which leave the annotations alone, unless the epoch is kept in the status
-//!   ([`FenceConfig::status_epoch`])
-//! * objects that the new term hasn't touched yet
-//! * everything outside the API server: give the epoch along as a fencing token ([`Term::epoch`]) where it can be checked
+//! What it can't cover stands at [`FenceLayer`].
 
 mod rules;
 
@@ -75,6 +63,20 @@ impl Default for FenceConfig {
 }
 
 /// Puts a [`Fence`] for one term around a service.
+///
+/// What I12 (no write of an older epoch after one of a newer term of the same Lease) can't cover, and so only the gate and its clocks do;
+/// each has a test in `fence/limits.rs`:
+///
+/// * creates of different names for one thing: two objects, and no server that knows they are meant to be one
+/// * server-side applies without a version: they have no base
+/// * patches whose base was read after a later term's write: a patch doesn't show its base's annotations
+/// * updates with an object that was built anew and given the version alone: without the annotations that were read it doesn't show them either
+/// * JSON patches, and applies that aren't forced: they carry no stamp, so a stale term that reads again sees no later one
+/// * deletes that name the life (`uid`) and not the version: what a later term wrote to it goes with it
+/// * status writes of custom resources, which leave the annotations alone, unless the epoch is kept in the status
+///   ([`FenceConfig::status_epoch`])
+/// * objects that the new term hasn't touched yet
+/// * everything outside the API server: give the epoch along as a fencing token ([`Term::epoch`]) where it can be checked
 #[derive(Clone, Debug)]
 pub struct FenceLayer {
     term: Term,

@@ -5,14 +5,18 @@
 //!
 //! # The promise
 //!
+//! L is how long others leave a Lease alone after they last saw it change, R how often it is looked at and renewed, rho how
+//! wrong the rate of a clock may be; [`Timings`] has them all.
+//!
 //! 1. Per object no update is lost, whatever the clocks do: gated updates and deletes carry a resource version (the
-//!    [fence](FenceLayer) insists), so none of an older epoch commits after a newer one's.
+//!    [fence](FenceLayer) insists), so none of an older epoch commits after a newer one's. [`FenceLayer`] lists what can't be
+//!    covered so: writes without a base, mostly.
 //! 2. At most one gate is open, and its effects are over before the next one opens, as long as clock rates stay within
 //!    [`Timings::clock_rate_error`], effects within [`Timings::stop_bound`], and only candidates that follow these rules
 //!    change the Lease.
 //! 3. Outside of that, in a stopped virtual machine above all, an overlap is possible, limited to effects already past
 //!    their gate check.
-//! 4. There may be no leader for up to `L / (1 - rho) + R * (1 + jitter)` and the time to catch up.
+//! 4. There may be no leader for up to `L / (1 - rho) + R * (1 + jitter)`, a round trip and the time to catch up.
 //!
 //! Deleting or editing the Lease by hand costs time, not safety, except where, before a candidate has seen the holder's
 //! term, an edit shortens its lease or puts an older release in its place. Whoever writes to the Lease more often than
@@ -23,7 +27,7 @@
 //! [`Elector`] stands in the election (or [`spawn_elector_thread`] runs one on its own thread);
 //! [`Candidacy::next_term`] hands over a [`Standing`]; [`Term`] is what workers hold; [`FenceLayer`] guards a client.
 //!
-//! The Role needs get, create and update on `leases`, and create on `events` (in the core group) of the Lease's namespace, for the Events that
+//! The Role needs get, create and update on `leases` (with buckets also list and delete), and create on `events` (in the core group) of the Lease's namespace, for the Events that
 //! say who became leader and who stopped leading.
 //!
 //! Locks from before there were Leases are looked at only if [`ElectorConfig::old_lock`] names one. With [`ElectorConfig::coordinated`]

@@ -156,17 +156,22 @@ fn explain_overlap(timings: &Timings) -> String {
     // Rounded down, so that following the advice passes the check.
     let advice = (most.as_secs_f64() * 10.0).floor() / 10.0;
     let shorten = if advice > 0.0 {
-        format!("shorten the renew deadline to {advice}s or less, or the stop bound, ")
+        format!("shorten the renew deadline to {advice}s or less, or the stop bound")
     } else {
-        "shorten the stop bound, ".to_owned()
+        "shorten the stop bound".to_owned()
+    };
+    let lease_wanted = timings.shortest_lease();
+    let lengthen = if lease_wanted <= LONGEST_LEASE.as_secs_f64() {
+        format!(", or lengthen the lease duration to {lease_wanted}s or more")
+    } else {
+        String::new()
     };
     format!(
         "the renew deadline {:?} is too long: another candidate could take over while this one may still act. With lease \
          duration {lease}s, stop bound {stop}s and clock rate error {rho:.4} it may be at most {:.3}s = (1 - {rho:.4}) * \
-         ({lease}s / (1 + {rho:.4}) - {stop}s): {shorten}or lengthen the lease duration to {}s or more",
+         ({lease}s / (1 + {rho:.4}) - {stop}s): {shorten}{lengthen}",
         timings.renew_deadline,
         most.as_secs_f64(),
-        timings.shortest_lease(),
     )
 }
 

@@ -111,7 +111,7 @@ impl Connection {
             let config = Config::from_custom_kubeconfig(parsed, &options).await.map_err(file)?;
             return Self::from_config(config);
         }
-        if let Some(paths) = std::env::var_os("KUBECONFIG") {
+        if let Some(paths) = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty()) {
             let config = Config::from_kubeconfig(&options).await;
             return Self::from_config(config.map_err(|source| ConnectionError::Kubeconfig {
                 path: PathBuf::from(paths),

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A [`Controller`] binds a [`Reconciler`] to a [`informer::SharedInformer`]; a [`Manager`] runs informers all the time and controllers
-//! only while this process holds a Lease, so that exactly one replica acts however many are started.
+//! only while this process holds a Lease, so that one replica acts, and never two, however many are started.
 #![forbid(unsafe_code)]
 
 mod client;

@@ -117,7 +117,8 @@ impl Office {
         let how = tokio::select! {
             biased;
             () = over.cancelled() => {
-                tracing::warn!(office, epoch = %term.epoch(), "Lease lost: work is cancelled");
+                let reason = term.closed().map_or_else(String::new, |reason| reason.to_string());
+                tracing::warn!(office, epoch = %term.epoch(), reason, "the term is over: work is cancelled");
                 End::Keep
             }
             how = house.reason_to_leave(standing) => {
