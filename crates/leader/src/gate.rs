@@ -119,6 +119,7 @@ impl CloseReason {
             Self::Lost(Loss::Overwritten(_)) => "overwritten",
             Self::Lost(Loss::Recreated) => "recreated",
             Self::Lost(Loss::Deleted) => "deleted",
+            Self::Lost(Loss::Twin) => "twin",
             Self::TimeRanOut => "time",
             Self::LaterTerm(_) => "later-term",
             Self::Stopping => "stopping",
@@ -140,6 +141,9 @@ pub enum Loss {
     /// There is no Lease any more.
     #[error("the Lease was deleted")]
     Deleted,
+    /// Another process renews it under the same identity, as a copy of a virtual machine does.
+    #[error("another process renews the Lease under the same identity, of which each needs one of its own")]
+    Twin,
 }
 
 /// The answer of a gate that isn't open.

@@ -94,18 +94,14 @@ impl Members {
         let mut advice = self.roster.advise(now);
         if advice == Advice::Unknown && begin.until(now) >= self.timings.lease_duration {
             // Nobody can be seen for long: better work than wait, but after everybody else.
-            advice = self.after_everybody();
+            advice = Advice::Last;
         }
         let is_unseen = self.shown.is_none_or(|shown| shown.until(now) >= self.timings.lease_duration);
         if is_unseen && matches!(advice, Advice::Stances(_)) {
             // The others don't count this one. If it took a share all the same, they would ask for it back, and so on.
-            advice = self.after_everybody();
+            advice = Advice::Last;
         }
         self.stand(advice, now);
-    }
-
-    fn after_everybody(&self) -> Advice {
-        Advice::Stances(vec![Stance::Reserve; self.footings.len()])
     }
 
     fn stand(&mut self, advice: Advice, now: GateInstant) {
@@ -118,6 +114,10 @@ impl Members {
             Advice::Aside(elder) => {
                 tracing::warn!(%whole, elder, buckets = self.group.buckets.count(), "keeps aside: a replica that is still there divides the keys into another number of buckets");
                 self.footings.iter().for_each(|footing| footing.stand(Stance::Aside));
+            }
+            Advice::Last => {
+                tracing::warn!(%whole, "can't be shared out: takes only the buckets that nobody else takes, a lease duration later");
+                self.footings.iter().for_each(|footing| footing.stand(Stance::Reserve));
             }
             Advice::Stances(stances) => {
                 let share = stances.iter().filter(|stance| **stance == Stance::Prefer).count();

@@ -204,6 +204,11 @@ impl Lease {
         self.spec("acquireTime").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// `spec.renewTime` as text. Compared only with what this process wrote itself; never understood as a time.
+    pub fn renew_time(&self) -> &str {
+        self.spec("renewTime").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// The marker of a proper release of the last term, if nobody holds the Lease and no term has followed.
     pub fn release(&self) -> Option<Release> {
         if self.holder().is_empty() { self.marker() } else { None }

@@ -55,6 +55,8 @@ pub(crate) enum Advice {
     Unknown,
     /// One stance a bucket.
     Stances(Vec<Stance>),
+    /// Take only what nobody else takes: the others aren't seen, or don't see this one.
+    Last,
     /// Keep aside: this older replica divides the keys into another number of buckets.
     Aside(String),
 }

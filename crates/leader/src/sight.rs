@@ -322,7 +322,8 @@ impl Sight {
             let mut seen = self.0.seen.lock();
             seen.term = Some(term.clone());
             if let Some(last) = seen.history.back_mut() {
-                last.epoch = Some(term.epoch());
+                // The Lease may have named this process before it was won: after a term, or a claim without an answer.
+                (last.epoch, last.since) = (Some(term.epoch()), self.0.clock.wall());
             }
         }
         self.0.metrics.tell(|sink| {

@@ -6,7 +6,7 @@
 //! * **H1** The gate counts from the clock read just before the request was *sent*. An unknown outcome extends nothing.
 //! * **H2** An answer that shows another holder, another uid or no Lease ends the term at once. A conflict whose re-read
 //!   still shows the own identity and uid is a third party's edit (or an own renewal whose answer was lost): renew again
-//!   on top of it.
+//!   on top of it. Renewals of somebody else with the own identity, time after time, are a twin's, and end the term too.
 
 use std::time::Duration;
 
@@ -51,6 +51,10 @@ pub(crate) struct Tenure {
     read_next: bool,
     /// Conflicts since the last renewal.
     conflicts: u32,
+    /// A renewal without an answer may have been committed.
+    unanswered: bool,
+    /// What somebody else has renewed it with, since the last renewal that met no conflict.
+    stranger: Option<String>,
 }
 
 impl Tenure {
@@ -58,7 +62,7 @@ impl Tenure {
     pub(crate) fn new(fixed: Standpoint, lease: Lease, sent: GateInstant) -> Self {
         let epoch = lease.version();
         let next_at = sent + fixed.timings.retry_period;
-        Self { fixed, lease, epoch, next_at, read_next: false, conflicts: 0 }
+        Self { fixed, lease, epoch, next_at, read_next: false, conflicts: 0, unanswered: false, stranger: None }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -95,7 +99,10 @@ impl Tenure {
                     self.next_at = received + self.short_pause();
                     return Verdict::Open;
                 }
-                self.conflicts = 0;
+                if self.conflicts == 0 {
+                    self.stranger = None;
+                }
+                (self.conflicts, self.unanswered) = (0, false);
                 self.next_at = received.max(sent + self.fixed.timings.retry_period);
                 Verdict::Renewed(if self.fixed.rules.count_from_answer { received } else { sent })
             }
@@ -106,7 +113,10 @@ impl Tenure {
                 self.next_at = if self.conflicts == 1 { received } else { received + self.short_pause() };
                 Verdict::Open
             }
-            Err(error) => self.on_error(&error, received),
+            Err(error) => {
+                self.unanswered |= matches!(error, LockError::Unknown { .. });
+                self.on_error(&error, received)
+            }
         }
     }
 
@@ -114,11 +124,11 @@ impl Tenure {
     pub(crate) fn on_read(&mut self, answer: Result<Lease, LockError>, received: GateInstant) -> Verdict {
         match answer {
             Ok(lease) => {
-                if let Some(loss) = self.loss_in(&lease) {
+                if let Some(loss) = self.loss_in(&lease).or_else(|| self.twin_in(&lease)) {
                     return Verdict::Lost(loss);
                 }
                 self.lease = lease;
-                self.read_next = false;
+                (self.read_next, self.unanswered) = (false, false);
                 self.next_at = received;
                 Verdict::Open
             }
@@ -167,6 +177,15 @@ impl Tenure {
             return Some(Loss::Recreated);
         }
         (lease.holder() != self.fixed.identity.as_str()).then(|| Loss::Overwritten(lease.holder().to_owned()))
+    }
+
+    /// One foreign renewTime is an edit; another one as soon as this holder has renewed is somebody who renews, too.
+    fn twin_in(&mut self, lease: &Lease) -> Option<Loss> {
+        if self.unanswered || lease.renew_time() == self.lease.renew_time() || self.fixed.rules.ignore_other_holders {
+            return None;
+        }
+        let last = self.stranger.replace(lease.renew_time().to_owned());
+        last.is_some_and(|last| last != lease.renew_time()).then_some(Loss::Twin)
     }
 
     fn short_pause(&self) -> Duration {

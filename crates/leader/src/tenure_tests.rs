@@ -125,3 +125,75 @@ fn release_is_of_the_own_last_version() {
     assert_eq!(body["spec"]["leaseTransitions"], 3);
     assert_eq!(body["metadata"]["annotations"]["watchkeeper.dev/released"], format!("{} 10", me()));
 }
+
+/// A server's Lease: a renewal of the version that is there is stored, any other conflicts.
+struct Stored(Lease);
+
+impl Stored {
+    fn renew(&mut self, object: &Value) -> Result<Lease, LockError> {
+        if object["metadata"]["resourceVersion"] != self.0.object()["metadata"]["resourceVersion"] {
+            return Err(LockError::Conflict);
+        }
+        self.edit(|stored| *stored = object.clone());
+        Ok(self.0.clone())
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut Value)) {
+        let next = self.0.version().number() + 1;
+        let mut object = self.0.object().clone();
+        change(&mut object);
+        object["metadata"]["resourceVersion"] = json!(next.to_string());
+        self.0 = Lease::parse(object).unwrap();
+    }
+}
+
+/// One turn of a holder at `now`: renews, and looks after a conflict; then renews on top.
+fn turn(tenure: &mut Tenure, stored: &mut Stored, now: f64) -> Verdict {
+    let wall = Timestamp::from_millisecond((now * 1e3) as i64).unwrap();
+    loop {
+        let verdict = match tenure.decide(at(now), wall) {
+            Duty::Renew(object) => tenure.on_renewed(stored.renew(&object), at(now), at(now)),
+            Duty::Read => tenure.on_read(Ok(stored.0.clone()), at(now)),
+            Duty::Wait(_) => return Verdict::Open,
+        };
+        if verdict != Verdict::Open {
+            return verdict;
+        }
+    }
+}
+
+/// Goal: of two copies of one holder, as of a virtual machine, one goes on. Method: both renew in turns.
+#[test]
+fn twins_part() {
+    let (mut one, mut other, mut stored) = (tenure(), tenure(), Stored(mine(10)));
+    let mut lost = Vec::new();
+    for round in 0_u32..10 {
+        let now = 2.0 + f64::from(round) * 2.0;
+        if turn(&mut one, &mut stored, now) == Verdict::Lost(Loss::Twin) {
+            lost.push(("one", round));
+        }
+        if lost.is_empty() && turn(&mut other, &mut stored, now + 0.7) == Verdict::Lost(Loss::Twin) {
+            lost.push(("other", round));
+        }
+    }
+    assert_eq!(lost, [("other", 1)]);
+}
+
+/// Goal: edits of the time, and renewals of the own whose answer was lost, are no twin. Method: each of them, time after time.
+#[test]
+fn no_twin() {
+    let (mut tenure, mut stored) = (tenure(), Stored(mine(10)));
+    for round in 0_u32..10 {
+        stored.edit(|object| object["spec"]["renewTime"] = json!("2099-01-01T00:00:00.000000Z"));
+        let now = 2.0 + f64::from(round) * 2.0;
+        assert_eq!(turn(&mut tenure, &mut stored, now), Verdict::Renewed(at(now)));
+    }
+    for round in 0_u32..10 {
+        let now = 22.0 + f64::from(round) * 3.0;
+        let object = renews(&tenure, now);
+        stored.renew(&object).unwrap();
+        assert_eq!(tenure.on_renewed(Err(LockError::unknown("lost")), at(now), at(now)), Verdict::Open);
+        let again = now + 0.6;
+        assert_eq!(turn(&mut tenure, &mut stored, again), Verdict::Renewed(at(again)));
+    }
+}

@@ -46,6 +46,9 @@ pub struct ManagerConfig {
     /// How long keys in hand may be finished at a clean stop. With the stop bound and one request it should stay below the
     /// pod's terminationGracePeriodSeconds (30 s by default).
     pub drain_bound: Duration,
+    /// How long the informers may take, once the Lease is won, to catch up with the server. After that the Lease is given back to those who can,
+    /// and not claimed for [`HealthPolicy::cool_down`]. Default 2 minutes. Upstream: `CacheSyncTimeout`, after which the manager ends.
+    pub catch_up_bound: Duration,
     /// What happens when work does not stop within the stop bound J.
     pub hard_stop: HardStop,
     /// How the checks of [`Manager::health_check`] are run, and what follows.
@@ -63,6 +66,7 @@ impl ManagerConfig {
             elector_on: ElectorOn::OwnThread,
             fence: FenceConfig { write_timeout: request_timeout, ..FenceConfig::default() },
             drain_bound: Duration::from_secs(20),
+            catch_up_bound: Duration::from_secs(120),
             hard_stop: HardStop::Abort,
             health: HealthPolicy::default(),
         }

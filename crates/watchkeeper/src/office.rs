@@ -100,6 +100,10 @@ impl Office {
             () = over.cancelled() => return Ok(End::Keep),
             how = house.reason_to_leave(standing) => return Ok(how),
             () = house.catch_up() => {}
+            () = tokio::time::sleep(config.catch_up_bound), if standing.is_some() => {
+                tracing::warn!(office, epoch = %term.epoch(), bound = ?config.catch_up_bound, "the informers haven't caught up: leaving the Lease to others");
+                return Ok(End::StepDown(house.health.cool_down()));
+            }
         }
         let keys: usize = self.work.iter().map(|(controller, part)| controller.queue_every_key(*part)).sum();
         if standing.is_some_and(|standing| standing.open().is_err()) {

@@ -28,6 +28,7 @@ use watchkeeper::{
     Action, Controller, Failure, Gating, HardStop, Manager, ManagerConfig, ManagerError, Reconciler, Request,
 };
 use watchkeeper_apiserver::ApiServer;
+use watchkeeper_apiserver::fault::{Action as FaultAction, Matcher, Refusal, Rule, Verb};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any takeover.
@@ -292,6 +293,67 @@ async fn workers_go_on_after_a_doubt() {
     only(&ledger, "a", 5).await;
     assert_eq!(a.sights.borrow()[0].history().len(), 1, "the same term");
     a.end().await;
+}
+
+/// A leader whose informers can't catch up gives the Lease to those who can, and rests.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_can_not_read_leaves() {
+    let (server, ledger) = with_keys(5).await;
+    let of_a = Matcher { identity: Some("a".into()), verbs: vec![Verb::List, Verb::Watch], ..Matcher::default() };
+    let refuse = Rule { matcher: of_a, ..Rule::new("no list", FaultAction::Answer(Refusal::of(403))) };
+    server.faults().add(refuse).expect("a sound rule");
+    let a = start_with(&server, "a", Gating::Shared, &ledger, |config| config.catch_up_bound = 30 * SECOND);
+    eventually("a leads", SETTLED, async || a.sights.borrow().first().is_some_and(|sight| !sight.history().is_empty()))
+        .await;
+    let b = start(&server, "b", Gating::Shared, &ledger);
+    only(&ledger, "b", 5).await;
+    sleep(SETTLED).await;
+    only(&ledger, "b", 5).await;
+    for replica in [a, b] {
+        replica.end().await;
+    }
+}
+
+/// Counts its passes on the object, beside what others count there.
+struct Counter(&'static str, Duration);
+
+#[async_trait]
+impl Reconciler<ConfigMap> for Counter {
+    async fn reconcile(&self, request: Request<ConfigMap>) -> Result<Action, Failure> {
+        let api: Api<ConfigMap> = Api::namespaced(request.client.client(), request.key.namespace());
+        // Each write is an event for both controllers.
+        sleep(self.1).await;
+        // A conflict is another try.
+        if let Ok(mut object) = api.get(request.key.name()).await {
+            let data = object.data.get_or_insert_default();
+            let count: u32 = data.get(self.0).and_then(|count| count.parse().ok()).unwrap_or(0);
+            data.insert(self.0.to_owned(), (count + 1).to_string());
+            _ = api.replace(request.key.name(), &Default::default(), &object).await;
+        }
+        Ok(Action::RequeueAfter(SECOND))
+    }
+}
+
+/// Controllers with Leases of their own may write the same object: epochs of different Leases end nobody's term.
+#[tokio::test(start_paused = true)]
+async fn one_object_under_two_leases() {
+    let (server, _) = with_keys(1).await;
+    let connection = Wire::new(&server, "a").connection();
+    let mut maps = connection.informer::<ConfigMap>().expect("an informer");
+    let shared = Controller::new("shared", &mut maps, Counter("shared", SECOND / 4));
+    let own = Controller::new("own", &mut maps, Counter("own", SECOND / 3)).gated_by(Gating::Own);
+    let manager = Manager::new(manager_config(connection, "a", "gates"));
+    let manager = manager.informer(maps).controller(shared).controller(own);
+    let (sights, stop) = (manager.sights(), CancellationToken::new());
+    let running = tokio::spawn(manager.run(stop.clone()));
+    sleep(SETTLED * 2).await;
+    let histories: Vec<usize> = sights.borrow().iter().map(|sight| sight.history().len()).collect();
+    assert_eq!(histories, [1, 1]);
+    let maps: Api<ConfigMap> = Api::namespaced(hand(&server), "default");
+    let data = maps.get("key-0").await.expect("the object").data.expect("counts");
+    assert!(["shared", "own"].iter().all(|who| data[*who].parse::<u32>().is_ok_and(|count| count > 30)), "{data:?}");
+    stop.cancel();
+    running.await.expect("no panic").expect("a clean end");
 }
 
 /// Bad input: numbers of buckets that can't be, and a controller whose name can't be part of a Lease's.

@@ -240,7 +240,7 @@ async fn not_covered_status_writes_unless_the_status_keeps_the_epoch() {
 #[test]
 fn every_limit_has_a_test() {
     let (fence, limits) = (include_str!("../fence.rs"), include_str!("limits.rs"));
-    let listed = fence.lines().filter(|line| line.starts_with("//! * ")).count();
+    let listed = fence.lines().filter(|line| line.starts_with("/// * ")).count();
     let shown = limits.lines().filter(|line| line.starts_with("async fn not_covered_")).count();
     // Outside the API server there is nothing to show it on.
     assert_eq!(listed, shown + 1);
