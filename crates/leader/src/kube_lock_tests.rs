@@ -57,6 +57,43 @@ async fn against_an_api_server() {
     assert!(matches!(refused, LockError::Refused { code: 422, .. }), "{refused:?}");
 }
 
+/// Goal: a namespace that isn't there, or is on its way out, is said, with what to do; the election waits, a holder goes on until its Lease
+/// is gone, and nobody leads then. Method: the embedded server; a finalizer holds the namespace.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_missing_or_terminating() {
+    let server = ApiServer::new(Config::default());
+    let admin = Client::new(server.service("admin"), "gone");
+    let lock = |user: &str| KubeLeaseLock::new(Client::new(server.service(user), "gone"), "gone", "the-lease");
+    let elector = |user: &str| {
+        let identity = Identity::from_parts(user, 1, 1).unwrap();
+        let config = ElectorConfig { first_install: true, ..ElectorConfig::new("gone", "the-lease", identity) };
+        Elector::new(Arc::new(lock(user)), config, Arc::new(VirtualClock::new())).unwrap()
+    };
+    let (running, mut candidacy) = elector("a");
+    let stop = CancellationToken::new();
+    tokio::spawn(running.run(stop.clone()));
+    tokio::time::sleep(10 * SECOND).await;
+    let trouble =
+        |candidacy: &crate::Candidacy| candidacy.sight().status().trouble.map(|(text, _)| text).unwrap_or_default();
+    assert!(trouble(&candidacy).contains("create the namespace gone"), "{}", trouble(&candidacy));
+    let namespaces: kube_client::Api<k8s_openapi::api::core::v1::Namespace> = kube_client::Api::all(admin.clone());
+    let namespace = json!({"metadata": {"name": "gone"}});
+    namespaces.create(&Default::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
+    let standing = candidacy.next_term().await.unwrap();
+    standing.open().unwrap();
+    let maps: kube_client::Api<k8s_openapi::api::core::v1::ConfigMap> = kube_client::Api::default_namespaced(admin);
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/held"]}});
+    maps.create(&Default::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
+    namespaces.delete("gone", &Default::default()).await.unwrap();
+    standing.term().cancelled().cancelled().await;
+    assert_eq!(standing.term().closed(), Some(crate::CloseReason::Lost(crate::Loss::Deleted)));
+    standing.end(End::Release).await;
+    let next = tokio::time::timeout(120 * SECOND, candidacy.next_term()).await;
+    assert!(next.is_err(), "nobody leads without a Lease");
+    assert!(trouble(&candidacy).contains("gone is being deleted"), "{}", trouble(&candidacy));
+    stop.cancel();
+}
+
 /// Goal: two electors over an API server: one leads, a release hands over. Method: paused time, both in one runtime.
 #[tokio::test(start_paused = true)]
 async fn election_on_an_api_server() {

@@ -174,8 +174,15 @@ impl Objects {
         match code {
             // On a POST it is the namespace that is missing, which creating the Lease again won't mend.
             404 if !creating => LockError::Missing,
+            404 => {
+                refused(code, format!("404: {message} (create the namespace {}, or name another one)", self.namespace))
+            }
             409 => LockError::Conflict,
             401 => refused(code, format!("401: the credentials were not accepted ({message})")),
+            403 if is_terminating(&said) => refused(
+                code,
+                format!("403: {message} (the namespace {} is being deleted: name another one)", self.namespace),
+            ),
             403 => refused(
                 code,
                 format!(
@@ -187,6 +194,12 @@ impl Objects {
             _ => LockError::Unknown { message: format!("{code}: {message}"), retry_after: asked },
         }
     }
+}
+
+/// Whether a refusal is for the namespace's end, which no right would change.
+fn is_terminating(said: &Value) -> bool {
+    let causes = said.get("details").and_then(|details| details.get("causes")).and_then(Value::as_array);
+    causes.is_some_and(|causes| causes.iter().any(|cause| cause["reason"] == "NamespaceTerminating"))
 }
 
 /// Whether the text can be part of a request path as a Kubernetes name (a DNS subdomain).
