@@ -242,7 +242,7 @@ impl Elector {
         };
         term.close(CloseReason::ElectorGone);
         activity!(term.epoch(), self.clock.now(), "term-end", identity = %fixed.identity);
-        tracing::info!(identity = %fixed.identity, epoch = %term.epoch(), ?end, "the term has ended");
+        tracing::info!(lease = self.seats.sight.lease(), identity = %fixed.identity, epoch = %term.epoch(), ?end, "the term has ended");
         self.seats.sight.over(&term, end);
         self.candidate.rest(self.clock.now(), term.hard_stop_at());
         if let Some(ended) = ended {
@@ -267,7 +267,7 @@ impl Elector {
         loop {
             self.seats.sight.alive();
             if term.tick() {
-                tracing::warn!(epoch = %term.epoch(), "lost the Lease: no renewal succeeded within the renew deadline");
+                tracing::warn!(lease = self.seats.sight.lease(), epoch = %term.epoch(), "lost the Lease: no renewal succeeded within the renew deadline");
                 return Over::Lost;
             }
             let now = clock.now();
@@ -313,7 +313,7 @@ impl Elector {
                 }
             };
             if let Verdict::Lost(loss) = verdict {
-                tracing::warn!(epoch = %term.epoch(), %loss, "lost the Lease");
+                tracing::warn!(lease = self.seats.sight.lease(), epoch = %term.epoch(), %loss, "lost the Lease");
                 term.close(CloseReason::Lost(loss));
                 return Over::Lost;
             }
@@ -334,12 +334,12 @@ impl Elector {
             let answer = self.bounded(lock.update(tenure.release(to, clock.wall()), timeout), Some(term)).await;
             let error = match answer {
                 Ok(_) => {
-                    tracing::info!(epoch = %term.epoch(), to, "released the Lease");
+                    tracing::info!(lease = self.seats.sight.lease(), epoch = %term.epoch(), to, "released the Lease");
                     return to.map_or(TermEnd::Released, |to| TermEnd::HandedOver(to.to_owned()));
                 }
                 Err(error) => error,
             };
-            tracing::warn!(epoch = %term.epoch(), attempt, %error, "could not release the Lease");
+            tracing::warn!(lease = self.seats.sight.lease(), epoch = %term.epoch(), attempt, %error, "could not release the Lease");
             let verdict = match error {
                 LockError::Conflict => {
                     let answer = self.bounded(lock.read(timeout), Some(term)).await;
@@ -353,7 +353,7 @@ impl Elector {
                 }
             };
             if let Verdict::Lost(loss) = verdict {
-                tracing::info!(epoch = %term.epoch(), %loss, "the Lease is not this term's to give any more");
+                tracing::info!(lease = self.seats.sight.lease(), epoch = %term.epoch(), %loss, "the Lease is not this term's to give any more");
                 return TermEnd::Kept;
             }
         }

@@ -67,6 +67,8 @@
 //!   a network may keep a packet. Only the server can refuse it, by its version; [`FenceLayer`] says what even that leaves.
 //! * To notice time that no clock has counted: a virtual machine that is stopped and goes on. The gate is shut as soon as
 //!   wall and boot clock are found apart ([`GateClosed::InDoubt`]), but until that look it was open.
+//! * To tell two copies of one machine apart before their renewals have met twice, within `2 R + T`; then one of them ends
+//!   its term. An identity is drawn at the start, not read from the machine, so that a restart has another one.
 //! * To fence what has no versions: mails, clouds, disks. Give them [`Term::epoch`] as a token and let them refuse less.
 //! * To number terms over a restored etcd, whose versions begin again; or to guard against a client that lies.
 //!
