@@ -18,7 +18,8 @@ use watchkeeper_apiserver::{ApiServer, Config, TokioClock};
 use watchkeeper_leader::Timings;
 
 use crate::fault::{self, Fault, What};
-use crate::process::{Candidate, Planted, Terms, WORK, World};
+use crate::process::{Candidate, Planted, WORK, World};
+use crate::terms::Terms;
 
 const PROCESSES: usize = 3;
 const FAULTS: usize = 15;

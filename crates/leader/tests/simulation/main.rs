@@ -14,8 +14,12 @@
 #![allow(clippy::disallowed_methods)]
 
 mod candidates;
+#[path = "../support/clock.rs"]
+mod clock;
 mod fault;
 mod process;
+#[path = "../support/terms.rs"]
+mod terms;
 
 use candidates::Candidates;
 use fault::What;

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
 use kube_client::api::{Patch, PatchParams, PostParams};
 use kube_client::{Api, Client};
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -15,12 +13,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use watchkeeper_apiserver::ApiServer;
-use watchkeeper_apiserver::simulate::check::Stay;
 use watchkeeper_apiserver::simulate::process::{Process, ProcessClock};
 use watchkeeper_leader::{
-    Candidacy, CloseReason, Elector, ElectorConfig, End, FenceConfig, FenceLayer, GateClock, GateInstant, Identity,
-    KubeLeaseLock, Standing, Term, Timings, epoch_annotation,
+    Candidacy, CloseReason, Elector, ElectorConfig, End, FenceConfig, FenceLayer, Identity, KubeLeaseLock, Standing,
+    Term, Timings, epoch_annotation,
 };
+
+use crate::clock::Clock;
+use crate::terms::Terms;
 
 /// What all leaders write to.
 pub(crate) const WORK: &str = "the-work";
@@ -41,70 +41,6 @@ pub(crate) enum Planted {
     /// Nothing is mended in the end.
     NeverHeals,
     LeavesATask,
-}
-
-/// A process's clock as its gate reads it.
-struct Clock(ProcessClock);
-
-impl GateClock for Clock {
-    fn now(&self) -> GateInstant {
-        GateInstant::from_nanos(u64::try_from(self.0.shows(Instant::now()).as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    fn wall(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + self.0.shows(Instant::now())
-    }
-}
-
-/// All terms there were, as an observer in true time sees them.
-#[derive(Clone, Default)]
-pub(crate) struct Terms(Arc<Mutex<Vec<Seen>>>);
-
-struct Seen {
-    term: Term,
-    user: String,
-    opened: Duration,
-    /// The last moment at which the gate was open.
-    open: Duration,
-    /// Since when no work is under way.
-    stopped: Option<Duration>,
-}
-
-impl Terms {
-    fn opened(&self, term: &Term, user: &str, now: Duration) -> usize {
-        let mut terms = self.0.lock();
-        terms.push(Seen { term: term.clone(), user: user.to_owned(), opened: now, open: now, stopped: None });
-        terms.len() - 1
-    }
-
-    fn stopped(&self, number: usize, now: Duration) {
-        self.0.lock()[number].stopped = Some(now);
-    }
-
-    /// Asks every gate; whether one is open. A frozen process's gate is closed by its clock, not by its being asked.
-    pub(crate) fn look(&self, now: Duration) -> bool {
-        let mut any = false;
-        for seen in self.0.lock().iter_mut().filter(|seen| seen.stopped.is_none()) {
-            if seen.term.is_open() {
-                (seen.open, any) = (now, true);
-            }
-        }
-        any
-    }
-
-    /// From a gate's opening to the last effect that its work may have: the stop bound after its closing.
-    pub(crate) fn stays(&self) -> Vec<Stay> {
-        let stay = |seen: &Seen| {
-            let last = seen.open + seen.term.stop_bound();
-            Stay {
-                identity: seen.user.clone(),
-                epoch: seen.term.epoch().number().try_into().expect("this server's versions"),
-                opened: seen.opened,
-                closed: seen.stopped.map_or(last, |stopped| stopped.min(last)),
-            }
-        };
-        self.0.lock().iter().map(stay).collect()
-    }
 }
 
 /// What the processes of a run share.

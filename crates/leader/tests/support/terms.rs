@@ -15,7 +15,7 @@ struct Seen {
     term: Term,
     user: String,
     opened: Duration,
-    /// The last moment at which the gate was seen open, and the first at which it was seen closed.
+    /// The last moment at which the gate was seen open, and the first after it at which it was seen closed.
     open: Duration,
     closed: Option<Duration>,
     /// Since when no work is under way.
@@ -42,11 +42,18 @@ impl Terms {
         }
     }
 
-    /// Asks every gate.
-    pub(crate) fn look(&self, now: Duration) {
-        for seen in self.0.lock().iter_mut().filter(|seen| seen.closed.is_none()) {
-            if seen.term.is_open() { seen.open = now } else { seen.closed = Some(now) }
+    /// Asks every gate; whether one is open. One that is shut by a doubt may be open again later. A frozen process's gate is closed by its
+    /// clock, not by its being asked.
+    pub(crate) fn look(&self, now: Duration) -> bool {
+        let mut any = false;
+        for seen in self.0.lock().iter_mut().filter(|seen| seen.closed.is_none() || seen.stopped.is_none()) {
+            if seen.term.is_open() {
+                (seen.open, seen.closed, any) = (now, None, true);
+            } else {
+                seen.closed.get_or_insert(now);
+            }
         }
+        any
     }
 
     /// Whose gate is open, with its number, as last seen.
