@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::clock::GateInstant;
 use crate::identity::Identity;
 use crate::lock::LockError;
-use crate::record::{Claim, Epoch, Lease, held, means, vacant};
+use crate::record::{Claim, Epoch, Lease, Release, held, means, vacant};
 use crate::rules::Rules;
 use crate::timings::Timings;
 
@@ -82,6 +82,21 @@ pub(crate) struct Standpoint {
 }
 
 impl Standpoint {
+    /// The default timings without jitter, and names.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            namespace: "ns".to_owned(),
+            name: "n".to_owned(),
+            identity: Identity::from_parts("me", 1, 1).expect("a good name"),
+            timings: Timings { jitter: 0.0, ..Timings::default() },
+            first_install: false,
+            labels: BTreeMap::new(),
+            coordinated: false,
+            rules: Rules::default(),
+        }
+    }
+
     pub(crate) fn claim(&self, wall: Timestamp) -> Claim<'_> {
         let Self { identity, timings, labels, .. } = self;
         Claim { identity: identity.as_str(), duration: timings.lease_duration, wall, labels }
@@ -143,6 +158,13 @@ struct LastTerm {
     version: Epoch,
     /// The longest duration recorded in this term.
     longest: Duration,
+}
+
+impl LastTerm {
+    /// Whether the marker is of the holder and of an epoch that this term may have.
+    fn wrote(&self, marker: &Release) -> bool {
+        marker.identity == self.holder && self.before < marker.epoch && marker.epoch <= self.version
+    }
 }
 
 /// How to recognise the own write in a record: a word-for-word comparison, no clock.
@@ -458,9 +480,8 @@ impl Candidate {
             None => true,
             Some(last) => {
                 // An earlier term of the same holder proves nothing of this one. A release keeps what tells them apart.
-                let of_it = last.before < marker.epoch && marker.epoch <= last.version;
                 let its_own = lease.transitions() == last.transitions && lease.acquire_time() == last.acquire_time;
-                let same = marker.identity == last.holder && of_it && its_own;
+                let same = last.wrote(&marker) && its_own;
                 last.uid == lease.uid() && (same || marker.epoch > last.version)
             }
         }

@@ -14,16 +14,7 @@ fn wall() -> Timestamp {
 }
 
 fn candidate(first_install: bool) -> Candidate {
-    let fixed = Standpoint {
-        namespace: "ns".to_owned(),
-        name: "n".to_owned(),
-        identity: Identity::from_parts("me", 1, 1).unwrap(),
-        timings: Timings { jitter: 0.0, ..Timings::default() },
-        first_install,
-        labels: BTreeMap::new(),
-        coordinated: false,
-        rules: Rules::default(),
-    };
+    let fixed = Standpoint { first_install, ..Standpoint::example() };
     Candidate::new(fixed, 1)
 }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bucket::fnv1a;
 use crate::config::ElectorConfig;
 use crate::lock::LockError;
-use crate::objects::{About, EVENTS, Objects};
+use crate::objects::{About, EVENTS, LONGEST_NAME, Objects};
 use crate::record::Lease;
 
 /// How many Events wait to be sent. More than any process has terms at once: two for each of 99 buckets.
@@ -39,9 +39,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long the end of all terms waits for the last Events.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// The longest name an object may have.
-const LONGEST_NAME: usize = 253;
 
 const BECAME: &str = "became leader";
 const STOPPED: &str = "stopped leading";

@@ -111,11 +111,7 @@ impl Candidate {
     fn is_over(&self, lease: &Lease, met: bool, received: GateInstant) -> bool {
         let released = lease.marker().is_some_and(|marker| {
             self.last_term.as_ref().is_some_and(|last| {
-                let of_it = last.before < marker.epoch && marker.epoch <= last.version;
-                marker.identity == last.holder
-                    && of_it
-                    && last.uid == lease.uid()
-                    && last.transitions == lease.transitions()
+                last.wrote(&marker) && last.uid == lease.uid() && last.transitions == lease.transitions()
             })
         });
         let waited_out = match &self.seen {

@@ -1,15 +1,11 @@
 //! Tests of `naming.rs`: what a candidate does with a Lease that names it, on a clock that is just a number.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
 use crate::election::Standpoint;
-use crate::identity::Identity;
-use crate::rules::Rules;
-use crate::timings::Timings;
 
 const ME: &str = "me_1_00000000000000000000000000000001";
 
@@ -22,16 +18,7 @@ fn wall(seconds: i64) -> Timestamp {
 }
 
 fn candidate(first_install: bool) -> Candidate {
-    let fixed = Standpoint {
-        namespace: "ns".to_owned(),
-        name: "n".to_owned(),
-        identity: Identity::from_parts("me", 1, 1).unwrap(),
-        timings: Timings { jitter: 0.0, ..Timings::default() },
-        first_install,
-        labels: BTreeMap::new(),
-        coordinated: true,
-        rules: Rules::default(),
-    };
+    let fixed = Standpoint { first_install, coordinated: true, ..Standpoint::example() };
     Candidate::new(fixed, 1)
 }
 

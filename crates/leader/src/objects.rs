@@ -35,6 +35,9 @@ pub(crate) struct Kind {
     names: fn(&str) -> bool,
 }
 
+/// The longest name that an object may have.
+pub(crate) const LONGEST_NAME: usize = 253;
+
 pub(crate) static LEASES: Kind = Kind {
     root: "apis/coordination.k8s.io/v1",
     group: "coordination.k8s.io",
@@ -53,26 +56,18 @@ pub(crate) static LEASE_CANDIDATES: Kind = Kind {
     names: is_map_key,
 };
 
-pub(crate) static EVENTS: Kind =
-    Kind { root: "api/v1", group: r#""""#, plural: "events", verbs: "[create]", more: "", names: is_name };
+pub(crate) static EVENTS: Kind = Kind::core("events", "[create]");
 
-pub(crate) static ENDPOINTS: Kind = Kind {
-    root: "api/v1",
-    group: r#""""#,
-    plural: "endpoints",
-    verbs: "[get, create, update]",
-    more: "",
-    names: is_name,
-};
+pub(crate) static ENDPOINTS: Kind = Kind::core("endpoints", "[get, create, update]");
 
-pub(crate) static CONFIG_MAPS: Kind = Kind {
-    root: "api/v1",
-    group: r#""""#,
-    plural: "configmaps",
-    verbs: "[get, create, update]",
-    more: "",
-    names: is_name,
-};
+pub(crate) static CONFIG_MAPS: Kind = Kind::core("configmaps", "[get, create, update]");
+
+impl Kind {
+    /// One of the core group.
+    const fn core(plural: &'static str, verbs: &'static str) -> Self {
+        Self { root: "api/v1", group: r#""""#, plural, verbs, more: "", names: is_name }
+    }
+}
 
 /// The objects of a kind in one namespace.
 #[derive(Clone)]
@@ -206,13 +201,20 @@ fn is_terminating(said: &Value) -> bool {
 pub(crate) fn is_name(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    text.len() <= 253 && text.bytes().all(allowed) && edge(text.as_bytes().first()) && edge(text.as_bytes().last())
+    text.len() <= LONGEST_NAME
+        && text.bytes().all(allowed)
+        && edge(text.as_bytes().first())
+        && edge(text.as_bytes().last())
 }
 
 /// Whether the text can be part of a request path as a key of a ConfigMap, which the names of LeaseCandidates are.
 fn is_map_key(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    !text.is_empty() && text.len() <= 253 && text.bytes().all(allowed) && text != "." && !text.starts_with("..")
+    !text.is_empty()
+        && text.len() <= LONGEST_NAME
+        && text.bytes().all(allowed)
+        && text != "."
+        && !text.starts_with("..")
 }
 
 fn refused(code: u16, message: String) -> LockError {

@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::identity::Identity;
-use crate::rules::Rules;
-use crate::timings::Timings;
 use serde_json::json;
 
 fn at(seconds: f64) -> GateInstant {
@@ -25,17 +23,7 @@ fn mine(version: u64) -> Lease {
 }
 
 fn tenure() -> Tenure {
-    let fixed = Standpoint {
-        namespace: "ns".to_owned(),
-        name: "n".to_owned(),
-        identity: me(),
-        timings: Timings::default(),
-        first_install: false,
-        labels: std::collections::BTreeMap::new(),
-        coordinated: false,
-        rules: Rules::default(),
-    };
-    Tenure::new(fixed, mine(10), at(0.0))
+    Tenure::new(Standpoint::example(), mine(10), at(0.0))
 }
 
 fn renews(tenure: &Tenure, now: f64) -> Value {
