@@ -211,6 +211,11 @@ impl Candidate {
         self.lease().map_or("", Lease::holder)
     }
 
+    /// Whom the Lease as last seen was handed over to, if it wasn't this candidate.
+    pub(crate) fn absentee(&self) -> Option<&str> {
+        self.lease()?.handed_to().filter(|to| !means(to, self.fixed.identity.as_str()))
+    }
+
     pub(crate) fn set_stance(&mut self, stance: Option<Stance>) {
         self.stance = stance;
     }

@@ -178,6 +178,7 @@ impl Elector {
 
     async fn claim(&mut self, step: Step, timeout: Duration) -> Option<(Lease, Moment)> {
         let lock = self.lock.clone();
+        let absentee = self.candidate.absentee().map(str::to_owned);
         let (object, creating) = match step {
             Step::Create(object) => (object, true),
             Step::TakeOver(object) => (object, false),
@@ -194,6 +195,15 @@ impl Elector {
         let received = Moment::of(self.clock.as_ref());
         self.report(&answer);
         let won = self.candidate.on_claimed(answer, received.at)?;
+        if let Some(named) = absentee {
+            let leaders = self.seats.sight.status().contenders;
+            tracing::warn!(
+                lease = self.seats.sight.lease(),
+                named,
+                ?leaders,
+                "nobody took the Lease that was handed over to this name: is there such a candidate? Those seen leading are listed"
+            );
+        }
         Some((won, if self.candidate.fixed().rules.count_from_answer { received } else { sent }))
     }
 
@@ -242,7 +252,7 @@ impl Elector {
         };
         term.close(CloseReason::ElectorGone);
         activity!(term.epoch(), self.clock.now(), "term-end", identity = %fixed.identity);
-        tracing::info!(lease = self.seats.sight.lease(), identity = %fixed.identity, epoch = %term.epoch(), ?end, "the term has ended");
+        tracing::info!(lease = self.seats.sight.lease(), identity = %fixed.identity, epoch = %term.epoch(), %end, "the term has ended");
         self.seats.sight.over(&term, end);
         self.candidate.rest(self.clock.now(), term.hard_stop_at());
         if let Some(ended) = ended {

@@ -6,6 +6,7 @@
 //! Upstream counterparts: `LeaderElector.GetLeader`, `Check` and `HealthzAdaptor`; there is none of the history.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -239,7 +240,7 @@ impl Sight {
                 "since": term.since.to_string(),
                 "until": term.until.map(|until| until.to_string()),
                 "closed": term.closed.as_ref().map(ToString::to_string),
-                "end": term.end.as_ref().map(TermEnd::text),
+                "end": term.end.as_ref().map(ToString::to_string),
             })
         };
         Value::Array(self.0.seen.lock().history.iter().map(row).collect())
@@ -383,13 +384,13 @@ impl Seen {
     }
 }
 
-impl TermEnd {
-    fn text(&self) -> String {
+impl fmt::Display for TermEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Released => "released".to_owned(),
-            Self::HandedOver(to) => format!("handed over to {to}"),
-            Self::Kept => "kept".to_owned(),
-            Self::Lost => "lost".to_owned(),
+            Self::Released => f.write_str("released"),
+            Self::HandedOver(to) => write!(f, "handed over to {to}"),
+            Self::Kept => f.write_str("kept"),
+            Self::Lost => f.write_str("lost"),
         }
     }
 }

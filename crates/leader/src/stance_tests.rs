@@ -13,6 +13,7 @@ use crate::clock::VirtualClock;
 use crate::election::Stance;
 use crate::gate::GateClosed;
 use crate::identity::Identity;
+use crate::log::Log;
 use crate::metrics::{Metrics, MetricsSink};
 use crate::record::{HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION};
 use crate::sight::{Sight, Unhealthy};
@@ -98,10 +99,12 @@ async fn a_hand_over_that_is_asked_for_goes_to_whom_it_names() {
     assert!(third.acts());
 }
 
-/// Goal: a hand-over to nobody costs one lease duration, not the leader for good; one to the holder itself is only taken note of.
-/// Method: annotations with such names.
+/// Goal: a hand-over to nobody costs one lease duration, not the leader for good, and is told once; one to the holder itself is only
+/// taken note of. Method: annotations with such names.
 #[tokio::test(start_paused = true)]
 async fn a_hand_over_to_nobody_and_to_oneself() {
+    let log = Log::new();
+    let _listening = tracing::subscriber::set_default(log.clone());
     let server = Arc::new(Scripted::default());
     let first = Person::enter(&server, "first");
     first.acted().await;
@@ -120,6 +123,10 @@ async fn a_hand_over_to_nobody_and_to_oneself() {
         sleep(SECOND / 10).await;
     }
     assert!((15 * SECOND..20 * SECOND).contains(&from.elapsed()), "{:?}", from.elapsed());
+    sleep(20 * SECOND).await;
+    let told: Vec<String> = log.lines().into_iter().filter(|line| line.contains("handed over to this name")).collect();
+    assert!(told.len() == 1 && told[0].contains("named=\"fir\""), "{told:?}");
+    assert!(told[0].contains("\"first_"), "{told:?}");
 }
 
 /// Goal: a preferred candidate gets the Lease from a holder that lives, once, and doesn't harass. Method: enter as preferred, count its

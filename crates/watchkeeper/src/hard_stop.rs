@@ -26,7 +26,8 @@ pub enum HardStop {
 impl HardStop {
     /// Ends the process, or calls the hook.
     pub(crate) fn now(&self, term: &Term) {
-        tracing::error!(epoch = %term.epoch(), "work did not stop within the stop bound after the gate closed: hard stop");
+        let epoch = term.is_elected().then(|| tracing::field::display(term.epoch()));
+        tracing::error!(epoch, "work did not stop within the stop bound after the gate closed: hard stop");
         match self {
             Self::Abort => std::process::abort(),
             Self::Call(hook) => hook(),

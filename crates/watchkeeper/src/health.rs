@@ -69,20 +69,25 @@ impl Health {
 
     /// Checks until `stop`; at once if there is nothing to check.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
-        let mut failed = 0;
+        let (mut failed, mut failing) = (0, None);
         while !self.checks.is_empty() && !stop.is_cancelled() {
             let failure = self.first_failure().await;
             failed = if failure.is_some() { failed + 1 } else { 0 };
             let fit = failed < self.policy.failures.max(1);
             let changed = self.fit.send_if_modified(|before| std::mem::replace(before, fit) != fit);
-            match failure {
+            // Said when it begins and when it is over, not each round.
+            match &failure {
                 Some((name, error)) if changed => {
-                    tracing::error!(check = name, %error, "this process is not fit to lead")
+                    tracing::error!(check = name, %error, failed, "this process is not fit to lead")
                 }
-                Some((name, error)) => tracing::warn!(check = name, %error, failed, "a health check failed"),
+                Some((name, error)) if failing != Some(*name) => {
+                    tracing::warn!(check = name, %error, "a health check fails")
+                }
                 None if changed => tracing::info!("this process is fit to lead again"),
-                None => {}
+                None if failing.is_some() => tracing::info!(check = failing, "the health check passes again"),
+                Some(_) | None => {}
             }
+            failing = failure.map(|(name, _)| name);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,

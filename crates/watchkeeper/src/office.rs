@@ -18,6 +18,7 @@ use kube_client::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use watchkeeper_informer::RequestError;
 use watchkeeper_leader::{Candidacy, CloseReason, End, Standing, Term};
 
@@ -69,7 +70,7 @@ impl Office {
             let term = standing.term().clone();
             let how = self.term(house, &term, Some(&standing)).await?;
             self.leadership.send_replace(Leadership::Standby);
-            tracing::info!(office = self.name, epoch = %term.epoch(), ?how, "term ended");
+            // How it has ended, the elector says.
             standing.end(how).await;
         }
     }
@@ -91,7 +92,9 @@ impl Office {
     async fn term(&self, house: &House, term: &Term, standing: Option<&Standing>) -> Result<End, ManagerError> {
         let config = &house.config;
         let (over, office) = (term.cancelled(), self.name.as_str());
-        tracing::info!(office, identity = %term.identity(), epoch = %term.epoch(), "informers catch up before the gate opens");
+        // Without election there is no number to say.
+        let epoch = term.is_elected().then(|| display(term.epoch()));
+        tracing::info!(office, identity = %term.identity(), epoch, "informers catch up before anything acts");
         let client = GatedClient::new(&config.connection, house.plain.clone(), term.clone(), config.fence.clone())?;
         self.leadership.send_replace(Leadership::Starting(term.clone()));
         // Nothing has acted yet, so a stop here may release at once. Biased: the end of the term or a stop win over readiness.
@@ -101,7 +104,7 @@ impl Office {
             how = house.reason_to_leave(standing) => return Ok(how),
             () = house.catch_up() => {}
             () = tokio::time::sleep(config.catch_up_bound), if standing.is_some() => {
-                tracing::warn!(office, epoch = %term.epoch(), bound = ?config.catch_up_bound, "the informers haven't caught up: leaving the Lease to others");
+                tracing::warn!(office, epoch, bound = ?config.catch_up_bound, "the informers haven't caught up: leaving the Lease to others");
                 return Ok(End::StepDown(house.health.cool_down()));
             }
         }
@@ -109,7 +112,8 @@ impl Office {
         if standing.is_some_and(|standing| standing.open().is_err()) {
             return Ok(End::Keep);
         }
-        tracing::info!(office, identity = %term.identity(), epoch = %term.epoch(), keys, "gate open: this process acts");
+        let acts = if standing.is_some() { "gate open: this process acts" } else { "no election: this process acts" };
+        tracing::info!(office, identity = %term.identity(), epoch, keys, "{acts}");
         self.leadership.send_replace(Leadership::Acting(term.clone()));
 
         let shift = Shift { term: term.clone(), client, clock: config.clock.clone(), intake: CancellationToken::new() };
@@ -122,11 +126,11 @@ impl Office {
             biased;
             () = over.cancelled() => {
                 let reason = term.closed().map_or_else(String::new, |reason| reason.to_string());
-                tracing::warn!(office, epoch = %term.epoch(), reason, "the term is over: work is cancelled");
+                tracing::warn!(office, epoch, reason, "the term is over: work is cancelled");
                 End::Keep
             }
             how = house.reason_to_leave(standing) => {
-                tracing::info!(office, epoch = %term.epoch(), ?how, "leaving: keys in hand are finished");
+                tracing::info!(office, epoch, why = why(&how), "leaving: keys in hand are finished");
                 shift.intake.cancel();
                 drain(config.drain_bound, term, &mut workers).await;
                 how
@@ -170,6 +174,16 @@ impl House {
             // The sender lives as long as the house.
             Ok(_) = fit.wait_for(|fit| !*fit) => End::StepDown(self.health.cool_down()),
         }
+    }
+}
+
+/// What [`House::reason_to_leave`] has found.
+fn why(how: &End) -> &'static str {
+    match how {
+        End::Release => "a stop was asked for",
+        End::HandOver(_) => "a hand-over was asked for",
+        End::StepDown(_) => "this process is not fit to lead",
+        End::Keep => "the term is over",
     }
 }
 

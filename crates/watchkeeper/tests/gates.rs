@@ -5,6 +5,8 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "the test stands for main")]
 
+#[path = "../../leader/tests/matrix/log.rs"]
+mod log;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_client::api::{Api, Patch, PatchParams};
+use log::Log;
 use parking_lot::Mutex;
 use serde_json::json;
 use support::{Wire, create, embedded, eventually, hand, manager_config};
@@ -229,6 +232,8 @@ async fn buckets_share_the_keys() {
 /// Always: every replica works on every key, without a Lease.
 #[tokio::test(start_paused = true)]
 async fn always_needs_no_lease() {
+    let log = Log::new();
+    let _guard = tracing::subscriber::set_default(log.clone());
     let (server, ledger) = with_keys(3).await;
     let (a, b) = (start(&server, "a", Gating::Always, &ledger), start(&server, "b", Gating::Always, &ledger));
     eventually("both at once", SETTLED, async || !ledger.doubles().is_empty()).await;
@@ -238,6 +243,36 @@ async fn always_needs_no_lease() {
     sleep(5 * SECOND).await;
     assert_eq!(ledger.shares(), BTreeMap::from([("b".to_owned(), 3)]));
     b.end().await;
+    assert!(log.says("no election: this process acts") && !log.says("epoch="), "{:#?}", log.lines());
+}
+
+/// A term's end is told once, in one word, and a health check's failing when it begins and when it is over.
+#[tokio::test(start_paused = true)]
+async fn the_log_says_each_thing_once() {
+    let log = Log::new();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let (server, ledger) = with_keys(1).await;
+    let a = start(&server, "a", Gating::Shared, &ledger);
+    only(&ledger, "a", 1).await;
+    let said = |text: &str| log.lines().iter().filter(|line| line.contains(text)).count();
+    a.well.store(false, Ordering::Relaxed);
+    // One round that fails, too few to be unfit.
+    eventually("it fails", SETTLED, async || log.says("a health check fails")).await;
+    a.well.store(true, Ordering::Relaxed);
+    eventually("it passes", SETTLED, async || log.says("the health check passes again")).await;
+    assert_eq!((said("health check"), said("fit to lead")), (2, 0), "{:#?}", log.lines());
+    a.well.store(false, Ordering::Relaxed);
+    sleep(SETTLED).await;
+    a.well.store(true, Ordering::Relaxed);
+    sleep(SETTLED).await;
+    assert_eq!((said("health check"), said("fit to lead")), (3, 3), "{:#?}", log.lines());
+    assert_eq!((said("end=released"), said("the term has ended")), (1, 1), "{:#?}", log.lines());
+    let lease: Api<Lease> = Api::namespaced(hand(&server), "kube-system");
+    let theft = Patch::Merge(json!({"spec": {"holderIdentity": "thief"}}));
+    lease.patch("gates", &PatchParams::default(), &theft).await.expect("stolen");
+    eventually("lost", SETTLED, async || log.says("end=lost")).await;
+    assert_eq!((said("the term has ended"), said("end=kept")), (2, 0), "{:#?}", log.lines());
+    a.end().await;
 }
 
 /// An unfit leader gives up and keeps away; with nobody else it comes back when it is well and its cool-down has passed.

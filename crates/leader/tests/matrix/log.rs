@@ -1,4 +1,4 @@
-//! What the electors say in the log.
+//! What the electors, and a manager around them, say in the log.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, LazyLock};
@@ -41,7 +41,8 @@ impl Visit for Line {
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("watchkeeper_leader") && *metadata.level() <= Level::INFO
+        let ours = ["watchkeeper_leader", "watchkeeper::"].iter().any(|room| metadata.target().starts_with(room));
+        ours && *metadata.level() <= Level::INFO
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
