@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::clock::GateInstant;
@@ -21,6 +21,12 @@ use crate::record::{RELEASED_ANNOTATION, map, map_of, whole_seconds};
 
 /// The annotation with the record. Upstream: `LeaderElectionRecordAnnotationKey`.
 pub const OLD_LOCK_ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
+
+/// By how much two renewals differ at least; a Lease's times have as many digits.
+const LITTLE: SignedDuration = SignedDuration::from_micros(1);
+
+/// By how much a `renewTime` written here may be ahead of the wall clock.
+const AHEAD: SignedDuration = SignedDuration::from_secs(1);
 
 /// Who is shown for text that can't be understood. Upstream's name for it.
 const UNKNOWN: &str = "leaderelection.k8s.io/unknown";
@@ -47,8 +53,8 @@ pub(crate) struct OldWatch {
     longest: Duration,
     /// Whoever was replaced by something else than a release is silent by then.
     not_before: GateInstant,
-    /// The last `renewTime` written here, in seconds.
-    written: i64,
+    /// The last `renewTime` written here.
+    written: Option<Timestamp>,
 }
 
 impl OldWatch {
@@ -61,7 +67,7 @@ impl OldWatch {
             last: None,
             longest: lease_duration,
             not_before: GateInstant::from_nanos(0),
-            written: i64::MIN,
+            written: None,
         }
     }
 
@@ -129,23 +135,31 @@ impl OldWatch {
         object
     }
 
-    /// As client-go writes it: names of its own, times of whole seconds, each renewal another one.
+    /// As client-go writes it, under names of its own; but for the time of the renewal, of which it writes whole seconds only, though it
+    /// reads fractions: with those, two renewals within a second don't look like one.
     fn writes(&mut self, lease: &Value) -> Value {
         let spec = &lease["spec"];
-        let second = |field: &str| {
+        let time = |field: &str| {
             let time = spec[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-            time.unwrap_or(Timestamp::UNIX_EPOCH).as_second()
+            time.unwrap_or(Timestamp::UNIX_EPOCH)
         };
-        let time = |second| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
-        // Two renewals within a second would look like one.
-        self.written = second("renewTime").max(self.written.saturating_add(1));
+        let acquired = Timestamp::from_second(time("acquireTime").as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let renewed = self.another(time("renewTime"));
+        self.written = Some(renewed);
         json!({
             "holderIdentity": spec["holderIdentity"],
             "leaseDurationSeconds": spec["leaseDurationSeconds"],
-            "acquireTime": time(second("acquireTime")),
-            "renewTime": time(self.written),
+            "acquireTime": acquired.to_string(),
+            "renewTime": renewed.to_string(),
             "leaderTransitions": spec["leaseTransitions"],
         })
+    }
+
+    /// The time of a renewal, or if it is none later than the last, a little more than that; unless the wall clock has been set back,
+    /// since then it is another one by itself.
+    fn another(&self, renewed: Timestamp) -> Timestamp {
+        let later = self.written.and_then(|written| written.checked_add(LITTLE).ok());
+        later.filter(|later| later.duration_since(renewed) <= AHEAD).map_or(renewed, |later| later.max(renewed))
     }
 
     fn marker(&self, record: &str) -> Value {

@@ -92,7 +92,7 @@ fn what_is_written() {
     assert_eq!((&first["data"], &first["metadata"]["labels"]), (&json!({"a": "b"}), &json!({"c": "d"})));
     let said: Value = serde_json::from_str(text(&first).unwrap()).unwrap();
     let expected = json!({"holderIdentity": "me", "leaseDurationSeconds": 15, "acquireTime": "2026-01-01T00:00:00Z",
-        "renewTime": "2026-01-01T00:00:01Z", "leaderTransitions": 4});
+        "renewTime": "2026-01-01T00:00:01.7Z", "leaderTransitions": 4});
     assert_eq!(said, expected);
     let mut texts = vec![text(&first).unwrap().to_owned()];
     for renewed in ["2026-01-01T00:00:01.900000Z", "2026-01-01T00:00:02.000000Z", "2025-01-01T00:00:02.000000Z"] {
@@ -103,6 +103,26 @@ fn what_is_written() {
     assert_eq!(texts.len(), 4);
     watch.saw(Some(first), at(5));
     assert!(watch.is_own() && watch.free_at() == Some(at(5)));
+}
+
+/// Goal: each renewal is another text to an old client, at any pace and whatever the wall clock does, and none lies more than a second
+/// in the future. Method: ten renewals a second for a minute; a thousand at one moment; a clock that goes back by less and by more.
+#[test]
+fn renewals_differ_and_stay_with_the_wall_clock() {
+    let mut watch = watch();
+    watch.saw(None, at(0));
+    let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let tenths = (0..600).map(|tenth| begin + SignedDuration::from_millis(100 * tenth));
+    let still = std::iter::repeat_n(begin + SignedDuration::from_secs(60), 1000);
+    let back = [59_500, 59_500, 20_000, 20_000, 80_000].map(|millis| begin + SignedDuration::from_millis(millis));
+    let mut last = String::new();
+    for wall in tenths.chain(still).chain(back) {
+        let object = watch.follows(&lease("me", 15, &wall.to_string()));
+        let said: Value = serde_json::from_str(text(&object).unwrap()).unwrap();
+        let renewed: Timestamp = said["renewTime"].as_str().unwrap().parse().unwrap();
+        assert!(renewed >= wall && renewed.duration_since(wall) <= SignedDuration::from_secs(1), "{wall} {renewed}");
+        assert_ne!(text(&object).unwrap(), std::mem::replace(&mut last, text(&object).unwrap().to_owned()));
+    }
 }
 
 /// Goal: a release by these rules frees the lock at once, and only for the very record that it left. Method: it, and ways to carry the
