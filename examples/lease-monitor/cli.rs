@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Watches all Leases of a cluster and posts an Event whenever one gets late, stale or vacant, or recovers.
 ///
-/// However many replicas run, one acts and never two; a Lease says which. Try it without a cluster: lease-monitor --embedded
+/// However many replicas run, at most one acts at a time; a Lease says which. Try it without a cluster: lease-monitor --embedded
 #[derive(Debug, Parser)]
 #[command(name = "lease-monitor", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -37,6 +37,9 @@ pub(crate) struct Target {
     /// Kubeconfig file; by default $KUBECONFIG, then the pod's service account, then ~/.kube/config
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; by default its current one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
     /// Only Leases of this namespace; by default all
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
@@ -62,7 +65,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) election: ElectionArgs,
     /// Start an API server and a small living cluster inside this process; no other set-up is needed
-    #[arg(long, conflicts_with = "kubeconfig")]
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) embedded: bool,
     /// With --embedded: how many replicas of the monitor run, each with its own connection and identity
     #[arg(long, value_name = "COUNT", default_value_t = 3, requires = "embedded", value_parser = clap::value_parser!(u8).range(1..=20))]
@@ -178,6 +181,7 @@ mod tests {
             "lease-monitor --nonsense",
             "lease-monitor --for 30",
             "lease-monitor --embedded --kubeconfig x",
+            "lease-monitor --embedded --context x",
             "lease-monitor --embedded --replicas 0",
             "lease-monitor run --replicas 2",
             "lease-monitor list --replicas 3",

@@ -92,8 +92,8 @@ fn connection(url: &str) -> Result<Connection, String> {
 fn header(address: &str, replicas: usize, args: &RunArgs, lease: u64) -> String {
     format!(
         "lease-monitor, embedded: everything below runs in this process, on made-up machines.\n\
-         \n  API server  http://{address}\n  cluster     {}\n  monitor     {replicas} replicas; exactly one acts: the \
-         holder of the Lease kube-system/{}, which lasts {lease} s.\n              The others watch, and take over when \
+         \n  API server  http://{address}\n  cluster     {}\n  monitor     {replicas} replicas; at most one acts at a time: \
+         the holder of the Lease kube-system/{}, which lasts {lease} s.\n              The others watch, and take over when \
          it stops.\n\nEach change of a Lease's state (fresh, late, stale, vacant) is posted as a Kubernetes Event by the \
          acting replica\n(lines that begin with \"event:\"). A term of a replica begins and ends with a line \"term:\". \
          Its epoch only ever grows.\nA table follows every few seconds; the worst Leases come first. Ctrl-C ends it \

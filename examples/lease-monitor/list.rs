@@ -12,7 +12,6 @@ use kube_client::api::ListParams;
 use kube_client::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
-use watchkeeper::Connection;
 use watchkeeper::informer::{Deadlines, Event, InformerConfig, KubeListWatch, Scope, SharedInformer};
 
 use crate::attention::TICK;
@@ -38,8 +37,7 @@ const PAGE: u32 = 500;
 /// The server can't be reached, or doesn't let us list Leases.
 pub(crate) async fn run(args: ListArgs) -> Result<(), String> {
     logging::start(args.target.verbose, None, "list")?;
-    let connection =
-        Connection::infer(args.target.kubeconfig.as_deref()).await.map_err(|error| problem::chain(&error))?;
+    let connection = args.target.connection().await?;
     let client = connection.client().map_err(|error| problem::chain(&error))?;
     let namespace = args.target.namespace.as_deref();
     let clock = MachineClock::start();

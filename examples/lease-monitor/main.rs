@@ -3,7 +3,8 @@
 //! Try `lease-monitor --embedded --for 30s`. You should see, in this order:
 //!
 //! * a header that says what runs: an API server, a living cluster, three replicas of the monitor;
-//! * one line `term: replica-N acts, epoch E`: exactly one replica acts at a time;
+//! * one line `term: replica-N acts, epoch E`: at most one replica acts at a time;
+//! * for each of the others one line `standby: replica-N stands by; ... leads`, and again when the leader changes;
 //! * lines `event: LeaseLate ...`, `LeaseStale`, `LeaseVacant`, `LeaseRecovered`, `LeaseTaken`, `LeaderChanged`: what
 //!   the acting replica has posted;
 //! * every 5 s a table, the worst Leases first; all four states (fresh, late, stale, vacant) come up within 15 s;
@@ -18,6 +19,7 @@ mod board;
 mod class;
 mod cli;
 mod cluster;
+mod connect;
 mod duration;
 mod election;
 mod embedded;

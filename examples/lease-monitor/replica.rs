@@ -41,6 +41,7 @@ pub(crate) struct Replica {
     face: Face,
     manager: Manager,
     health: Health,
+    standby: Standby,
     voice: Voice,
 }
 
@@ -95,7 +96,8 @@ impl Replica {
             .informer(nodes)
             .controller(controller);
         let face = Face { name: name.to_owned(), identity, board, leadership: manager.leadership(), lease };
-        Ok(Replica { face, manager, health, voice: voice.clone() })
+        let standby = Standby { own: face.identity.to_string(), said: String::new() };
+        Ok(Replica { face, manager, health, standby, voice: voice.clone() })
     }
 
     /// What others may see.
@@ -108,8 +110,9 @@ impl Replica {
     /// # Errors
     /// What ended it before.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), String> {
-        let Replica { face, manager, mut health, voice } = self;
+        let Replica { face, manager, mut health, mut standby, voice } = self;
         let Face { name, board, mut leadership, .. } = face;
+        let sights = manager.sights();
         let mut manager = pin!(Box::pin(manager.run(shutdown)));
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -130,10 +133,35 @@ impl Replica {
                     for line in health.look() {
                         voice.say(&line);
                     }
+                    let holder = sights.borrow().first().and_then(|sight| sight.status().holder);
+                    if let Some(leader) = standby.news(&holder.unwrap_or_default()) {
+                        voice.say(&format!("standby: {name} stands by; {leader} leads"));
+                    }
                     board.tick(health.cut_off(), health.nodes_known());
                 }
             }
         }
+    }
+}
+
+/// What a replica that stands by has said of who leads.
+struct Standby {
+    own: String,
+    /// The leader named last; empty after an own term.
+    said: String,
+}
+
+impl Standby {
+    /// The holder of the Lease, if it is another replica, and another one than before. A Lease that is free for a while is no news.
+    fn news<'a>(&mut self, holder: &'a str) -> Option<&'a str> {
+        if holder == self.own {
+            self.said.clear();
+        }
+        let news = !holder.is_empty() && holder != self.own && holder != self.said;
+        news.then(|| {
+            self.said = holder.to_owned();
+            holder
+        })
     }
 }
 
@@ -152,5 +180,18 @@ fn announce(voice: &Voice, name: &str, acting: &mut Option<String>, now: &Leader
     if let Some(new) = epoch {
         voice.say(&format!("term: {name} acts, epoch {new}"));
         *acting = Some(new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leads_is_said_once_a_leader() {
+        let mut standby = Standby { own: "me".into(), said: String::new() };
+        let rounds = ["", "a", "a", "", "a", "b", "b", "me", "me", "", "b", "b"];
+        let said: Vec<_> = rounds.into_iter().filter_map(|holder| standby.news(holder)).collect();
+        assert_eq!(said, ["a", "b", "b"]);
     }
 }

@@ -120,7 +120,7 @@ impl Report {
 
 fn pace(view: &View, rate: f64) -> String {
     let lag = match view.lag_millis {
-        None => "none yet".to_owned(),
+        None => return format!("changes: {rate:.1}/s observed; none has been seen yet"),
         Some(millis) if millis < 0 => format!("{millis}ms after its renewTime (the holder's clock is ahead)"),
         Some(millis) => format!("{} after its renewTime", brief(Duration::from_millis(millis.unsigned_abs()))),
     };

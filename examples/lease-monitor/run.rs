@@ -1,7 +1,6 @@
 //! `run`: one replica against the API server of the kubeconfig or of the pod it runs in.
 
 use tokio_util::sync::CancellationToken;
-use watchkeeper::Connection;
 
 use crate::cli::{Format, RunArgs};
 use crate::election;
@@ -9,7 +8,6 @@ use crate::lifetime::bounded;
 use crate::logging;
 use crate::moment::MachineClock;
 use crate::output::Voice;
-use crate::problem;
 use crate::replica::{Replica, Setup};
 use crate::report::Report;
 
@@ -21,8 +19,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), String> {
     election::timings(&args.election, false)?;
     let identity = election::identity(&args.election, None)?;
     logging::start(args.target.verbose, args.trace_file.as_deref(), identity.as_str())?;
-    let connection =
-        Connection::infer(args.target.kubeconfig.as_deref()).await.map_err(|error| problem::chain(&error))?;
+    let connection = args.target.connection().await?;
     let voice = Voice::new(args.output == Format::Json);
     let setup = Setup { clock: MachineClock::start(), voice: voice.clone(), args };
     let address = connection.address();

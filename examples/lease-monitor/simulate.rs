@@ -1,7 +1,6 @@
 //! `simulate`: plays the small living cluster, or a large one's load, against an API server.
 
 use tokio_util::sync::CancellationToken;
-use watchkeeper::Connection;
 
 use crate::cli::SimulateArgs;
 use crate::cluster;
@@ -18,8 +17,7 @@ use crate::problem;
 /// A kubeconfig that can't be used, objects that can't be created.
 pub(crate) async fn run(args: SimulateArgs) -> Result<(), String> {
     logging::start(args.target.verbose, None, "simulate")?;
-    let connection =
-        Connection::infer(args.target.kubeconfig.as_deref()).await.map_err(|error| problem::chain(&error))?;
+    let connection = args.target.connection().await?;
     let client = connection.client().map_err(|error| problem::chain(&error))?;
     let voice = Voice::new(false);
     let clock = MachineClock::start();

@@ -53,6 +53,31 @@ fn an_unusable_kubeconfig_is_named() {
 }
 
 #[test]
+fn a_context_is_chosen_by_name_and_a_wrong_one_is_refused_with_the_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kubeconfig");
+    let text = r#"{"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1", "proxy-url": "http://first"}},
+            {"name": "d", "cluster": {"server": "http://127.0.0.1:1", "proxy-url": "http://second:3128"}}],
+        "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}},
+            {"name": "two", "context": {"cluster": "d", "user": "u"}}],
+        "users": [], "current-context": "one"}"#;
+    std::fs::write(&path, text).expect("writes");
+    let path = path.to_str().expect("utf-8");
+    // What is said of a proxy shows which cluster was chosen.
+    for (context, part) in [
+        (&[][..], r#"the proxy "first" (its port is missing)"#),
+        (&["--context", "two"], "the proxy second:3128, which"),
+        (&["--context", "three"], r#"no context "three"; it has one, two"#),
+    ] {
+        for command in ["list", "run", "simulate"] {
+            let ended = monitor(&[&[command, "--kubeconfig", path], context].concat()).end();
+            assert_eq!(ended.code, Some(1), "{command} {context:?}");
+            assert!(ended.stderr.contains(part), "{command} {context:?}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
 fn list_gives_up_on_an_unreachable_server_and_run_keeps_trying() {
     let folder = tempfile::tempdir().expect("a folder");
     // Bound and dropped: nobody listens there.
@@ -148,6 +173,9 @@ fn the_embedded_run_shows_every_state_and_one_acting_replica() {
         assert!((0..=1).contains(&acting), "{out}");
     }
     assert_eq!(acting, 0, "the last term has ended:\n{out}");
+    let standbys = out.lines().filter(|line| line.starts_with("standby: ") && line.ends_with(" leads")).count();
+    let terms = out.lines().filter(|line| line.contains(" acts, epoch ")).count();
+    assert!((2..=2 * terms).contains(&standbys), "each of the others says once a term who leads:\n{out}");
     let events: Vec<&str> = out.lines().filter(|line| line.starts_with("event: ")).collect();
     assert!(events.len() > 3, "{out}");
     let lines = std::fs::read_to_string(trace).expect("a trace");

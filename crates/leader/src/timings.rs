@@ -64,7 +64,8 @@ pub enum TimingsError {
     },
     /// The lease duration can't be stored in a Lease, or is out of bounds.
     #[error(
-        "the lease duration is {0:?}: a Lease stores whole seconds, so choose whole seconds from 1s to {LONGEST_LEASE:?}"
+        "the lease duration is {}s: a Lease stores whole seconds, so choose whole seconds from 1s to {LONGEST_LEASE:?}",
+        .0.as_secs_f64()
     )]
     Lease(Duration),
     /// The clock rate error isn't a number from 0 to below 0.5.
@@ -237,8 +238,8 @@ mod tests {
     fn nonsense_is_refused() {
         let good = Timings::default;
         let cases: Vec<(Timings, &str)> = vec![
-            (Timings { lease_duration: Duration::ZERO, ..good() }, "whole seconds"),
-            (Timings { lease_duration: Duration::from_millis(15_500), ..good() }, "whole seconds"),
+            (Timings { lease_duration: Duration::ZERO, ..good() }, "is 0s: a Lease stores whole seconds"),
+            (Timings { lease_duration: Duration::from_millis(15_500), ..good() }, "is 15.5s: "),
             (Timings { lease_duration: Duration::MAX, ..good() }, "whole seconds"),
             (Timings { renew_deadline: Duration::ZERO, ..good() }, "renew deadline is zero"),
             (Timings { renew_deadline: Duration::MAX, ..good() }, "too long"),

@@ -20,13 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube_client::client::{Body, ConfigExt as _};
-use kube_client::config::{KubeConfigOptions, Kubeconfig};
+use kube_client::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube_client::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use tower::util::BoxCloneSyncService;
@@ -73,7 +73,7 @@ impl Connection {
     /// A `proxy_url` is refused: a proxy between elector and server is not supported.
     pub fn from_config(config: Config) -> Result<Self, ConnectionError> {
         if let Some(proxy) = &config.proxy_url {
-            return Err(ConnectionError::Proxy(proxy.host().unwrap_or("?").to_owned()));
+            return Err(ConnectionError::Proxy(place(proxy)));
         }
         let default_namespace = Arc::from(config.default_namespace.as_str());
         // A machine without random bits still has a process id to differ by.
@@ -101,32 +101,35 @@ impl Connection {
     /// # Errors
     /// What could not be read, where, and what to do about it. Never holds credentials.
     pub async fn infer(kubeconfig: Option<&Path>) -> Result<Self, ConnectionError> {
-        let options = KubeConfigOptions::default();
-        if let Some(path) = kubeconfig {
-            let file = |source: kube_client::config::KubeconfigError| ConnectionError::Kubeconfig {
-                path: path.to_owned(),
-                source: Box::new(source),
-            };
-            let parsed = Kubeconfig::read_from(path).map_err(file)?;
-            let config = Config::from_custom_kubeconfig(parsed, &options).await.map_err(file)?;
-            return Self::from_config(config);
-        }
-        if let Some(paths) = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty()) {
-            let config = Config::from_kubeconfig(&options).await;
-            return Self::from_config(config.map_err(|source| ConnectionError::Kubeconfig {
-                path: PathBuf::from(paths),
-                source: Box::new(source),
-            })?);
-        }
-        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        Self::infer_context(kubeconfig, None).await
+    }
+
+    /// As [`infer`](Self::infer), with this context of the kubeconfig instead of its current one. A context that is asked for is one of a
+    /// kubeconfig, so that a service account isn't looked for.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer); a context that isn't there, with those that are.
+    pub async fn infer_context(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self, ConnectionError> {
+        let from_env = || std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty()).map(PathBuf::from);
+        let named = kubeconfig.map(Path::to_owned).or_else(from_env);
+        if named.is_none() && context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
             return Self::from_config(
                 Config::incluster().map_err(|source| ConnectionError::ServiceAccount(Box::new(source)))?,
             );
         }
-        match Config::from_kubeconfig(&options).await {
-            Ok(config) => Self::from_config(config),
-            Err(source) => Err(ConnectionError::NothingFound(Box::new(source))),
+        let unusable = |source: KubeconfigError| match &named {
+            Some(path) => ConnectionError::Kubeconfig { path: path.clone(), source: Box::new(source) },
+            None => ConnectionError::NothingFound(Box::new(source)),
+        };
+        let parsed = kubeconfig.map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(unusable)?;
+        if let Some(context) = context {
+            let there: Vec<String> = parsed.contexts.iter().map(|context| context.name.clone()).collect();
+            if !there.iter().any(|name| name == context) {
+                return Err(ConnectionError::Context { context: context.to_owned(), there });
+            }
         }
+        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        Self::from_config(Config::from_custom_kubeconfig(parsed, &options).await.map_err(unusable)?)
     }
 
     /// The namespace of the kubeconfig's context or of the service account.
@@ -295,6 +298,14 @@ pub enum ConnectionError {
         /// What kube-client says.
         source: BoxError,
     },
+    /// The kubeconfig has no such context.
+    #[error("the kubeconfig has no context {context:?}; it has {}", listed(there))]
+    Context {
+        /// The one asked for.
+        context: String,
+        /// Those that are there.
+        there: Vec<String>,
+    },
     /// In a pod, but its service account can't be used.
     #[error(
         "cannot use the service account of this pod: {0}; check automountServiceAccountToken, or pass --kubeconfig"
@@ -305,8 +316,8 @@ pub enum ConnectionError {
         "found no way to an API server ({0}); pass --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account"
     )]
     NothingFound(BoxError),
-    /// The kubeconfig names a proxy.
-    #[error("the kubeconfig sends requests through the proxy {0}, which is not supported; remove proxy-url")]
+    /// The kubeconfig or the environment names a proxy: its host and port.
+    #[error("requests would go through the proxy {0}, which is not supported; remove proxy-url and HTTPS_PROXY")]
     Proxy(String),
     /// Credentials or certificates.
     #[error("cannot use the credentials or certificates of the kubeconfig: {0}")]
@@ -314,6 +325,19 @@ pub enum ConnectionError {
     /// No informer can be made of these namespaces.
     #[error(transparent)]
     Namespaces(#[from] NamespacesError),
+}
+
+/// Where a proxy is, without credentials.
+fn place(proxy: &Uri) -> String {
+    let host = proxy.host().unwrap_or_default();
+    match proxy.port_u16() {
+        Some(port) => format!("{host}:{port}"),
+        None => format!("{host:?} (its port is missing)"),
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// As for people: a `main` that returns this error prints it so.
