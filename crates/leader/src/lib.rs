@@ -18,6 +18,16 @@
 //!    their gate check.
 //! 4. There may be no leader for up to `L / (1 - rho) + R * (1 + jitter)`, a round trip and the time to catch up.
 //!
+//! What candidates (C) and holders (H) do for it:
+//!
+//! | rule | |
+//! |---|---|
+//! | C1 | take over, by compare-and-swap, only what has not changed for L on the own clock, counted from the receipt of the read that first showed it |
+//! | C2 | L is the longest duration recorded in the holder's term, up to [`LONGEST_LEASE`], or the own where none is; times that others wrote are never read |
+//! | C3 | without waiting only after a release by these rules, which leaves a marker; a blank holder without one, a missing and a recreated Lease are waited out |
+//! | H1 | the gate stays open for D from just before the last renewal that succeeded was sent; an unknown outcome extends nothing |
+//! | H2 | an answer that shows another holder, another uid or no Lease ends the term at once, and so does somebody else who goes on renewing under the own identity |
+//!
 //! Deleting or editing the Lease by hand costs time, not safety, except where, before a candidate has seen the holder's
 //! term, an edit shortens its lease or puts an older release in its place. Whoever writes to the Lease more often than
 //! every L keeps all others from succeeding a holder that has died.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A [`Controller`] binds a [`Reconciler`] to a [`informer::SharedInformer`]; a [`Manager`] runs informers all the time and controllers
-//! only while this process holds a Lease, so that one replica acts, and never two, however many are started.
+//! only while this process holds a Lease, so that at most one replica acts at a time, however many are started.
 #![forbid(unsafe_code)]
 
 mod client;

@@ -1,4 +1,4 @@
-//! Exactly one active worker set: three `lease-monitor` processes on one Lease, on both servers.
+//! At most one active worker set at a time: three `lease-monitor` processes on one Lease, on both servers.
 //!
 //! Goal: over rounds of kill -9, SIGTERM, SIGSTOP for longer than the lease then SIGCONT, and cuts of its requests, its answers
 //! or both, all of the active one, while wall clocks step by up to two hours, no two are active at once, every takeover is
