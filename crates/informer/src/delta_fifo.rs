@@ -118,6 +118,12 @@ impl<K> Change<K> {
         Self::Applied(object, 0)
     }
 
+    /// The object it is about.
+    pub fn object(&self) -> &Arc<K> {
+        let (Self::Applied(object, _) | Self::Deleted { last: object, .. }) = self;
+        object
+    }
+
     /// What is to be done about a delta whose object had so many bytes as it arrived.
     pub fn of(delta: Delta<K>, bytes: usize) -> Self {
         match delta {

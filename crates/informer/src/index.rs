@@ -29,7 +29,7 @@ mod query;
 mod range;
 
 pub use maintained::IndexSummary;
-pub(crate) use maintained::{Built, Definition, Hashed, Maintained, Sorted};
+pub(crate) use maintained::{Built, Definition, Hashed, Maintained, Move, Sorted};
 pub use query::Query;
 pub(crate) use query::{Condition, Look, list};
 pub use range::RangeIndex;

@@ -49,6 +49,9 @@ pub use snapshot::Snapshot;
 use sync::{ArcSwap, Guard, OnceLock};
 pub use writer::{Applied, StoreWriter};
 
+/// How many objects the writer looks at before it changes the first of them: about as many as a core waits for at once.
+pub(crate) const AHEAD: usize = 16;
+
 /// How far the store has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {

@@ -3,9 +3,8 @@
 //! In: what a slot held and will hold. Out: postings that fit. The user's function runs here, under no lock; where it
 //! panics, the object is found under no value of this index, and the panic is counted.
 //!
-//! The order of a change: its slot enters the postings of the new values, then the object is swapped, then the slot
-//! leaves the old ones. As long as this lasts, all these values say that something moves. Readers who find nothing moving
-//! need not ask the objects again.
+//! What a change moves is worked out first ([`Maintained::moves`]), then done around the swap of the object ([`Move`]). As long as
+//! that lasts, all values concerned say that something moves. Readers who find nothing moving need not ask the objects again.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,6 +18,7 @@ use smallvec::SmallVec;
 
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
+use crate::store::AHEAD;
 use crate::store::objects::fixed_hasher;
 use crate::store::posting::Posting;
 use crate::store::sync::{AtomicU64, Ordering, RwLock};
@@ -118,6 +118,20 @@ pub(crate) trait Postings: Send + Sync + Sized + 'static {
     type Value: Eq + Hash + Clone + Send + Sync + 'static;
     fn empty() -> Self;
     fn change(&self, value: &Self::Value, change: impl FnOnce(&mut Option<Posting>));
+
+    fn enter(&self, value: &Self::Value, slot: u32) {
+        self.change(value, |posting| match posting {
+            Some(posting) => posting.insert(slot),
+            None => *posting = Some(Posting::One(slot)),
+        });
+    }
+
+    fn leave(&self, value: &Self::Value, slot: u32) {
+        self.change(value, |posting| {
+            posting.take_if(|posting| !posting.remove(slot));
+        });
+    }
+
     fn moves(&self, value: &Self::Value) -> &Moves;
     /// How many values there are.
     fn len(&self) -> usize;
@@ -226,18 +240,47 @@ impl<K: Cached, P: Postings> Built<K, P> {
     pub(crate) fn new(definition: Definition<K, P::Value>) -> Self {
         Self { definition, postings: P::empty() }
     }
+}
 
-    fn enter(&self, value: &P::Value, slot: u32) {
-        self.postings.change(value, |posting| match posting {
-            Some(posting) => posting.insert(slot),
-            None => *posting = Some(Posting::One(slot)),
-        });
+/// A change of one object that an index has yet to follow: first its slot enters the postings of the new values, then the object is
+/// swapped, then the slot leaves the old ones.
+pub(crate) trait Move {
+    fn enter(&self, slot: u32);
+    fn leave(&self, slot: u32);
+}
+
+struct Moving<'a, P: Postings> {
+    postings: &'a P,
+    entering: Differing<P::Value>,
+    leaving: Differing<P::Value>,
+}
+
+impl<P: Postings> Moving<'_, P> {
+    /// That something moves, of each value it moves into or out of.
+    fn all(&self) -> impl Iterator<Item = &Moves> {
+        let all = self.entering.iter().chain(&self.leaving).filter(|_| !is_planted(Mutant::SilentMove));
+        all.map(|value| self.postings.moves(value))
     }
 
-    fn leave(&self, value: &P::Value, slot: u32) {
-        self.postings.change(value, |posting| {
-            posting.take_if(|posting| !posting.remove(slot));
-        });
+    fn enter_all(&self, slot: u32) {
+        self.entering.iter().for_each(|value| self.postings.enter(value, slot));
+    }
+}
+
+impl<P: Postings> Move for Moving<'_, P> {
+    fn enter(&self, slot: u32) {
+        self.all().for_each(Moves::begin);
+        if !is_planted(Mutant::LateEntry) {
+            self.enter_all(slot);
+        }
+    }
+
+    fn leave(&self, slot: u32) {
+        if is_planted(Mutant::LateEntry) {
+            self.enter_all(slot);
+        }
+        self.leaving.iter().for_each(|value| self.postings.leave(value, slot));
+        self.all().for_each(Moves::end);
     }
 }
 
@@ -246,8 +289,10 @@ pub(crate) trait Maintained<K>: Send + Sync {
     fn name(&self) -> Arc<str>;
     /// The label whose values it has, if that is what it is.
     fn label(&self) -> Option<&str>;
-    /// Calls `swap` (which changes the object) after the new postings are there and before the old ones go.
-    fn around(&self, slot: u32, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut());
+    /// What a change of one object moves here; `None`: nothing. Changes nothing yet.
+    fn moves(&self, old: Option<&K>, new: Option<&K>) -> Option<Box<dyn Move + '_>>;
+    /// Enters objects by their slots, while no reader has this index yet.
+    fn fill(&self, objects: &[(u32, &K)]);
     /// The same index without objects, for a root built aside.
     fn emptied(&self) -> Arc<dyn Maintained<K>>;
     fn as_any(&self) -> &dyn Any;
@@ -282,31 +327,24 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
         self.definition.label.as_deref()
     }
 
-    fn around(&self, slot: u32, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut()) {
+    fn moves(&self, old: Option<&K>, new: Option<&K>) -> Option<Box<dyn Move + '_>> {
         if self.definition.is_of_key && old.is_some() && new.is_some() {
-            return swap();
+            return None;
         }
         let values = |object: Option<&K>| object.map(|object| self.definition.values(object)).unwrap_or_default();
         let (before, after) = (values(old), values(new));
         if before == after {
-            return swap();
+            return None;
         }
-        let (entering, leaving) = (only_in(&after, &before), only_in(&before, &after));
-        let moving = || entering.iter().chain(&leaving).map(|value| self.postings.moves(value));
-        let enter = || entering.iter().for_each(|value| self.enter(value, slot));
-        if !is_planted(Mutant::SilentMove) {
-            moving().for_each(Moves::begin);
-        }
-        if !is_planted(Mutant::LateEntry) {
-            enter();
-        }
-        swap();
-        if is_planted(Mutant::LateEntry) {
-            enter();
-        }
-        leaving.iter().for_each(|value| self.leave(value, slot));
-        if !is_planted(Mutant::SilentMove) {
-            moving().for_each(Moves::end);
+        let (leaving, entering) = differences(before, after);
+        Some(Box::new(Moving { postings: &self.postings, entering, leaving }))
+    }
+
+    fn fill(&self, objects: &[(u32, &K)]) {
+        let values = objects.iter().map(|(slot, object)| (*slot, self.definition.values(object)));
+        // All of them first: none waits for the memory of the others.
+        for (slot, values) in values.collect::<SmallVec<[_; AHEAD]>>() {
+            values.iter().for_each(|value| self.postings.enter(value, slot));
         }
     }
 
@@ -324,12 +362,18 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
     }
 }
 
-/// The values of the first that aren't in the second, also where both are long.
-fn only_in<'a, V: Eq + Hash>(these: &'a [V], others: &[V]) -> Some4<&'a V> {
+/// Values before a change that aren't there after it, or the other way round: mostly one of each.
+type Differing<V> = SmallVec<[V; 1]>;
+
+/// The values that only the first has, and those that only the second has, also where both are long.
+fn differences<V: Eq + Hash>(before: Some4<V>, after: Some4<V>) -> (Differing<V>, Differing<V>) {
     const SHORT: usize = 16;
-    if others.len() <= SHORT {
-        return these.iter().filter(|value| !others.contains(value)).collect();
+    if before.len().max(after.len()) <= SHORT {
+        let (common, leaving): (Some4<V>, Some4<V>) = before.into_iter().partition(|value| after.contains(value));
+        return (leaving.into_iter().collect(), after.into_iter().filter(|value| !common.contains(value)).collect());
     }
-    let others: HashSet<&V, RandomState> = others.iter().collect();
-    these.iter().filter(|value| !others.contains(value)).collect()
+    let mut leaving: HashSet<V, RandomState> = before.into_iter().collect();
+    let after: HashSet<V, RandomState> = after.into_iter().collect();
+    let entering = after.into_iter().filter(|value| !leaving.remove(value)).collect();
+    (leaving.into_iter().collect(), entering)
 }

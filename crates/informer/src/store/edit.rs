@@ -5,16 +5,15 @@
 
 use std::sync::Arc;
 
-use super::Reached;
 use super::fingerprint::Fingerprint;
-use super::objects::{Free, Objects};
-use super::root::Root;
+use super::objects::{Found, Free, Objects, Several};
+use super::root::{Moves, Root};
 use super::slots::Held;
 use super::snapshot::Batch;
 use super::writer::Applied;
+use super::{AHEAD, Reached};
 use crate::delta_fifo::{Change, Relisted, is_older};
 use crate::event::{Event, Finality};
-use crate::index::Maintained;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 
@@ -26,33 +25,90 @@ pub(super) struct Edit<'a, K: Cached> {
     pub(super) batch: Option<Batch<'a, K>>,
 }
 
-impl<K: Cached> Edit<'_, K> {
+/// A change that was looked at and has yet to be made.
+struct Ahead<'a, K> {
+    key: Fingerprint,
+    /// What is cached, and in which slot.
+    old: Option<Found<K>>,
+    verdict: Verdict,
+    moves: Moves<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    News,
+    /// A repetition.
+    Known,
+    /// Older than what is cached.
+    Stale,
+}
+
+/// What came of one key of a list.
+pub(super) struct TakenOver<K> {
+    slot: u32,
+    pub(super) old: Option<Arc<K>>,
+    pub(super) new: Arc<K>,
+}
+
+impl<'a, K: Cached> Edit<'a, K> {
     pub(super) fn end(self, reached: Reached) {
         if let Some(batch) = self.batch {
             batch.end(reached);
         }
     }
 
-    pub(super) fn change(&mut self, change: Change<K>, applied: &mut Applied<K>) {
-        let (Change::Applied(object, _) | Change::Deleted { last: object, .. }) = &change;
-        let key = self.root.objects.key_of(object);
-        let old = self.root.objects.find(key);
-        if old.as_ref().is_some_and(|(_, old)| is_older(&**object, &**old)) {
-            applied.stale += 1;
-            return;
-        }
-        match change {
-            Change::Applied(object, bytes) => {
-                if old.as_ref().is_some_and(|(_, old)| is_same_state(&**old, &*object)) {
-                    return;
-                }
-                self.put(key, old.as_ref(), Held::new(Arc::clone(&object), bytes));
-                transition(old.map(|(_, old)| old), object, false, &mut applied.events);
+    /// Makes changes, one after the other; what they need to know is looked up for several at a time.
+    pub(super) fn change_all(&mut self, changes: Vec<Change<K>>, applied: &mut Applied<K>) {
+        let mut changes = changes.into_iter();
+        while changes.len() > 0 {
+            for (ahead, change) in self.look_ahead(changes.as_slice()).into_iter().zip(&mut changes) {
+                self.change(ahead, change, applied);
             }
-            Change::Deleted { last, finality } => {
+        }
+    }
+
+    /// Step by step for all of them, so that a core waits for the memory of several at once. A second change of one object
+    /// is looked at when the first has been made.
+    fn look_ahead(&self, changes: &[Change<K>]) -> Vec<Ahead<'a, K>> {
+        let Self { root, .. } = *self;
+        let mut keys = Several::new();
+        for change in changes.iter().take(AHEAD) {
+            let key = root.objects.key_of(change.object());
+            if keys.contains(&key) {
+                break;
+            }
+            keys.push(key);
+        }
+        let candidates = root.objects.look_up(&keys);
+        let mut ahead = Vec::with_capacity(keys.len());
+        for (key, candidates) in keys.iter().zip(&candidates) {
+            let old = root.objects.pick(candidates, *key);
+            ahead.push(Ahead { key: *key, old, verdict: Verdict::News, moves: Moves::new() });
+        }
+        for (ahead, change) in ahead.iter_mut().zip(changes) {
+            ahead.verdict = ahead.old.as_ref().map_or(Verdict::News, |(_, old)| Verdict::of(change, &old.object));
+        }
+        for (ahead, change) in ahead.iter_mut().zip(changes).filter(|(ahead, _)| ahead.verdict == Verdict::News) {
+            let old = ahead.old.as_ref().map(|(_, old)| &*old.object);
+            let new = matches!(change, Change::Applied(..)).then(|| &**change.object());
+            ahead.moves = root.moves(old, new);
+        }
+        ahead
+    }
+
+    fn change(&mut self, ahead: Ahead<'_, K>, change: Change<K>, applied: &mut Applied<K>) {
+        let Ahead { key, old, verdict, moves } = ahead;
+        match (verdict, change) {
+            (Verdict::Stale, _) => applied.stale += 1,
+            (Verdict::Known, _) => {}
+            (Verdict::News, Change::Applied(object, bytes)) => {
+                self.put(key, old.as_ref(), Held::new(Arc::clone(&object), bytes), &moves);
+                transition(old.map(|(_, old)| old.object), object, false, &mut applied.events);
+            }
+            (Verdict::News, Change::Deleted { last, finality }) => {
                 // A life that began and ended while nobody looked: nobody was told of it either.
-                let Some((slot, old)) = old else { return };
-                self.remove(key, slot, &old);
+                let Some((slot, Held { object: old, .. })) = old else { return };
+                self.remove(key, slot, &old, &moves);
                 applied.events.push(if old.uid() == last.uid() {
                     Event::Deleted { last, finality }
                 } else {
@@ -70,78 +126,122 @@ impl<K: Cached> Edit<'_, K> {
             if object.namespace() != namespace
                 && let Some(held) = before.held(slot)
             {
-                self.put(self.root.objects.key_of(&object), None, held);
+                let slot = self.put(self.root.objects.key_of(&object), None, held, &Moves::new());
+                self.root.indexes.iter().for_each(|index| index.fill(&[(slot, &object)]));
                 kept += 1;
             }
         });
         kept
     }
 
-    /// Takes over one item of a list, and notes what was there and where it is now.
-    pub(super) fn relisted(
+    /// Takes over the items of a list, several at a time, into a root that no reader has yet. Says of each key what there was before
+    /// and what there is now, in the order of the list.
+    pub(super) fn take_over(
         &mut self,
-        item: Relisted<K>,
+        items: Vec<Relisted<K>>,
         before: &Objects<K>,
-        transitions: &mut Vec<(Option<Arc<K>>, u32)>,
+        applied: &mut Applied<K>,
+    ) -> Vec<TakenOver<K>> {
+        let mut taken = Vec::with_capacity(items.len());
+        let mut items = items.into_iter();
+        while items.len() > 0 {
+            let ahead = items.as_slice().iter().take(AHEAD);
+            let keys: Several<_> = ahead.map(|item| self.root.objects.key_of(item.object())).collect();
+            let candidates = before.look_up(&keys);
+            let old: Several<_> = keys.iter().zip(&candidates).map(|(key, slots)| before.pick(slots, *key)).collect();
+            let held = keys.iter().zip(old).zip(&mut items).map(|((key, old), item)| {
+                let old = old.map(|(_, old)| old);
+                (*key, held_of(item, old.as_ref()), old)
+            });
+            let first = taken.len();
+            for (key, held, old) in held.collect::<Several<_>>() {
+                self.take(key, held, old, &mut taken, applied);
+            }
+            let new: Several<_> = taken[first..].iter().map(|taken| (taken.slot, &*taken.new)).collect();
+            self.root.indexes.iter().for_each(|index| index.fill(&new));
+        }
+        taken
+    }
+
+    fn take(
+        &mut self,
+        key: Fingerprint,
+        held: Held<K>,
+        old: Option<Held<K>>,
+        taken: &mut Vec<TakenOver<K>>,
         applied: &mut Applied<K>,
     ) {
-        let (Relisted::New(object, _) | Relisted::Unchanged(object)) = &item;
-        let key = self.root.objects.key_of(object);
-        let old = before.find(key).and_then(|(slot, _)| before.held(slot));
-        let earlier = self.root.objects.find(key);
-        let held = match item {
-            // What hasn't changed stays the same allocation.
-            Relisted::New(object, bytes) => match &old {
-                Some(old) if is_same_state(&*old.object, &*object) => Held::new(Arc::clone(&old.object), bytes),
-                _ => Held::new(object, bytes),
-            },
-            // What is cached may be newer by now.
-            Relisted::Unchanged(object) => match &old {
-                Some(old) if old.object.uid() == object.uid() && !is_older(&*old.object, &*object) => old.clone(),
-                _ => Held::new(object, 0),
-            },
-        };
-        match &earlier {
+        let new = Arc::clone(&held.object);
+        match self.root.objects.find(key) {
+            None => {
+                let slot = self.put(key, None, held, &Moves::new());
+                taken.push(TakenOver { slot, old: old.map(|old| old.object), new });
+            }
             // Pages of one list may show an object twice, if a continuation had to be restarted.
-            Some((_, earlier)) if is_older(&*held.object, &**earlier) => applied.stale += 1,
-            Some(_) => _ = self.put(key, earlier.as_ref(), held),
-            None => transitions.push((old.map(|old| old.object), self.put(key, None, held))),
+            Some((_, earlier)) if is_older(&*held.object, &*earlier.object) => applied.stale += 1,
+            Some(earlier) => {
+                let moves = self.root.moves(Some(&earlier.1.object), Some(&new));
+                self.put(key, Some(&earlier), held, &moves);
+                // Vacant slots of a new root follow each other.
+                if let Ok(at) = taken.binary_search_by_key(&earlier.0, |taken| taken.slot) {
+                    taken[at].new = new;
+                }
+            }
         }
     }
 
     /// Puts an object in the place of `old`, or into a vacant one, in the slots and in every index; returns the slot.
-    fn put(&mut self, key: Fingerprint, old: Option<&(u32, Arc<K>)>, held: Held<K>) -> u32 {
+    fn put(&mut self, key: Fingerprint, old: Option<&Found<K>>, held: Held<K>, moves: &Moves<'_>) -> u32 {
         let Self { root, free, batch } = self;
         let slot = old.map_or_else(|| root.objects.vacant(free), |(slot, _)| *slot);
-        let old = old.map(|(_, object)| object);
-        let set_aside = || batch.iter().for_each(|batch| batch.overwrites(slot, old));
+        let set_aside = || batch.iter().for_each(|batch| batch.overwrites(slot, old.map(|(_, old)| &old.object)));
         if !is_planted(Mutant::LateAside) {
             set_aside();
         }
-        let (new, mut held) = (Arc::clone(&held.object), Some(held));
-        around(&root.indexes, slot, old.map(|old| &**old), Some(&*new), &mut || {
-            drop(held.take().and_then(|held| root.objects.put(key, slot, held)));
-        });
+        moves.iter().for_each(|change| change.enter(slot));
+        drop(root.objects.put(key, slot, held));
+        moves.iter().for_each(|change| change.leave(slot));
         if is_planted(Mutant::LateAside) {
             set_aside();
         }
         slot
     }
 
-    fn remove(&mut self, key: Fingerprint, slot: u32, old: &Arc<K>) {
+    fn remove(&mut self, key: Fingerprint, slot: u32, old: &Arc<K>, moves: &Moves<'_>) {
         let Self { root, free, batch } = self;
         if let Some(batch) = batch {
             batch.overwrites(slot, Some(old));
         }
-        around(&root.indexes, slot, Some(&**old), None, &mut || drop(root.objects.remove(key, slot, free)));
+        moves.iter().for_each(|change| change.enter(slot));
+        drop(root.objects.remove(key, slot, free));
+        moves.iter().for_each(|change| change.leave(slot));
     }
 }
 
-/// Every index around the change of the object, one inside the other.
-fn around<K>(indexes: &[Arc<dyn Maintained<K>>], slot: u32, old: Option<&K>, new: Option<&K>, swap: &mut dyn FnMut()) {
-    match indexes.split_first() {
-        None => swap(),
-        Some((index, others)) => index.around(slot, old, new, &mut || around(others, slot, old, new, swap)),
+impl Verdict {
+    fn of<K: Cached>(change: &Change<K>, old: &K) -> Self {
+        let object = &**change.object();
+        match change {
+            _ if is_older(object, old) => Self::Stale,
+            Change::Applied(..) if is_same_state(old, object) => Self::Known,
+            _ => Self::News,
+        }
+    }
+}
+
+/// What is cached for an item of a list, of which `old` was cached before.
+fn held_of<K: Cached>(item: Relisted<K>, old: Option<&Held<K>>) -> Held<K> {
+    match item {
+        // What hasn't changed stays the same allocation.
+        Relisted::New(object, bytes) => match old {
+            Some(old) if is_same_state(&*old.object, &*object) => Held::new(Arc::clone(&old.object), bytes),
+            _ => Held::new(object, bytes),
+        },
+        // What is cached may be newer by now.
+        Relisted::Unchanged(object) => match old {
+            Some(old) if old.object.uid() == object.uid() && !is_older(&*old.object, &*object) => old.clone(),
+            _ => Held::new(object, 0),
+        },
     }
 }
 

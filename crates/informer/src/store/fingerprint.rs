@@ -7,11 +7,16 @@
 use ahash::RandomState;
 
 /// Of one key, in one store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint {
     /// By this it is found.
     pub(super) hash: u64,
     pub(super) rest: u32,
+}
+
+impl Fingerprint {
+    /// Of no key.
+    pub(super) const NONE: Self = Self { hash: 0, rest: 0 };
 }
 
 /// What makes them.

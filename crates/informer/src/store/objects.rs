@@ -7,12 +7,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ahash::RandomState;
+use smallvec::SmallVec;
 
+use super::AHEAD;
 use super::fingerprint::{Fingerprint, Fingerprints};
 use super::slots::{Held, Slots};
 use super::snapshot::Journal;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use super::table::Table;
+use super::table::{Candidates, Table};
 use crate::key::ObjectKey;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
@@ -29,6 +31,12 @@ pub(crate) struct Objects<K> {
     removals: AtomicU64,
     pub(super) journal: Journal<K>,
 }
+
+/// What is cached for a key, and in which slot.
+pub(super) type Found<K> = (u32, Held<K>);
+
+/// As many as are looked at together.
+pub(super) type Several<T> = SmallVec<[T; AHEAD]>;
 
 /// Places that are free, known to the writer alone.
 #[derive(Debug, Default)]
@@ -60,13 +68,26 @@ impl<K: Cached> Objects<K> {
     }
 
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        Some(self.find(self.key(namespace, name))?.1)
+        Some(self.find(self.key(namespace, name))?.1.object)
     }
 
     /// The slot of a key, and its object. A key that goes and comes back meanwhile may be missed: it was gone for a moment.
-    pub(crate) fn find(&self, key: Fingerprint) -> Option<(u32, Arc<K>)> {
-        let candidates = self.table.candidates(key.hash).into_iter();
-        candidates.filter_map(|slot| Some((slot, self.slots.get(slot, key)?))).next()
+    pub(super) fn find(&self, key: Fingerprint) -> Option<Found<K>> {
+        self.pick(&self.table.candidates(key.hash), key)
+    }
+
+    /// Looks up several keys, step by step, so that none waits for the memory of the others; [`Objects::pick`] finds the objects.
+    pub(super) fn look_up(&self, keys: &[Fingerprint]) -> Several<Candidates> {
+        let candidates: Several<_> = keys.iter().map(|key| self.table.candidates(key.hash)).collect();
+        if candidates.len() > 1 {
+            candidates.iter().flatten().for_each(|slot| self.slots.fetch(*slot));
+            candidates.iter().for_each(|slots| self.slots.fetch_objects(slots));
+        }
+        candidates
+    }
+
+    pub(super) fn pick(&self, candidates: &[u32], key: Fingerprint) -> Option<Found<K>> {
+        candidates.iter().find_map(|slot| Some((*slot, self.slots.get(*slot, key)?)))
     }
 
     pub(crate) fn key(&self, namespace: &str, name: &str) -> Fingerprint {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::objects::Objects;
-use crate::index::{Built, Definition, Hashed, Maintained};
+use crate::index::{Built, Definition, Hashed, Maintained, Move};
 use crate::object::Cached;
 
 pub(crate) struct Root<K> {
@@ -14,6 +14,9 @@ pub(crate) struct Root<K> {
     /// The first one is by namespace.
     pub(crate) indexes: Vec<Arc<dyn Maintained<K>>>,
 }
+
+/// What a change moves, at most one of each index.
+pub(super) type Moves<'a> = Vec<Box<dyn Move + 'a>>;
 
 /// The position of the index by namespace.
 pub(crate) const BY_NAMESPACE: usize = 0;
@@ -35,6 +38,11 @@ impl<K: Cached> Root<K> {
     pub(crate) fn with_index(&self, index: Arc<dyn Maintained<K>>) -> Self {
         let indexes = self.indexes.iter().cloned().chain([index]).collect();
         Self { objects: Arc::clone(&self.objects), indexes }
+    }
+
+    /// What a change of one object moves in the indexes.
+    pub(super) fn moves(&self, old: Option<&K>, new: Option<&K>) -> Moves<'_> {
+        self.indexes.iter().filter_map(|index| index.moves(old, new)).collect()
     }
 
     /// The index at a position, if it is of this type.

@@ -6,9 +6,9 @@
 //!
 //! Beside each object stands the fingerprint of its key, so that finding one touches no other object's memory.
 
-use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
+use branches::prefetch_read_data;
 use smallvec::SmallVec;
 
 use super::fingerprint::Fingerprint;
@@ -20,6 +20,9 @@ const GROUP: u32 = 16;
 
 /// Groups of the first block. Each block has twice as many as the one before.
 const FIRST: u32 = 4;
+
+/// How many objects a walk has fetched while it shows as many others.
+const WINDOW: usize = 32;
 
 /// Enough for 1.8 billion places.
 const BLOCKS: usize = 25;
@@ -45,19 +48,21 @@ impl<K> Clone for Held<K> {
     }
 }
 
-struct Group<K> {
-    objects: [Option<Arc<K>>; GROUP as usize],
-    /// The fingerprints, in two parts.
-    hashes: [u64; GROUP as usize],
-    rests: [u32; GROUP as usize],
-    bytes: [u32; GROUP as usize],
+struct Place<K> {
+    object: Option<Arc<K>>,
+    key: Fingerprint,
+    bytes: u32,
 }
 
-impl<K> Group<K> {
-    fn key(&self, place: usize) -> Fingerprint {
-        Fingerprint { hash: self.hashes[place], rest: self.rests[place] }
+impl<K> Place<K> {
+    const EMPTY: Self = Self { object: None, key: Fingerprint::NONE, bytes: 0 };
+
+    fn held(&self) -> Option<Held<K>> {
+        self.object.clone().map(|object| Held { object, bytes: self.bytes })
     }
 }
+
+type Group<K> = [Place<K>; GROUP as usize];
 
 type Block<K> = Box<[Mutex<Group<K>>]>;
 
@@ -65,30 +70,26 @@ pub(super) struct Slots<K> {
     blocks: [OnceLock<Block<K>>; BLOCKS],
 }
 
-/// Objects of one group, copied.
-type Copies<K> = SmallVec<[(u32, Arc<K>); GROUP as usize]>;
-
 impl<K> Slots<K> {
     pub(super) fn new() -> Self {
         Self { blocks: std::array::from_fn(|_| OnceLock::new()) }
     }
 
     /// What is in this place, if it has this key.
-    pub(super) fn get(&self, slot: u32, key: Fingerprint) -> Option<Arc<K>> {
+    pub(super) fn get(&self, slot: u32, key: Fingerprint) -> Option<Held<K>> {
         let (group, place) = self.place(slot)?;
-        let group = group.lock();
-        if group.key(place) == key { group.objects[place].clone() } else { None }
+        let place = &group.lock()[place];
+        if place.key == key { place.held() } else { None }
     }
 
     /// The key whose place this was last.
     pub(super) fn key(&self, slot: u32) -> Fingerprint {
-        self.place(slot).map_or(Fingerprint::default(), |(group, place)| group.lock().key(place))
+        self.place(slot).map_or(Fingerprint::NONE, |(group, place)| group.lock()[place].key)
     }
 
     pub(super) fn held(&self, slot: u32) -> Option<Held<K>> {
         let (group, place) = self.place(slot)?;
-        let group = group.lock();
-        group.objects[place].clone().map(|object| Held { object, bytes: group.bytes[place] })
+        group.lock()[place].held()
     }
 
     /// Puts an object of this key into a place, or nothing; returns what was there, to be freed outside of the lock.
@@ -97,32 +98,50 @@ impl<K> Slots<K> {
         let (block, offset) = block_of(number);
         let block = self.blocks[block].get_or_init(|| new_block(block));
         let (object, bytes) = held.map_or((None, 0), |held| (Some(held.object), held.bytes));
-        let mut group = block[offset].lock();
-        (group.hashes[place], group.rests[place]) = (key.hash, key.rest);
-        let bytes = std::mem::replace(&mut group.bytes[place], bytes);
-        std::mem::replace(&mut group.objects[place], object).map(|object| Held { object, bytes })
+        let new = Place { object, key, bytes };
+        let old = std::mem::replace(&mut block[offset].lock()[place], new);
+        old.object.map(|object| Held { object, bytes: old.bytes })
+    }
+
+    /// Has the memory fetched that tells what is in a place.
+    pub(super) fn fetch(&self, slot: u32) {
+        if let Some((group, place)) = self.place(slot) {
+            fetch(group);
+            fetch(std::ptr::from_ref(group).cast::<Place<K>>().wrapping_add(place));
+        }
+    }
+
+    /// Has the memory fetched in which the objects of these places are counted. Counting waits for each, this doesn't.
+    pub(super) fn fetch_objects(&self, slots: &[u32]) {
+        for (group, slots) in self.groups(slots) {
+            let group = group.lock();
+            let objects = slots.iter().filter_map(|slot| group[split(*slot).1].object.as_ref());
+            objects.for_each(|object| fetch(Arc::as_ptr(object).cast::<usize>().wrapping_sub(2)));
+        }
     }
 
     /// Calls `visit` with what is in these places, which should be in order: neighbours are read at once.
     pub(super) fn visit(&self, slots: impl IntoIterator<Item = u32>, mut visit: impl FnMut(u32, Arc<K>)) {
-        let mut slots = slots.into_iter().peekable();
-        while let Some(first) = slots.next() {
-            let mut wanted: SmallVec<[u32; GROUP as usize]> = SmallVec::new();
-            wanted.push(first);
-            while let Some(next) = slots.next_if(|next| next / GROUP == first / GROUP) {
-                wanted.push(next);
-            }
-            let Some((group, _)) = self.place(first) else { continue };
-            let mut copies = Copies::new();
-            {
+        let mut slots = slots.into_iter();
+        let mut window = || slots.by_ref().take(WINDOW).collect::<SmallVec<[u32; WINDOW]>>();
+        let mut next = window();
+        self.fetch_objects(&next);
+        while !next.is_empty() {
+            let present = std::mem::replace(&mut next, window());
+            self.fetch_objects(&next);
+            let mut copies = SmallVec::<[(u32, Arc<K>); WINDOW]>::new();
+            for (group, slots) in self.groups(&present) {
                 let group = group.lock();
-                // Counting up waits for the memory of one object after the other, reading doesn't. So all are read first.
-                let object = |slot: &u32| group.objects[split(*slot).1].as_ref();
-                black_box(wanted.iter().filter_map(object).map(Arc::strong_count).sum::<usize>());
-                copies.extend(wanted.iter().filter_map(|slot| Some((*slot, Arc::clone(object(slot)?)))));
+                copies.extend(slots.iter().filter_map(|slot| Some((*slot, group[split(*slot).1].object.clone()?))));
             }
             copies.into_iter().for_each(|(slot, object)| visit(slot, object));
         }
+    }
+
+    /// Slots that follow each other in one group, with its lock.
+    fn groups<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = (&'a Mutex<Group<K>>, &'a [u32])> {
+        let together = slots.chunk_by(|a, b| split(*a).0 == split(*b).0);
+        together.filter_map(|slots| Some((self.place(*slots.first()?)?.0, slots)))
     }
 
     fn place(&self, slot: u32) -> Option<(&Mutex<Group<K>>, usize)> {
@@ -144,13 +163,12 @@ fn block_of(group: u32) -> (usize, usize) {
 }
 
 fn new_block<K>(block: usize) -> Block<K> {
-    let empty = || Group {
-        objects: [const { None }; GROUP as usize],
-        hashes: [0; GROUP as usize],
-        rests: [0; GROUP as usize],
-        bytes: [0; GROUP as usize],
-    };
-    (0..(FIRST as usize) << block).map(|_| Mutex::new(empty())).collect()
+    (0..(FIRST as usize) << block).map(|_| Mutex::new([const { Place::EMPTY }; GROUP as usize])).collect()
+}
+
+/// Has a line of memory fetched into the first cache; waits for nothing.
+fn fetch<T>(address: *const T) {
+    prefetch_read_data::<T, 0>(address);
 }
 
 #[cfg(test)]
@@ -160,7 +178,7 @@ mod tests {
     /// Goal: each number has a place of its own, also where blocks meet, and a walk in order shows them all.
     #[test]
     fn every_number_has_a_place() {
-        let (slots, key) = (Slots::new(), Fingerprint::default());
+        let (slots, key) = (Slots::new(), Fingerprint::NONE);
         for slot in 0..5_000 {
             assert!(slots.set(slot, key, Some(Held { object: Arc::new(slot), bytes: slot })).is_none());
         }

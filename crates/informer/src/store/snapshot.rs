@@ -204,7 +204,7 @@ impl<K: Cached> Snapshot<K> {
     /// The state of one object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
         let (namespace, name) = key.parts();
-        let found = self.objects.find(self.objects.key(namespace, name));
+        let found = self.objects.find(self.objects.key(namespace, name)).map(|(slot, held)| (slot, held.object));
         if self.aside.is_untouched() {
             return found.filter(|(slot, _)| *slot < self.moment.end).map(|(_, object)| object);
         }

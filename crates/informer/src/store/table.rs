@@ -13,6 +13,9 @@ use super::sync::RwLock;
 
 const SHARDS: usize = 64;
 
+/// Slots, nearly always one.
+pub(super) type Candidates = SmallVec<[u32; 4]>;
+
 pub(super) struct Table {
     shards: Box<[RwLock<HashTable<u32>>]>,
 }
@@ -23,7 +26,7 @@ impl Table {
     }
 
     /// Slots whose objects may have a key of this hash.
-    pub(super) fn candidates(&self, hash: u64) -> SmallVec<[u32; 4]> {
+    pub(super) fn candidates(&self, hash: u64) -> Candidates {
         self.shard(hash).read().iter_hash(hash).copied().collect()
     }
 

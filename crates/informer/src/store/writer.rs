@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::alarm::Alarm;
-use super::edit::{Edit, transition};
+use super::edit::{Edit, TakenOver, transition};
 use super::objects::{Free, Objects};
 use super::root::Root;
 use super::snapshot::Batch;
@@ -129,7 +129,7 @@ impl<K: Cached> StoreWriter<K> {
     fn add(&mut self, index: Arc<dyn Maintained<K>>) -> usize {
         let root = self.store.root();
         let objects = &root.objects;
-        objects.visit_slots(0..objects.end(), |slot, object| index.around(slot, None, Some(&object), &mut || {}));
+        objects.visit_slots(0..objects.end(), |slot, object| index.fill(&[(slot, &object)]));
         self.store.shared.root.store(Arc::new(root.with_index(index)));
         root.indexes.len()
     }
@@ -144,7 +144,7 @@ impl<K: Cached> StoreWriter<K> {
         let root = self.store.root();
         let (mut applied, reached) = (Applied { events: Vec::new(), stale: 0 }, self.store.reached());
         let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
-        changes.into_iter().for_each(|change| edit.change(change, &mut applied));
+        edit.change_all(changes, &mut applied);
         edit.end(reached);
     }
 
@@ -169,7 +169,7 @@ impl<K: Cached> StoreWriter<K> {
                 let reached = self.reached();
                 let root = self.store.root();
                 let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
-                changes.into_iter().for_each(|change| edit.change(change, &mut applied));
+                edit.change_all(changes, &mut applied);
                 edit.end(reached);
             }
             Work::Replace(replacement) => {
@@ -227,17 +227,13 @@ impl<K: Cached> StoreWriter<K> {
         }
         let mut edit = Edit { root: &after, free: &mut free, batch: None };
         let elsewhere = namespace.map_or(0, |namespace| edit.keep_elsewhere(&before.objects, namespace));
-        let mut transitions = Vec::with_capacity(items.len());
-        for item in items {
-            edit.relisted(item, &before.objects, &mut transitions, applied);
-        }
+        let taken = edit.take_over(items, &before.objects, applied);
         drop(edit);
-        let stayed = transitions.iter().filter(|(old, _)| old.is_some()).count();
+        let stayed = taken.iter().filter(|taken| taken.old.is_some()).count();
         if stayed + elsewhere < before.objects.len() {
             applied.events.extend(gone(&before.objects, &after.objects));
         }
-        for (old, slot) in transitions {
-            let new = after.objects.held(slot).expect("it was put there").object;
+        for TakenOver { old, new, .. } in taken {
             match old {
                 Some(old) if Arc::ptr_eq(&old, &new) => {}
                 old => transition(old, new, initial, &mut applied.events),
