@@ -21,6 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::budget::Budget;
 use crate::config::InformerConfig;
 use crate::decode::Decoder;
+use crate::delta_fifo::{Change, Delta};
 use crate::event::Event;
 use crate::explain::Explainer;
 use crate::index::{Index, IndexValue, RangeIndex};
@@ -143,7 +144,8 @@ impl<K: Cached> SharedInformer<K> {
         self
     }
 
-    /// Begins with these objects, saved earlier (as JSON lines of what a [`Snapshot`](crate::Snapshot) shows, say, and read by a [`Decoder`]): a warm start. They are
+    /// Begins with these objects, saved earlier (as JSON lines of what a [`Snapshot`](crate::Snapshot) shows, say, and read by a [`Decoder`]): a warm start. Beside
+    /// each is how many bytes its text had, 0 if that isn't known: what [`ThreadSafeStore::bytes`](crate::ThreadSafeStore::bytes) counts until the object changes. They are
     /// cached at once, and nothing is synced by that. The first list decodes only what has changed since, tells of the
     /// difference, and what isn't there any more is deleted, inferred. Of two states of one object the newer one counts. What doesn't belong to the
     /// scope is gone with the first list, what is in none of several namespaces at once.
@@ -151,8 +153,9 @@ impl<K: Cached> SharedInformer<K> {
     /// Handlers hear of these objects first, as they were saved. A controller that waits for its informer to be synced, as
     /// [`InformerHandle::synced`] has it, never acts on them.
     #[must_use]
-    pub fn begin_with(mut self, objects: impl IntoIterator<Item = Arc<K>>) -> Self {
-        self.processor.writer().begin_with(objects);
+    pub fn begin_with(mut self, saved: impl IntoIterator<Item = (Arc<K>, usize)>) -> Self {
+        let changes = saved.into_iter().map(|(object, bytes)| Change::of(Delta::Applied(object), bytes));
+        self.processor.writer().begin_with(changes);
         self
     }
 

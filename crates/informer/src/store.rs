@@ -171,7 +171,7 @@ impl<K: Cached> ThreadSafeStore<K> {
     }
 
     /// How many bytes the cached objects are said to have: [`Cached::held_bytes`] where a shape knows, else the length of the JSON as it
-    /// arrived (the heap may be several times that), or 0 where that isn't known, as after a warm start.
+    /// arrived (the heap may be several times that), or as it was saved, and 0 where that isn't known.
     pub fn bytes(&self) -> u64 {
         self.root().objects.bytes()
     }

@@ -145,7 +145,7 @@ async fn one_cache_is_read_as_several_types() {
     check(cached(Decoder::<DynamicObject>::new(DecoderConfig::default()), false).await).await;
 }
 
-/// Goal: a warm start decodes only what has changed, tells of the difference, and is synced by the server alone. Method: of four saved
+/// Goal: a warm start decodes only what has changed, tells of the difference, weighs all there is, and is synced by the server alone. Method: of four saved
 /// objects one is as it was, one newer by now, one gone and one has come back with another uid; the rest is new.
 #[tokio::test(start_paused = true)]
 async fn what_was_saved_is_held_against_the_server() {
@@ -169,8 +169,10 @@ async fn what_was_saved_is_held_against_the_server() {
     let saved =
         [("gone", "g", 1), ("newer", "n", 2), ("reborn", "old", 3), ("same", "s", 4)].map(|(name, uid, version)| {
             let item = item(name, uid, version);
-            decoder.object(item.as_bytes(), &identity(item.as_bytes()).expect("an identity")).expect("decodes")
+            let object = decoder.object(item.as_bytes(), &identity(item.as_bytes()).expect("an identity"));
+            (object.expect("decodes"), item.len())
         });
+    let bytes: u64 = saved.iter().map(|(_, bytes)| *bytes as u64).sum();
     decoded.lock().clear();
     let script = ScriptedListWatch::new();
     let (answer, feed) = Answer::live();
@@ -199,10 +201,11 @@ async fn what_was_saved_is_held_against_the_server() {
     let running = tokio::spawn(informer.run(stop.clone()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((handle.lister().len(), handle.has_synced(), registration.has_synced()), (4, false, false));
-    assert_eq!(handle.version(), None);
+    assert_eq!((handle.version(), handle.sync_status().bytes), (None, bytes));
     assert_eq!(std::mem::take(&mut *heard.lock()).len(), 4);
     assert_eq!(*sourced.lock(), ["gone", "newer", "reborn", "same"]);
-    for (name, uid, version) in [("more", "m", 9), ("newer", "n", 8), ("reborn", "new", 7), ("same", "s", 4)] {
+    let now = [("more", "m", 9), ("newer", "n", 8), ("reborn", "new", 7), ("same", "s", 4)];
+    for (name, uid, version) in now {
         feed.text(event(name, uid, version));
     }
     feed.text(concat!(
@@ -212,6 +215,8 @@ async fn what_was_saved_is_held_against_the_server() {
     ));
     registration.synced().await.expect("it runs");
     assert_eq!(*decoded.lock(), ["more", "newer", "reborn"]);
+    let bytes: u64 = now.iter().map(|(name, uid, version)| item(name, uid, *version).len() as u64).sum();
+    assert_eq!(handle.sync_status().bytes, bytes);
     let mut heard = std::mem::take(&mut *heard.lock());
     heard.sort();
     let expected = [

@@ -135,12 +135,13 @@ impl<K: Cached> StoreWriter<K> {
     }
 
     /// Caches objects without having reached any version by that. What is of no part is left out: no list would ever end it.
-    pub(crate) fn begin_with(&mut self, objects: impl IntoIterator<Item = Arc<K>>) {
-        let is_ours = |object: &Arc<K>| {
+    pub(crate) fn begin_with(&mut self, changes: impl IntoIterator<Item = Change<K>>) {
+        let is_ours = |change: &Change<K>| {
+            let (Change::Applied(object, _) | Change::Deleted { last: object, .. }) = change;
             let holds = |part: &Part| part.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
             self.parts.iter().any(holds)
         };
-        let changes: Vec<_> = objects.into_iter().filter(is_ours).map(Change::applied).collect();
+        let changes: Vec<_> = changes.into_iter().filter(is_ours).collect();
         let root = self.store.root();
         let (mut applied, reached) = (Applied { events: Vec::new(), stale: 0 }, self.store.reached());
         let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
