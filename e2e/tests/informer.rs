@@ -117,7 +117,7 @@ async fn kinds_come_and_go() {
     let (factory, stop) = (InformerFactory::default(), CancellationToken::new());
     let running = tokio::spawn({
         let (factory, stop) = (factory.clone(), stop.clone());
-        async move { factory.run(stop).await }
+        async move { factory.run(stop).await.expect("it runs once") }
     });
     let source = |scope: &Scope| Arc::new(KubeListWatch::new(client.clone(), scope.clone(), Deadlines::default()));
     let scope = Definition::scope();

@@ -52,8 +52,15 @@ struct State {
     next: u64,
     /// By the same numbers.
     starting: BTreeMap<u64, Start>,
+    /// Somebody has run it.
+    run: bool,
     closed: bool,
 }
+
+/// A factory is run a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a factory of informers runs once, and this one is running or has ended")]
+pub struct RunsOnce;
 
 type Start = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
@@ -148,7 +155,7 @@ impl<K> Deref for SharedHandle<K> {
 
 impl Default for InformerFactory {
     fn default() -> Self {
-        let state = State { entries: BTreeMap::new(), next: 0, starting: BTreeMap::new(), closed: false };
+        let state = State { entries: BTreeMap::new(), next: 0, starting: BTreeMap::new(), run: false, closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), arrived: Notify::new() }) }
     }
 }
@@ -245,16 +252,21 @@ impl InformerFactory {
     }
 
     /// Runs all informers until `shutdown`: when it has returned, no handler is being called and no task of any is alive.
-    /// A factory runs once: after it has ended another run returns at once.
     ///
     /// Not cancel-safe: dropped early, its informers are aborted at their next await.
     ///
+    /// # Errors
+    /// At once, if it is running already, or has ended. What runs isn't touched by that.
+    ///
     /// # Panics
     /// If a source of an informer panicked.
-    pub async fn run(&self, shutdown: CancellationToken) {
+    pub async fn run(&self, shutdown: CancellationToken) -> Result<(), RunsOnce> {
+        if std::mem::replace(&mut self.shared.state.lock().run, true) {
+            return Err(RunsOnce);
+        }
         let _closes = Closes(&self.shared);
         let mut running = JoinSet::new();
-        while !self.shared.state.lock().closed {
+        loop {
             let starting = std::mem::take(&mut self.shared.state.lock().starting);
             starting.into_values().for_each(|start| drop(running.spawn(start())));
             tokio::select! {
@@ -268,6 +280,7 @@ impl InformerFactory {
         while let Some(ended) = running.join_next().await {
             rethrow(ended);
         }
+        Ok(())
     }
 
     /// Waits until every informer there is now has listed and its handlers have finished their first snapshots; those that have

@@ -161,7 +161,13 @@ impl Manager {
             let factory = factory.clone();
             Box::pin(async move { factory.catch_up().await })
         }));
-        self.informers.push(Box::new(move |stop| Box::pin(async move { running.run(stop).await })));
+        self.informers.push(Box::new(move |stop| {
+            Box::pin(async move {
+                if let Err(error) = running.run(stop).await {
+                    tracing::error!(%error, "the shared informers can't be run");
+                }
+            })
+        }));
         self
     }
 
@@ -299,7 +305,7 @@ impl House {
             tokio::select! {
                 biased;
                 Some(ended) = informers.join_next() => {
-                    // An informer ends by itself only by a panic.
+                    // An informer ends by itself only by a panic, or where somebody else runs those that are shared.
                     if ended.is_err() || !self.shutdown.is_cancelled() {
                         failed.get_or_insert(ManagerError::Informer);
                         self.shutdown.cancel();
@@ -351,7 +357,7 @@ pub enum ManagerError {
     /// The elector ended, so no term can begin any more.
     #[error("the elector ended unexpectedly")]
     ElectorGone,
-    /// An informer ended by a panic.
-    #[error("an informer ended unexpectedly; its panic was printed above")]
+    /// An informer ended by a panic, or somebody else runs those that are shared.
+    #[error("an informer ended unexpectedly; why was printed above")]
     Informer,
 }

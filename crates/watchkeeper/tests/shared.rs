@@ -82,7 +82,7 @@ async fn namespaces_are_shared_and_change() {
     let factory = informers.factory().clone();
     let running = tokio::spawn({
         let stop = stop.clone();
-        async move { factory.run(stop).await }
+        async move { factory.run(stop).await.expect("it runs once") }
     });
     tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
     assert!(maps.lister().is_empty());

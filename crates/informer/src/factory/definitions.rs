@@ -77,17 +77,18 @@ impl Definition {
     }
 }
 
-/// Which kinds are there; a cheap, cloneable handle. Keep one as long as what [`Definitions::presence`] returned is used: with the last
-/// one the senders go, and for [`InformerFactory::informer_while`](super::InformerFactory::informer_while) the kind is gone. It knows what its
-/// informer does.
+/// Which kinds are there; a cheap, cloneable handle, which needn't be kept. It knows what its informer does, and as long: when that has
+/// ended, nobody tells of kinds any more, and for [`InformerFactory::informer_while`](super::InformerFactory::informer_while) they are gone.
 #[derive(Clone)]
 pub struct Definitions {
-    shared: Arc<Shared>,
+    /// The informer has the other end, as a source.
+    shared: Weak<Shared>,
 }
 
 struct Shared {
     kinds: Mutex<HashMap<ResourceKind, watch::Sender<bool>>>,
     definitions: InformerHandle<Projected<Definition>>,
+    /// It lasts as long as the informer.
     source: Mutex<Option<SourceGuard>>,
 }
 
@@ -96,19 +97,22 @@ impl Definitions {
     pub fn new(definitions: InformerHandle<Projected<Definition>>) -> Self {
         let kinds = Mutex::new(HashMap::new());
         let shared = Arc::new(Shared { kinds, definitions: definitions.clone(), source: Mutex::new(None) });
-        let of = Arc::downgrade(&shared);
-        *shared.source.lock() = Some(definitions.add_source(move |event| Shared::hear(&of, event)));
-        Self { shared }
+        let tells = Arc::clone(&shared);
+        let source = definitions.add_source(move |event| tells.hear(event));
+        *shared.source.lock() = Some(source);
+        Self { shared: Arc::downgrade(&shared) }
     }
 
-    /// Whether a kind is there, now and from now on. `false` as long as the definitions aren't listed.
+    /// Whether a kind is there, now and from now on, until the informer of definitions ends: then the sender is gone. `false` as long as the
+    /// definitions aren't listed.
     pub fn presence(&self, kind: &ResourceKind) -> watch::Receiver<bool> {
-        let mut kinds = self.shared.kinds.lock();
+        let Some(shared) = self.shared.upgrade() else { return watch::channel(false).1 };
+        let mut kinds = shared.kinds.lock();
         if let Some(known) = kinds.get(kind) {
             return known.subscribe();
         }
         // Under the lock that events wait for: none is missed between looking and listening.
-        let sender = watch::Sender::new(self.shared.is_there(kind));
+        let sender = watch::Sender::new(shared.is_there(kind));
         let receiver = sender.subscribe();
         kinds.insert(kind.clone(), sender);
         receiver
@@ -121,12 +125,11 @@ impl Shared {
         self.definitions.lister().get_named("", &name).is_some_and(|definition| definition.serves(kind))
     }
 
-    fn hear(of: &Weak<Self>, event: &Event<Projected<Definition>>) {
-        let Some(shared) = of.upgrade() else { return };
+    fn hear(&self, event: &Event<Projected<Definition>>) {
         let name = event.object().name();
-        for (kind, sender) in &*shared.kinds.lock() {
+        for (kind, sender) in &*self.kinds.lock() {
             if name == format!("{}.{}", kind.plural, kind.group) {
-                let is_there = shared.is_there(kind);
+                let is_there = self.is_there(kind);
                 sender.send_if_modified(|was| std::mem::replace(was, is_there) != is_there);
             }
         }

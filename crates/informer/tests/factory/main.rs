@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube_client::Client;
 use kube_client::api::{Api, PostParams};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::{ApiServer, Config};
 use watchkeeper_informer::decode::Decoder;
-use watchkeeper_informer::factory::{Definition, Definitions, Waiting};
-use watchkeeper_informer::scripted::{Answer, ScriptedListWatch};
+use watchkeeper_informer::factory::{Definition, Definitions, RunsOnce, Waiting};
+use watchkeeper_informer::scripted::{Answer, Feed, ScriptedListWatch};
 use watchkeeper_informer::shape::{Lazy, Projected};
 use watchkeeper_informer::{
     Cached, Deadlines, InformerConfig, InformerFactory, KubeListWatch, ResourceKind, Scope, SharedHandle,
@@ -36,7 +37,7 @@ impl Rig {
         let (factory, stop) = (InformerFactory::default(), CancellationToken::new());
         let run = tokio::spawn({
             let (factory, stop) = (factory.clone(), stop.clone());
-            async move { factory.run(stop).await }
+            async move { factory.run(stop).await.unwrap() }
         });
         Self { server: ApiServer::new(Config::default()), factory, stop, run }
     }
@@ -48,6 +49,18 @@ impl Rig {
     fn make<K: Cached>(&self, scope: &Scope, decoder: Decoder<K>) -> Result<SharedInformer<K>, Infallible> {
         let list_watch = KubeListWatch::new(self.client(), scope.clone(), Deadlines::default());
         Ok(SharedInformer::with_decoder(Arc::new(list_watch), decoder, InformerConfig::default()))
+    }
+
+    /// The informer of definitions, and what tells it of them; there are none yet.
+    fn definitions(&self) -> (SharedHandle<Projected<Definition>>, Feed) {
+        let (script, (answer, feed)) = (ScriptedListWatch::new(), Answer::live());
+        script.on_watch(answer);
+        feed.text(END);
+        let make = || {
+            let decoder = Decoder::<Projected<Definition>>::projected();
+            Ok::<_, Infallible>(SharedInformer::with_decoder(Arc::new(script), decoder, InformerConfig::default()))
+        };
+        (self.factory.informer(&Definition::scope(), make).unwrap(), feed)
     }
 
     fn config_maps(&self) -> SharedHandle<ConfigMap> {
@@ -133,7 +146,7 @@ async fn many_ask_at_once() {
     assert!(made.load(Ordering::Relaxed) >= 1);
     let run = tokio::spawn({
         let (factory, stop) = (factory.clone(), stop.clone());
-        async move { factory.run(stop).await }
+        async move { factory.run(stop).await.unwrap() }
     });
     factory.synced(SOON).await.unwrap();
     assert!(handles.iter().all(|handle| handle.has_synced()));
@@ -142,7 +155,25 @@ async fn many_ask_at_once() {
     assert!(handles.iter().all(|handle| handle.has_ended()));
     let late = ask();
     assert!(late.has_ended() && factory.statuses().iter().all(|(_, status)| status.ended));
-    factory.run(CancellationToken::new()).await;
+    assert_eq!(factory.run(CancellationToken::new()).await, Err(RunsOnce));
+}
+
+/// Goal: a second run while one is under way is refused at once, and neither it nor its end touches what runs.
+#[tokio::test(start_paused = true)]
+async fn it_runs_once() {
+    let rig = Rig::start();
+    let first = rig.config_maps();
+    rig.factory.synced(SOON).await.unwrap();
+    let stop = CancellationToken::new();
+    assert_eq!(timeout(SOON, rig.factory.run(stop.clone())).await.unwrap(), Err(RunsOnce));
+    stop.cancel();
+    rig.create("one").await;
+    let scope = Scope::namespaced::<ConfigMap>("default");
+    let second =
+        rig.factory.informer(&scope, || rig.make(&scope, Decoder::<ConfigMap>::new(Default::default()))).unwrap();
+    rig.factory.synced(SOON).await.unwrap();
+    assert_eq!((first.lister().len(), second.lister().len()), (1, 1));
+    rig.stop().await;
 }
 
 /// An empty streaming list.
@@ -217,16 +248,7 @@ fn definition(event: &str, version: u64, served: bool, established: &str) -> Str
 #[tokio::test(start_paused = true)]
 async fn kinds_come_and_go() {
     let rig = Rig::start();
-    let script = ScriptedListWatch::new();
-    let (answer, feed) = Answer::live();
-    script.on_watch(answer);
-    feed.text(END);
-    let scope = Definition::scope();
-    let make = || {
-        let decoder = Decoder::<Projected<Definition>>::projected();
-        Ok::<_, Infallible>(SharedInformer::with_decoder(Arc::new(script), decoder, InformerConfig::default()))
-    };
-    let known = rig.factory.informer(&scope, make).unwrap();
+    let (known, feed) = rig.definitions();
     let definitions = Definitions::new((*known).clone());
     let ask = |asked: &ScriptedListWatch| {
         let (scope, asked) = (Scope::of_kind(kind()), asked.clone());
@@ -267,4 +289,26 @@ async fn kinds_come_and_go() {
     assert!(!error.to_string().contains("has ended"), "{error}");
     rig.stop().await;
     assert!(again.has_ended());
+}
+
+/// Goal: presence is told of as long as the informer of definitions runs, though nobody keeps the definitions; who waits for a kind learns
+/// of its end, and whoever asks later of an end that was before.
+#[tokio::test(start_paused = true)]
+async fn presence_lasts_as_long_as_its_informer() {
+    let rig = Rig::start();
+    let (known, feed) = rig.definitions();
+    let mut present = Definitions::new((*known).clone()).presence(&kind());
+    for (event, version, is_there) in [("ADDED", 6, true), ("DELETED", 7, false)] {
+        feed.text(definition(event, version, true, "True"));
+        timeout(SOON, present.wait_for(|present| *present == is_there)).await.unwrap().unwrap();
+    }
+    let ended = (*known).clone();
+    let mut more = Definitions::new(ended.clone()).presence(&kind());
+    drop(known);
+    assert!(timeout(SOON, present.wait_for(|present| *present)).await.unwrap().is_err());
+    assert!(timeout(SOON, more.wait_for(|present| *present)).await.unwrap().is_err());
+    assert!(ended.has_ended());
+    let mut late = Definitions::new(ended).presence(&kind());
+    assert!(late.wait_for(|present| *present).now_or_never().unwrap().is_err());
+    rig.stop().await;
 }
