@@ -66,7 +66,7 @@ async fn shards_are_cut_by_servers_that_know_how() {
         let shard = |index| Shard::of(ShardBy::Uid, index, SHARDS).expect("one of three");
         let shards: Vec<_> = (0..SHARDS).map(|index| informer(Some(shard(index)))).collect();
         for handle in shards.iter().chain([&whole]) {
-            within("synced", handle.synced()).await;
+            within("synced", handle.synced()).await.expect("it runs");
         }
         make(40, 20).await;
         let count = |handle: &InformerHandle<ConfigMap>| handle.keys().len();
@@ -153,7 +153,7 @@ async fn kinds_come_and_go() {
         create(&client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition())
             .await
             .expect("defined");
-        within("synced", watches.synced()).await;
+        within("synced", watches.synced()).await.expect("it runs");
         let watch = json!({"apiVersion": "ships.example.com/v1", "kind": "Watch", "metadata": {"name": "first"}});
         create(&client, "/apis/ships.example.com/v1/namespaces/default/watches", &watch).await.expect("created");
         let cached = async || {

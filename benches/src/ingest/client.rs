@@ -133,7 +133,7 @@ async fn ingest<K: Cached>(
     let told = events.clone();
     handle.add_handler(move |_| _ = told.fetch_add(1, Ordering::Relaxed));
     let running = tokio::spawn(informer.run(stop.clone()));
-    handle.synced().await;
+    handle.synced().await?;
     let wall_s = started.elapsed().as_secs_f64();
     let figure = || {
         // Before anything is read for the checksum.

@@ -98,12 +98,12 @@ async fn relist(n: usize) -> Result<Stats, BoxError> {
         SharedInformer::<Pod>::new(Arc::new(script.clone()), InformerConfig { reflector, ..InformerConfig::default() });
     let (handle, stop) = (informer.handle(), CancellationToken::new());
     let running = tokio::spawn(informer.run(stop.clone()));
-    tokio::time::timeout(PATIENCE, handle.synced()).await?;
+    tokio::time::timeout(PATIENCE, handle.synced()).await??;
     let first = handle.lister().list();
     let before = ALLOCATOR.stats();
     feed.piece(Piece::Bytes(Bytes::from_static(json::EXPIRED)));
     let relisted = ResourceVersion::new(&(VERSION + 1).to_string());
-    tokio::time::timeout(PATIENCE, handle.wait_for(&relisted)).await?;
+    tokio::time::timeout(PATIENCE, handle.wait_for(&relisted)).await??;
     let counted = ALLOCATOR.stats() - before;
     let kept = handle.lister().list();
     stop.cancel();

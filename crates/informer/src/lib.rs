@@ -38,7 +38,7 @@
 //! let handle = informer.handle();
 //! handle.add_handler(|event| println!("{:?}", event.object().metadata.name));
 //! tokio::join!(informer.run(stop), async {
-//!     handle.synced().await;
+//!     handle.synced().await.expect("it runs");
 //!     println!("{} Pods", handle.lister().len());
 //! });
 //! # }
@@ -63,7 +63,9 @@
 //!     let handle = informer.handle();
 //!     // ... it runs, and somebody writes:
 //!     let Some(version) = &wrote.metadata.resource_version else { return };
-//!     handle.wait_for(&ResourceVersion::new(version)).await; // bound it by a timeout
+//!     if handle.wait_for(&ResourceVersion::new(version)).await.is_err() { // bound it by a timeout
+//!         return; // the informer has ended
+//!     }
 //!     for pod in by_node.get("node-1") {
 //!         println!("{:?}", pod.metadata.name);
 //!     }
@@ -103,7 +105,7 @@
 //! let (handle, stop) = (informer.handle(), CancellationToken::new());
 //! handle.add_handler(|event| println!("{event:?}"));
 //! let running = tokio::spawn(informer.run(stop.clone()));
-//! handle.synced().await;
+//! handle.synced().await.expect("it runs");
 //! let cached = handle.lister().get(&ObjectKey::new("n", "a")).expect("listed");
 //! assert_eq!(cached.data["k"], "v");
 //! stop.cancel();

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::backoff::Backoff;
 use crate::budget::{Budget, ListPermit, later};
@@ -64,6 +64,8 @@ pub struct Reflector<K> {
     budget: Budget,
     sight: Sight,
     shared: Arc<Shared>,
+    /// It has ended when this is dropped, also if it never ran.
+    _ends: DropGuard,
 }
 
 /// How one request, or one stream, ended.
@@ -86,9 +88,9 @@ impl<K: Cached> Reflector<K> {
         config: ReflectorConfig,
     ) -> (Self, ReflectorHandle) {
         let shared = Arc::new(Shared::default());
-        let handle = ReflectorHandle(Arc::clone(&shared));
+        let (handle, ends) = (ReflectorHandle(Arc::clone(&shared)), shared.ended.clone().drop_guard());
         let (namespace, budget, sight) = (None, Budget::default(), Sight::default());
-        (Self { list_watch, decoder, known, fifo, config, namespace, budget, sight, shared }, handle)
+        (Self { list_watch, decoder, known, fifo, config, namespace, budget, sight, shared, _ends: ends }, handle)
     }
 
     /// Passes over what isn't in this namespace, whatever the source sends.

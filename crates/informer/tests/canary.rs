@@ -72,7 +72,7 @@ async fn nothing_of_an_object_is_logged() {
     let (handle, stop) = (informer.handle(), CancellationToken::new());
     handle.add_handler(|_| {});
     let running = tokio::spawn(informer.run(stop.clone()));
-    handle.synced().await;
+    handle.synced().await.expect("it runs");
     let faults = [
         Action::Garbage { after_events: 0 },
         Action::Truncate { after_bytes: 90 },

@@ -78,7 +78,7 @@ async fn converges_with_the_embedded_server() {
     for (streaming_lists, streaming_list) in [(true, true), (false, true), (true, false)] {
         let reflector = ReflectorConfig { page_size: 3, streaming_list, ..ReflectorConfig::default() };
         let rig = Rig::start(Config { streaming_lists, ..Config::default() }, reflector).await;
-        rig.informer.synced().await;
+        rig.informer.synced().await.expect("it runs");
         rig.assert_equal().await;
         rig.create("second").await;
         rig.delete("first-3").await;
@@ -108,7 +108,7 @@ async fn converges_with_the_embedded_server() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_event_is_found() {
     let rig = Rig::start(Config::default(), ReflectorConfig::default()).await;
-    rig.informer.synced().await;
+    rig.informer.synced().await.expect("it runs");
     sleep(Duration::from_secs(1)).await;
     let objects = 7;
     assert_eq!(rig.informer.audit().await, Verdict::Agrees { objects });
@@ -168,7 +168,7 @@ async fn shards_share_the_objects() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_watch_lives_by_bookmarks() {
     let rig = Rig::start(Config::default(), ReflectorConfig { audit: None, ..ReflectorConfig::default() }).await;
-    rig.informer.synced().await;
+    rig.informer.synced().await.expect("it runs");
     for _ in 0..120 {
         sleep(Duration::from_secs(300)).await;
         rig.server.compact(rig.server.version());

@@ -57,7 +57,7 @@ async fn cached<K: Cached>(decoder: Decoder<K>, metadata_only: bool) -> Vec<Arc<
     let informer = SharedInformer::with_decoder(Arc::new(source), decoder, InformerConfig::default());
     let (handle, stop) = (informer.handle(), CancellationToken::new());
     let running = tokio::spawn(informer.run(stop.clone()));
-    handle.synced().await;
+    handle.synced().await.expect("it runs");
     let mut objects = handle.lister().list();
     objects.sort_by(|one, other| one.name().cmp(other.name()));
     stop.cancel();

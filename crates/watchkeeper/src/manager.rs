@@ -144,10 +144,7 @@ impl Manager {
         let handle = informer.handle();
         self.catch_ups.push(Box::new(move || {
             let handle = handle.clone();
-            Box::pin(async move {
-                handle.synced().await;
-                handle.catch_up().await
-            })
+            Box::pin(async move { handle.catch_up().await })
         }));
         self.informers.push(Box::new(move |stop| Box::pin(informer.run(stop))));
         self

@@ -84,18 +84,18 @@ async fn namespaces_are_shared_and_change() {
         let stop = stop.clone();
         async move { factory.run(stop).await.expect("it runs once") }
     });
-    tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced").expect("it runs");
     assert!(maps.lister().is_empty());
     let more = of(&["default", "kube-system"]);
     assert_eq!((maps.namespaces(), informers.factory().statuses().len()), (more.namespaces(), 1));
-    tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced").expect("it runs");
     assert_eq!(maps.lister().len(), 1);
     more.remove_namespace("default").expect("it is there").finished().await;
     assert_eq!((maps.namespaces(), maps.lister().len()), (vec!["kube-system".to_owned()], 0));
     wire.take_counts();
     create(&server, "two", "1").await;
     maps.add_namespace("default").expect("it isn't there");
-    tokio::time::timeout(LONG, maps.synced()).await.expect("synced");
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced").expect("it runs");
     assert_eq!(maps.lister().len(), 2);
     let counts = wire.take_counts();
     assert_eq!(counts.values().sum::<usize>(), 1, "one namespace is read, not all: {counts:?}");

@@ -49,7 +49,7 @@ async fn main() -> Result<(), BoxError> {
     handle.add_handler(move |event| lookout.see(event.object().metadata.annotations.as_ref()));
     let working = tokio::spawn(work(queue.clone(), handle.lister(), worker.clone()));
     let running = tokio::spawn(informer.run(stop.clone()));
-    handle.synced().await;
+    handle.synced().await?;
     tokio::task::block_in_place(|| answer::answer(|| Ok(Seen { handler: handler.so_far(), worker: worker.so_far() })))?;
     stop.cancel();
     queue.shut_down();

@@ -200,8 +200,9 @@ impl<K: Cached> InformerHandle<K> {
     /// Waits until it has listed and each handler has finished its first snapshot, or has ended; or the informer has. Cancel-safe.
     pub async fn settled(&self) {
         let settled = async {
-            self.synced().await;
-            self.registry.settled().await;
+            if self.synced().await.is_ok() {
+                self.registry.settled().await;
+            }
         };
         tokio::select! {
             biased;
@@ -210,9 +211,21 @@ impl<K: Cached> InformerHandle<K> {
         }
     }
 
-    /// Waits for [`InformerHandle::has_synced`]. Never returns if the informer ends before: bound it. Cancel-safe.
-    pub async fn synced(&self) {
-        self.store.wait_until(|reached| reached.replacements > 0).await;
+    /// Waits for [`InformerHandle::has_synced`]; what was so before the informer ended stays so. Cancel-safe.
+    ///
+    /// # Errors
+    /// The informer has ended before.
+    pub async fn synced(&self) -> Result<(), Ended> {
+        self.unless_ended(self.store.wait_until(|reached| reached.replacements > 0)).await
+    }
+
+    /// What has come before the end counts.
+    async fn unless_ended<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Ended> {
+        tokio::select! {
+            biased;
+            result = awaited => Ok(result),
+            () = self.ended.cancelled() => Err(Ended),
+        }
     }
 
     /// The objects that can't be decoded at the moment, at most
@@ -232,6 +245,7 @@ impl<K: Cached> InformerHandle<K> {
     /// Cancel-safe.
     pub async fn audit(&self) -> Verdict {
         let present = self.parts.present();
+        let has_ended = || Verdict::Unknown(Ended.to_string());
         let audit = |part: &Arc<Part<K>>| {
             let part = Arc::clone(part);
             async move { part.unless_left(part.reflector.audit()).await }
@@ -239,9 +253,10 @@ impl<K: Cached> InformerHandle<K> {
         let audits = join_all(present.parts.iter().map(audit));
         tokio::select! {
             biased;
-            () = self.ended.cancelled() => Verdict::Unknown("the informer has ended".to_owned()),
+            () = self.ended.cancelled() => has_ended(),
             audits = audits => {
-                let verdicts = audits.into_iter().flatten().map(|audit| audit.verdict);
+                let verdict = |audit: Option<Audit>| audit.map_or_else(has_ended, |audit| audit.verdict);
+                let verdicts = audits.into_iter().flatten().map(verdict);
                 verdicts.reduce(Verdict::and).unwrap_or_else(|| Verdict::Unknown("the namespaces have changed".to_owned()))
             }
         }
@@ -288,23 +303,27 @@ impl<K: Cached> InformerHandle<K> {
     }
 
     /// Waits until the cache stands at `version` or after it: read your own writes. A version that can't be compared
-    /// is waited for as such. Never returns if it is never reached (a write outside the scope moves the version only
+    /// is waited for as such. Waits on as long as the informer runs and doesn't reach it (a write outside the scope moves the version only
     /// with the next bookmark, within about a minute): bound it. Of several namespaces all must have reached it, so
     /// [`InformerHandle::wait_for_in`] is sooner there. Cancel-safe.
-    pub async fn wait_for(&self, version: &ResourceVersion) {
-        self.store.wait_until(|reached| reached.has_reached(version)).await;
-    }
-
-    /// The same for what is cached of one namespace. Never returns if the version is never reached: bound it. Cancel-safe.
     ///
     /// # Errors
-    /// The namespace isn't watched, or no longer: it was removed meanwhile.
+    /// The informer has ended before.
+    pub async fn wait_for(&self, version: &ResourceVersion) -> Result<(), Ended> {
+        self.unless_ended(self.store.wait_until(|reached| reached.has_reached(version))).await
+    }
+
+    /// The same for what is cached of one namespace: bound it too. Cancel-safe.
+    ///
+    /// # Errors
+    /// The namespace isn't watched, or no longer: it was removed meanwhile; or the informer has ended before.
     pub async fn wait_for_in(&self, namespace: &str, version: &ResourceVersion) -> Result<(), NamespacesError> {
         let not_watched = || NamespacesError::NotWatched(namespace.to_owned());
         let holds = |part: &&Arc<Part<K>>| part.namespace.as_deref().is_none_or(|own| own == namespace);
         let part = self.parts.present().parts.iter().find(holds).cloned().ok_or_else(not_watched)?;
         let reached = self.store.wait_until_in(part.number, |reached| reached.has_reached(version));
-        part.unless_left(reached).await.ok_or_else(not_watched)
+        let reached = self.unless_ended(part.unless_left(reached)).await.map_err(|Ended| NamespacesError::Ended)?;
+        reached.ok_or_else(not_watched)
     }
 
     /// Returns when the cache shows everything that was committed before this was called: the barrier between two
@@ -317,13 +336,13 @@ impl<K: Cached> InformerHandle<K> {
         // Biased: what was reached before the informer ended may be long ago.
         tokio::select! {
             biased;
-            () = self.ended.cancelled() => Err(RequestError::Unreachable("the informer has ended".to_owned())),
+            () = self.ended.cancelled() => Err(has_ended(Ended)),
             caught_up = self.reach_present() => caught_up,
         }
     }
 
     async fn reach_present(&self) -> Result<(), RequestError> {
-        self.synced().await;
+        self.synced().await.map_err(has_ended)?;
         let present = self.parts.present();
         // What leaves meanwhile has nothing to catch up with.
         let reach = |part: &Arc<Part<K>>| {
@@ -353,4 +372,8 @@ impl<K: Cached> InformerHandle<K> {
         }
         Ok(())
     }
+}
+
+fn has_ended(ended: Ended) -> RequestError {
+    RequestError::Unreachable(ended.to_string())
 }

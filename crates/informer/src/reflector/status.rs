@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::quarantine::Quarantine;
@@ -114,6 +115,8 @@ pub(super) struct Shared {
     last_audit: watch::Sender<Option<Audit>>,
     /// When something last came from the server; known where there are metrics.
     last_arrival: Mutex<Option<Instant>>,
+    /// Cancelled when the reflector has stopped, or was dropped.
+    pub(super) ended: CancellationToken,
 }
 
 /// Something that is asked for until it is taken up. One task waits for it.
@@ -162,14 +165,13 @@ impl Shared {
         self.last_audit.send_replace(Some(audit));
     }
 
-    /// Waits for an audit that begins after this call.
-    async fn next_audit(&self) -> Audit {
+    /// Waits for an audit that begins after this call; `None`: there will be none.
+    async fn next_audit(&self) -> Option<Audit> {
         let begun = self.audits_begun.load(Ordering::Acquire);
         self.audit.ask();
         let mut audits = self.last_audit.subscribe();
-        let later = audits.wait_for(|last| last.as_ref().is_some_and(|audit| audit.number > begun)).await;
-        let later = later.ok().and_then(|audit| audit.clone());
-        later.expect("the sender is in `self`, and what was waited for is there")
+        let later = audits.wait_for(|last| last.as_ref().is_some_and(|audit| audit.number > begun));
+        self.ended.run_until_cancelled(later).await?.ok()?.clone()
     }
 
     pub(super) fn arrived(&self, now: Instant) {
@@ -199,9 +201,9 @@ impl ReflectorHandle {
     }
 
     /// Asks for an audit that begins after this call, and waits for what it finds: whether the cache is what the server had at
-    /// the version reached. It comes while watching, else when the present list or backoff is over; never returns if the
-    /// reflector ends before: bound it. Cancel-safe; the audit itself goes on.
-    pub async fn audit(&self) -> Audit {
+    /// the version reached. It comes while watching, else when the present list or backoff is over: bound it. `None`: the reflector has
+    /// ended before. Cancel-safe; the audit itself goes on.
+    pub async fn audit(&self) -> Option<Audit> {
         self.0.next_audit().await
     }
 

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::scripted::{Answer, Feed, ScriptedListWatch};
 use watchkeeper_informer::{
-    HandlerConfig, InformerConfig, InformerHandle, NotSynced, ObjectKey, ReflectorConfig, Registration, SharedInformer,
-    Verdict,
+    Ended, HandlerConfig, InformerConfig, InformerHandle, NamespacesError, NotSynced, ObjectKey, ReflectorConfig,
+    Registration, ResourceVersion, SharedInformer, Verdict,
 };
 
 use crate::rig::{Rig, settle, synced};
@@ -106,7 +106,7 @@ fn informer(server: &ScriptedListWatch, streaming_list: bool) -> SharedInformer<
     SharedInformer::new(Arc::new(server.clone()), InformerConfig { reflector, ..InformerConfig::default() })
 }
 
-/// Everything that can be asked of a handle once the informer has ended: each returns at once, or is documented to wait.
+/// Everything that can be asked of a handle once the informer has ended: each returns at once.
 async fn assert_ended(handle: &InformerHandle<ConfigMap>, registration: Registration, is_synced: bool, what: &str) {
     let expected = if is_synced { Ok(()) } else { Err(NotSynced::Ended) };
     assert_eq!(synced(&registration).await, expected, "{what}");
@@ -115,7 +115,12 @@ async fn assert_ended(handle: &InformerHandle<ConfigMap>, registration: Registra
     registration.end();
     registration.remove().now_or_never().expect("nothing is called");
     assert!(handle.sync_status().ended && handle.sync_status().handlers.is_empty(), "{what}");
-    assert_eq!((handle.has_synced(), handle.synced().now_or_never().is_some()), (is_synced, is_synced), "{what}");
+    assert_eq!(handle.has_synced(), is_synced, "{what}");
+    assert_eq!(handle.synced().now_or_never(), Some(if is_synced { Ok(()) } else { Err(Ended) }), "{what}");
+    assert_eq!(handle.wait_for(&ResourceVersion::new("99")).now_or_never(), Some(Err(Ended)), "{what}");
+    let waited = handle.wait_for_in("n", &ResourceVersion::new("99")).now_or_never();
+    assert_eq!(waited, Some(Err(NamespacesError::Ended)), "{what}");
+    handle.settled().now_or_never().expect("at once");
     assert_eq!(handle.lister().len(), usize::from(is_synced), "{what}: what was listed can still be read");
     assert_eq!(
         (handle.keys().len(), handle.lister().snapshot().len()),
@@ -160,6 +165,12 @@ async fn at_every_phase() {
             };
             assert!(expected.contains(&requests), "{what}: {requests} requests");
             assert_eq!(handle.has_synced(), phase.is_synced(), "{what}");
+            let waiting = tokio::spawn({
+                let (handle, never) = (handle.clone(), ResourceVersion::new("99"));
+                async move { tokio::join!(handle.synced(), handle.wait_for(&never)) }
+            });
+            settle().await;
+            assert!(!waiting.is_finished(), "{what}");
             if is_dropped {
                 run.abort();
                 assert!(run.await.is_err_and(|error| error.is_cancelled()), "{what}");
@@ -167,6 +178,9 @@ async fn at_every_phase() {
                 stop.cancel();
                 timeout(Duration::from_millis(1), run).await.expect("at once").expect("no panic");
             }
+            let (synced, reached) =
+                timeout(Duration::from_millis(1), waiting).await.expect("at once").expect("no panic");
+            assert_eq!((synced.is_ok(), reached), (phase.is_synced(), Err(Ended)), "{what}");
             settle().await;
             assert_eq!(tasks(), before, "{what}");
             assert_ended(&handle, registration, phase.is_synced(), &what).await;

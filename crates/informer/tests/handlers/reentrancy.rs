@@ -38,8 +38,8 @@ async fn every_method_of_a_handle() {
             handle.relist();
             assert!(handle.last_audits().is_empty());
             let version = handle.version().expect("listed");
-            at_once(handle.synced());
-            at_once(handle.wait_for(&version));
+            at_once(handle.synced()).unwrap();
+            at_once(handle.wait_for(&version)).unwrap();
             at_once(handle.wait_for_in("n", &version)).unwrap();
             assert!(handle.wait_for(&ResourceVersion::new("999")).now_or_never().is_none());
             assert!(handle.audit().now_or_never().is_none(), "it needs the reflector");

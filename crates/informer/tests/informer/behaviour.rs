@@ -55,16 +55,16 @@ async fn a_gap_is_told_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn lives_and_own_writes() {
     let world = World::start(true);
-    world.handle.synced().await;
+    world.handle.synced().await.expect("it runs");
     let first = world.create("a", "red").await;
-    world.handle.wait_for(&version(&first)).await;
+    world.handle.wait_for(&version(&first)).await.expect("it runs");
     let key = ObjectKey::new("default", "a");
     let lister = world.handle.lister();
     assert_eq!(lister.get(&key).expect("my own write").metadata.uid, first.metadata.uid);
     tokio::time::sleep(Duration::from_millis(1)).await;
     world.delete("a").await;
     let second = world.create("a", "blue").await;
-    world.handle.wait_for(&version(&second)).await;
+    world.handle.wait_for(&version(&second)).await.expect("it runs");
     assert_eq!(lister.get(&key).expect("my own write").metadata.uid, second.metadata.uid);
     assert_ne!(first.metadata.uid, second.metadata.uid);
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -83,7 +83,7 @@ async fn lives_and_own_writes() {
 async fn catching_up_on_a_quiet_kind() {
     let world = World::start(true);
     world.create("a", "red").await;
-    world.handle.synced().await;
+    world.handle.synced().await.expect("it runs");
     let lists = || world.handle.sync_status().reached.replacements;
     let before = lists();
     let nodes: Api<Node> = Api::all(world.api.clone().into_client());
@@ -117,7 +117,7 @@ async fn sync_is_honest() {
     assert!(status.to_string().contains("the cable is pulled"), "{status}");
     world.cable.plugged.send_replace(true);
     world.create("a", "red").await;
-    world.handle.synced().await;
+    world.handle.synced().await.expect("it runs");
     world.settle().await;
     let status = world.handle.sync_status();
     assert!(status.is_synced() && status.handlers.len() == 1 && status.reflector().failing.is_none(), "{status}");
@@ -160,7 +160,7 @@ async fn nothing_is_left_after_the_end() {
 async fn indexes_and_sources_come_late() {
     let world = World::start(true);
     world.create("one", "red").await;
-    world.handle.synced().await;
+    world.handle.synced().await.expect("it runs");
     world.settle().await;
     let colors = |map: &ConfigMap| map.data.clone().unwrap_or_default().into_values();
     let by_color = world.handle.add_index("late", colors).await.expect("it runs");

@@ -189,7 +189,7 @@ impl Play {
         let informer = self.informer.take().expect("it is started once");
         let running = tokio::spawn(informer.run(self.stop.clone()));
         if !self.place.is_early() {
-            if timeout(SYNCS, self.handle.synced()).await.is_err() {
+            if !matches!(timeout(SYNCS, self.handle.synced()).await, Ok(Ok(()))) {
                 self.complain("never synced");
             }
             self.world.traffic().await;

@@ -47,7 +47,7 @@ async fn added_while_it_runs() {
 
     b.list(&["one"]);
     timeout(Duration::from_secs(1), handle.wait_for_in("b", &version)).await.unwrap().unwrap();
-    handle.synced().await;
+    handle.synced().await.expect("it runs");
     seconds(1).await;
     assert!(late.has_synced());
     assert_eq!(
@@ -127,7 +127,11 @@ async fn removed_while_its_first_list_hangs() {
     seconds(5).await;
     assert!(!rig.handle.has_synced() && !registration.has_synced());
     let removal = rig.handle.remove_namespace("b").unwrap();
-    timeout(Duration::from_secs(1), async { tokio::join!(rig.handle.synced(), removal.finished()) }).await.unwrap();
+    timeout(Duration::from_secs(1), async { tokio::join!(rig.handle.synced(), removal.finished()) })
+        .await
+        .unwrap()
+        .0
+        .unwrap();
     seconds(1).await;
     assert!(registration.has_synced() && rig.handle.sync_status().is_synced());
     assert_eq!(rig.handle.version(), Some(ResourceVersion::new("5")));
@@ -179,7 +183,7 @@ async fn those_who_wait_for_all() {
     seconds(1).await;
     assert!(!waiting.is_finished() && !auditing.is_finished());
     rig.handle.remove_namespace("b").unwrap();
-    timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap();
+    timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap().unwrap();
     let verdict = timeout(Duration::from_secs(1), auditing).await.unwrap().unwrap();
     assert_eq!(verdict, Verdict::Agrees { objects: 1 });
     rig.end().await;

@@ -140,7 +140,7 @@ async fn a_thousand_times() {
         let source = b.list_watch();
         sources.push(Arc::downgrade(&source));
         rig.handle.add_namespace_from("b", source).unwrap();
-        rig.handle.synced().await;
+        rig.handle.synced().await.expect("it runs");
         assert_eq!(rig.keys().len(), 2);
         rig.handle.remove_namespace("b").unwrap().finished().await;
         assert_eq!(rig.keys().len(), 1);

@@ -83,7 +83,7 @@ impl Rig {
     }
 
     async fn synced(&self) {
-        tokio::time::timeout(Duration::from_secs(10), self.handle.synced()).await.expect("synced");
+        tokio::time::timeout(Duration::from_secs(10), self.handle.synced()).await.expect("synced").expect("it runs");
     }
 
     fn api(&self, namespace: &str) -> Api<ConfigMap> {
@@ -182,7 +182,7 @@ async fn own_writes() {
     let elsewhere = tokio::time::timeout(soon, rig.handle.wait_for_in("elsewhere", &version)).await.unwrap();
     assert_eq!(elsewhere, Err(NamespacesError::NotWatched("elsewhere".to_owned())));
     assert!(tokio::time::timeout(soon, rig.handle.wait_for(&version)).await.is_err());
-    tokio::time::timeout(Duration::from_secs(90), rig.handle.wait_for(&version)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(90), rig.handle.wait_for(&version)).await.unwrap().unwrap();
     for namespace in NAMESPACES {
         rig.create(namespace, "before-the-barrier").await;
     }

@@ -14,7 +14,7 @@ async fn at_seven(server: &ScriptedListWatch) -> Rig {
 }
 
 async fn audit(rig: &Rig) -> Audit {
-    tokio::time::timeout(Duration::from_secs(120), rig.handle.audit()).await.expect("a verdict")
+    tokio::time::timeout(Duration::from_secs(120), rig.handle.audit()).await.expect("in time").expect("a verdict")
 }
 
 /// Goal: where cache and server agree, that is said, with one list of exactly the version reached; the watch goes on, nothing
@@ -103,7 +103,7 @@ async fn audits_come_by_themselves() {
     let audits = rig.status().counts.audits;
     assert!((9..=11).contains(&audits), "{audits}");
     let (first, second) = tokio::join!(rig.handle.audit(), rig.handle.audit());
-    assert_eq!((first.verdict, rig.status().counts.audits - audits), (second.verdict, 1));
+    assert_eq!((first.unwrap().verdict, rig.status().counts.audits - audits), (second.unwrap().verdict, 1));
 }
 
 /// Goal: an event that was left out on suspicion isn't forgotten where the audit can't tell: a list follows. (Found by an attack:
@@ -220,4 +220,31 @@ async fn odd_lists_and_deletions() {
     let rig = Rig::paged(&server);
     seconds(5).await;
     assert_eq!((rig.cached(), rig.status().counts.stale_dropped), (Vec::new(), 0));
+}
+
+/// Goal: who waits for an audit learns that there will be none, whether the reflector is stopped, dropped, or never runs.
+#[tokio::test(start_paused = true)]
+async fn none_after_the_end() {
+    for is_dropped in [false, true] {
+        let rig = Rig::streaming(&ScriptedListWatch::new());
+        let handle = rig.handle.clone();
+        let waiting = tokio::spawn(async move { handle.audit().await });
+        seconds(1).await;
+        if is_dropped {
+            rig.run.abort();
+        } else {
+            rig.stop.cancel();
+        }
+        assert_eq!(tokio::time::timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap(), None);
+        assert_eq!(rig.handle.audit().await, None);
+    }
+    let never_run = Reflector::new(
+        Arc::new(ScriptedListWatch::new()),
+        Decoder::<ConfigMap>::new(DecoderConfig::default()),
+        Arc::new(Model::default()),
+        DeltaFifo::new(),
+        ReflectorConfig::default(),
+    );
+    drop(never_run.0);
+    assert_eq!(never_run.1.audit().await, None);
 }

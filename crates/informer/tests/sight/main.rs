@@ -42,7 +42,7 @@ impl Rig {
         prepare(&mut informer);
         let (handle, stop) = (informer.handle(), CancellationToken::new());
         let run = tokio::spawn(informer.run(stop.clone()));
-        handle.synced().await;
+        handle.synced().await.expect("it runs");
         seconds(1).await;
         Self { handle, server, feed, stop, run }
     }

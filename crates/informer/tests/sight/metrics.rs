@@ -112,7 +112,7 @@ async fn a_stuck_store_shows() {
     tokio::time::timeout(Duration::from_secs(60), lag).await.expect("it shows");
     assert_eq!((told.last("last_resource_version"), told.last("store_resource_version")), (Some(7.0), Some(5.0)));
     drop(go_on);
-    rig.handle.wait_for(&"7".into()).await;
+    rig.handle.wait_for(&"7".into()).await.expect("it runs");
     rig.stop().await;
 }
 

@@ -169,7 +169,7 @@ impl<K: Cached> Rig<K> {
     }
 
     pub(crate) async fn audit(&self) -> Verdict {
-        timeout(BOUND, self.handle.audit()).await.expect("a verdict").verdict
+        timeout(BOUND, self.handle.audit()).await.expect("in time").expect("a verdict").verdict
     }
 
     /// Whether the run has ended, in good order.
