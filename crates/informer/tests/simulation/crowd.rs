@@ -1,7 +1,7 @@
 //! The scenario of a crowd: one informer, and everybody who can see what it caches: handlers that are quick, that panic, that are told
 //! again, that come and go; streams, pulled quickly and slowly; inline sources; readers of lists and snapshots; indexes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube_client::api::ListParams;
-use kube_client::{Api, Client};
+use kube_client::Client;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -20,21 +19,18 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::ApiServer;
 use watchkeeper_apiserver::simulate::truth::Truth;
 use watchkeeper_apiserver::simulate::workload::Workload;
-use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, log};
+use watchkeeper_apiserver::simulate::{Outcome, Scenario, log};
 use watchkeeper_informer::{
-    Deadlines, DeltaOrder, EventStream, HandlerConfig, Index, InformerConfig, InformerHandle, KubeListWatch,
-    RangeIndex, ReflectorConfig, Registration, Scope, SharedInformer, SourceGuard,
+    Deadlines, EventStream, HandlerConfig, Index, InformerHandle, KubeListWatch, RangeIndex, Registration, Scope,
+    SharedInformer,
 };
 
 use crate::fault::{self, Fault};
-use crate::observer::{Flaw, Observer, Present, Shared, present};
+use crate::observer::{Flaw, Observer, Shared, present};
+use crate::setting::{self, FAULTS, MINUTE};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const FAULTS: usize = 20;
-/// After healing: a watch that heard of nothing ends by its silence, a backoff is over, a list is taken, and the slowest has
-/// been told.
-const CONVERGENCE: Duration = Duration::from_secs(180 + 45 + 60 + 60);
-const MOST_GUESTS: usize = 12;
+mod guests;
+mod judge;
 
 /// Who gets something wrong on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,13 +81,6 @@ impl Done {
         assert!(DOINGS.contains(&what));
         *self.0.lock().entry(what).or_default() += count;
     }
-}
-
-/// Somebody who comes and goes.
-enum Guest {
-    Handler(Registration),
-    Stream(CancellationToken),
-    Source(SourceGuard),
 }
 
 struct World {
@@ -171,15 +160,7 @@ impl World {
         let server = fault::cluster(seed, random);
         let client = Client::new(server.service("informer"), "default");
         let source = KubeListWatch::new(client, Scope::all::<ConfigMap>(), Deadlines::default());
-        let reflector = ReflectorConfig {
-            seed: random.u64(..),
-            streaming_list: random.bool(),
-            page_size: random.u32(1..20),
-            ..ReflectorConfig::default()
-        };
-        let order = if random.bool() { DeltaOrder::Coalescing } else { DeltaOrder::Ordered };
-        let config = InformerConfig { reflector, order, ..InformerConfig::default() };
-        let mut informer = SharedInformer::new(Arc::new(source), config);
+        let mut informer = SharedInformer::new(Arc::new(source), setting::config(random));
         let by_digit = informer.add_index("digit", |map: &ConfigMap| [digit(map)]);
         let by_value = informer.add_range_index("value", |map: &ConfigMap| [value(map)]);
         let observers = Arc::new(Mutex::new(Vec::new()));
@@ -293,79 +274,6 @@ impl World {
         }
     }
 
-    /// Guests come, and go or stay.
-    async fn visit(&self, mut random: Rng) {
-        let mut guests: Vec<(Guest, Shared)> = Vec::new();
-        while !self.calm.is_cancelled() {
-            sleep(Duration::from_millis(random.u64(..5_000))).await;
-            if guests.len() < MOST_GUESTS && random.u8(..3) > 0 {
-                guests.push(self.come(&mut random));
-            } else if !guests.is_empty() {
-                let (guest, observer) = guests.swap_remove(random.usize(..guests.len()));
-                self.go(guest, &observer, &mut random).await;
-            }
-        }
-        // Those who are left stay to the end of the informer.
-        for (guest, _) in guests {
-            match guest {
-                Guest::Source(guard) => _ = self.tasks.lock().spawn(hold(guard, self.handle.clone())),
-                Guest::Handler(_) | Guest::Stream(_) => {}
-            }
-        }
-    }
-
-    fn come(&self, random: &mut Rng) -> (Guest, Shared) {
-        let newest = || Arc::clone(self.observers.lock().last().expect("one has just come"));
-        match random.u8(..4) {
-            0 | 1 => {
-                self.done.note("handler comes");
-                let resync = random.bool().then(|| Duration::from_secs(random.u64(1..10)));
-                let (registration, observer) = self.handler("guest", resync, None);
-                (Guest::Handler(registration), observer)
-            }
-            2 => {
-                self.done.note("stream comes");
-                let (leave, slow) = (CancellationToken::new(), random.bool().then(|| random.fork()));
-                self.pull("guest who pulls", slow, leave.clone());
-                (Guest::Stream(leave), newest())
-            }
-            _ => {
-                self.done.note("source comes");
-                let observer = self.observer("late source", None);
-                let heard = Arc::clone(&observer);
-                (Guest::Source(self.handle.add_source(move |event| heard.lock().hear(event))), observer)
-            }
-        }
-    }
-
-    async fn go(&self, guest: Guest, observer: &Shared, random: &mut Rng) {
-        match guest {
-            Guest::Handler(registration) => {
-                self.done.note("handler goes");
-                if random.bool() {
-                    registration.end()
-                } else {
-                    registration.remove().await
-                }
-                observer.lock().ended = true;
-                if self.breach == Some(Breach::CallAfterTheEnd)
-                    && let Some(object) = self.handle.lister().list().pop()
-                {
-                    observer.lock().hear(&watchkeeper_informer::Event::Added { object, initial: false });
-                }
-            }
-            Guest::Stream(leave) => {
-                self.done.note("stream goes");
-                leave.cancel();
-            }
-            Guest::Source(guard) => {
-                self.done.note("source goes");
-                drop(guard);
-                observer.lock().ended = true;
-            }
-        }
-    }
-
     /// In some runs the server goes back to a backup, once, in the way that is recommended: with versions raised beyond all that were
     /// given out, and none before them known.
     async fn restore(&self, mut random: Rng) {
@@ -384,86 +292,6 @@ impl World {
         self.server.raise_version(newest - then + 1_000);
         self.server.compact(self.server.version());
         self.done.note("restore");
-    }
-
-    /// Waits until the cache is a fresh list and everybody knows, as long as that may take; then compares all there is.
-    async fn settled(&self) -> Result<(), Violation> {
-        let api: Api<ConfigMap> = Api::all(Client::new(self.server.service("judge"), "default"));
-        let step = Duration::from_millis(500);
-        let mut waited = Duration::ZERO;
-        loop {
-            let fresh =
-                api.list(&ListParams::default()).await.map_err(|error| Violation::new("judge", error.to_string()))?;
-            let verdict = self.agree(&present(&fresh.items));
-            if verdict.is_ok() || waited >= CONVERGENCE {
-                return verdict.and_then(|()| self.indexes_agree());
-            }
-            sleep(step).await;
-            waited += step;
-        }
-    }
-
-    fn agree(&self, fresh: &Present) -> Result<(), Violation> {
-        let list = self.handle.lister().list();
-        let same = |who: &str, found: &Present| match found == fresh {
-            true => Ok(()),
-            false => Err(Violation::new("I2", format!("{who} has {found:?}, the server {fresh:?}"))),
-        };
-        same("the cache", &present(list.iter().map(|map| &**map)))?;
-        let observers = self.observers.lock();
-        observers
-            .iter()
-            .map(|observer| observer.lock())
-            .filter(|observer| !observer.ended)
-            .try_for_each(|observer| same(&observer.name, &observer.present))?;
-        let status = self.handle.sync_status();
-        let is_idle = status.handlers.iter().all(|handler| handler.pending == 0);
-        if !status.is_synced() || !is_idle {
-            return Err(Violation::new("I5", format!("{status}")));
-        }
-        let panics: u64 = status.handlers.iter().map(|handler| handler.panics).sum();
-        let planted = self.done.0.lock().get("handler panics").copied().unwrap_or_default();
-        if panics == planted {
-            Ok(())
-        } else {
-            Err(Violation::new("I3", format!("{panics} panics, {planted} planted")))
-        }
-    }
-
-    /// I4: each index is what a scan finds, a snapshot is the list.
-    fn indexes_agree(&self) -> Result<(), Violation> {
-        let lister = self.handle.lister();
-        let mut list = lister.list();
-        if self.breach == Some(Breach::IndexMisses) {
-            list.pop();
-        }
-        let of = |found: &[Arc<ConfigMap>]| present(found.iter().map(|map| &**map));
-        let wrong = |what: &str| Err(Violation::new("I4", format!("{what} isn't what a scan finds")));
-        for wanted in '0'..='9' {
-            let scanned: Vec<_> = list.iter().filter(|map| digit(map) == wanted).cloned().collect();
-            if of(&self.by_digit.get(&wanted)) != of(&scanned) {
-                return wrong("an index by equality");
-            }
-        }
-        let digits: BTreeSet<char> = list.iter().map(|map| digit(map)).collect();
-        if self.by_digit.values().into_iter().collect::<BTreeSet<_>>() != digits {
-            return wrong("the values of an index");
-        }
-        let mut values: Vec<u64> = list.iter().map(|map| value(map)).collect();
-        values.sort_unstable();
-        if self.by_value.range(..).iter().map(|map| value(map)).collect::<Vec<_>>() != values {
-            return wrong("an index by order");
-        }
-        if of(&lister.namespace("default")) != of(&list) || lister.len() != list.len() {
-            return wrong("the index by namespace");
-        }
-        let snapshot = lister.snapshot();
-        let is_of_before = self.breach == Some(Breach::SnapshotOfBefore);
-        let version = snapshot.version().filter(|_| !is_of_before).cloned();
-        if of(&snapshot.list()) != of(&list) || version != self.handle.version() {
-            return wrong("a snapshot");
-        }
-        Ok(())
     }
 }
 
@@ -485,17 +313,8 @@ async fn pull(
     }
 }
 
-/// Keeps a source until the informer ends.
-async fn hold(guard: SourceGuard, handle: InformerHandle<ConfigMap>) {
-    let _ = handle.events().count().await;
-    drop(guard);
-}
-
 fn trace(observers: &[Shared], server: &ApiServer) -> String {
-    let mut trace = String::new();
-    for line in server.faults().log() {
-        _ = writeln!(trace, "{line}");
-    }
+    let mut trace = setting::log_of(server);
     for observer in observers.iter().map(|observer| observer.lock()) {
         for seen in &observer.seen {
             _ = writeln!(trace, "{}: {seen:?}", observer.name);

@@ -15,14 +15,13 @@ use watchkeeper_apiserver::simulate::truth::Truth;
 use watchkeeper_apiserver::simulate::workload::Workload;
 use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, log};
 use watchkeeper_informer::{
-    Cached, Deadlines, Event, Finality, InformerConfig, InformerHandle, KubeListWatch, ReflectorConfig, Scope,
-    SharedInformer,
+    Cached, Deadlines, Event, Finality, InformerConfig, InformerHandle, KubeListWatch, Scope, SharedInformer,
 };
 
 use crate::fault::{self, Fault};
+use crate::observer::{key, number};
+use crate::setting::{self, FAULTS, MINUTE};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const FAULTS: usize = 20;
 /// In a minute. Each kind of request is opened once a second at most, but a list of this many objects may have a page each.
 const MOST_REQUESTS: usize = 150;
 /// After healing: a watch that heard of nothing ends by its silence, a backoff is over, and a list is taken.
@@ -96,13 +95,8 @@ impl Scenario for Informer {
 fn informer(server: &ApiServer, random: &mut fastrand::Rng) -> SharedInformer<ConfigMap> {
     let client = kube_client::Client::new(server.service("informer"), "default");
     let source = KubeListWatch::new(client, Scope::all::<ConfigMap>(), Deadlines::default());
-    let reflector = ReflectorConfig {
-        seed: random.u64(..),
-        streaming_list: random.bool(),
-        page_size: random.u32(1..20),
-        ..ReflectorConfig::default()
-    };
-    SharedInformer::new(Arc::new(source), InformerConfig { reflector, ..InformerConfig::default() })
+    let config = InformerConfig { reflector: setting::reflector(random), ..InformerConfig::default() };
+    SharedInformer::new(Arc::new(source), config)
 }
 
 fn truth(server: &ApiServer) -> Truth {
@@ -112,27 +106,13 @@ fn truth(server: &ApiServer) -> Truth {
 /// Waits until the cache is what the server has, as long as that may take.
 async fn converged(handle: &InformerHandle<ConfigMap>, server: &ApiServer) -> Result<(), Violation> {
     let truth = truth(server);
-    let step = Duration::from_millis(500);
-    let mut waited = Duration::ZERO;
-    loop {
+    let agreed = async || {
         let objects = handle.lister().list();
         let keys: Vec<String> = objects.iter().map(|object| key(object)).collect();
         let cache = keys.iter().zip(&objects).map(|(key, object)| (key.as_str(), object.uid(), number(object)));
-        let verdict = check::convergence(cache, &truth);
-        if verdict.is_ok() || waited >= CONVERGENCE {
-            return verdict;
-        }
-        sleep(step).await;
-        waited += step;
-    }
-}
-
-fn key(object: &ConfigMap) -> String {
-    format!("{}/{}", object.namespace(), object.name())
-}
-
-fn number(object: &ConfigMap) -> u64 {
-    object.version().parse().expect("this server's versions are numbers")
+        check::convergence(cache, &truth)
+    };
+    setting::until_agreed(CONVERGENCE, agreed).await
 }
 
 /// A handler that writes down what it is told, or something else.

@@ -19,6 +19,7 @@ mod fault;
 mod informer;
 mod nomads;
 mod observer;
+mod setting;
 
 use std::path::Path;
 

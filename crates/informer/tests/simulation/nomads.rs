@@ -12,8 +12,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube_client::api::ListParams;
-use kube_client::{Api, Client};
+use kube_client::Client;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
@@ -23,17 +22,12 @@ use watchkeeper_apiserver::simulate::truth::Truth;
 use watchkeeper_apiserver::simulate::workload::Workload;
 use watchkeeper_apiserver::simulate::{Outcome, Scenario, Violation, check, log};
 use watchkeeper_informer::decode::Decoder;
-use watchkeeper_informer::{
-    Deadlines, DeltaOrder, Event, InformerConfig, InformerHandle, KubeListWatch, ReflectorConfig, Scope, SharedInformer,
-};
+use watchkeeper_informer::{Deadlines, Event, InformerHandle, KubeListWatch, Scope, SharedInformer};
 
 use crate::fault::{self, Fault};
 use crate::observer::{Present, present};
+use crate::setting::{self, CONVERGENCE, FAULTS, MINUTE};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const FAULTS: usize = 20;
-/// As for the crowd.
-const CONVERGENCE: Duration = Duration::from_secs(180 + 45 + 60 + 60);
 /// The one that the workload writes to, and that roams.
 const NOMAD: &str = "default";
 
@@ -179,14 +173,7 @@ impl Scenario for Nomads {
 
 fn informer(server: &ApiServer, random: &mut Rng) -> SharedInformer<ConfigMap> {
     let client = Client::new(server.service("informer"), NOMAD);
-    let reflector = ReflectorConfig {
-        seed: random.u64(..),
-        streaming_list: random.bool(),
-        page_size: random.u32(1..20),
-        ..ReflectorConfig::default()
-    };
-    let order = if random.bool() { DeltaOrder::Coalescing } else { DeltaOrder::Ordered };
-    let config = InformerConfig { reflector, order, ..InformerConfig::default() };
+    let config = setting::config(random);
     let sources = KubeListWatch::sources(client, Scope::all::<ConfigMap>(), Deadlines::default());
     let first = [NOMAD, "kube-public"].map(|namespace| (namespace.to_owned(), sources(namespace)));
     let informer = SharedInformer::in_namespaces(first, &Decoder::new(config.decoder), &config);
@@ -277,31 +264,22 @@ async fn converged(
     server: &ApiServer,
     diaries: &[Shared],
 ) -> Result<(), Violation> {
-    let api: Api<ConfigMap> = Api::all(Client::new(server.service("judge"), NOMAD));
-    let step = Duration::from_millis(500);
-    let mut waited = Duration::ZERO;
-    loop {
-        let fresh = api.list(&ListParams::default()).await;
-        let fresh = present(&fresh.map_err(|error| Violation::new("judge", error.to_string()))?.items);
+    let judge = setting::judge(server);
+    let agreed = async || {
+        let fresh = setting::fresh(&judge).await?;
         let cached = present(handle.lister().list().iter().map(|map| &**map));
         let told = diaries.iter().all(|diary| diary.lock().told == fresh);
         let status = handle.sync_status();
         if cached == fresh && told && status.is_synced() {
             return Ok(());
         }
-        if waited >= CONVERGENCE {
-            return Err(Violation::new("I2", format!("{status}: cached {cached:?}, there {fresh:?}, all told {told}")));
-        }
-        sleep(step).await;
-        waited += step;
-    }
+        Err(Violation::new("I2", format!("{status}: cached {cached:?}, there {fresh:?}, all told {told}")))
+    };
+    setting::until_agreed(CONVERGENCE, agreed).await
 }
 
 fn trace(diaries: &[Shared], server: &ApiServer) -> String {
-    let mut trace = String::new();
-    for line in server.faults().log() {
-        _ = writeln!(trace, "{line}");
-    }
+    let mut trace = setting::log_of(server);
     for diary in diaries.iter().map(|diary| diary.lock()) {
         diary.lines.iter().for_each(|line| _ = writeln!(trace, "{}: {line}", diary.name));
     }

@@ -20,11 +20,11 @@ pub(crate) fn present<'a>(objects: impl IntoIterator<Item = &'a ConfigMap>) -> P
     objects.into_iter().map(|object| (key(object), (object.uid().to_owned(), number(object)))).collect()
 }
 
-fn key(object: &ConfigMap) -> String {
+pub(crate) fn key(object: &ConfigMap) -> String {
     format!("{}/{}", object.namespace(), object.name())
 }
 
-fn number(object: &ConfigMap) -> u64 {
+pub(crate) fn number(object: &ConfigMap) -> u64 {
     object.version().parse().expect("this server's versions are numbers")
 }
 
