@@ -15,18 +15,21 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use watchkeeper_apiserver::Snapshot;
 use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Rule, RuleId};
-use watchkeeper_apiserver::simulate::{check, log};
-use watchkeeper_informer::reflector::{Activity, Counts};
+use watchkeeper_apiserver::simulate::check;
+use watchkeeper_informer::reflector::Counts;
 use watchkeeper_informer::{
-    Cached, Deadlines, InformerConfig, InformerHandle, KubeListWatch, ObjectKey, Registration, Scope, SharedInformer,
+    Deadlines, InformerConfig, InformerHandle, KubeListWatch, Registration, Scope, SharedInformer,
 };
 
-use crate::fault::{CLIMBED, Fault, Heals, Inject, LASTS, Row, Step, Tells};
+use crate::fault::{CLIMBED, Fault, Inject, LASTS, Step, Tells};
 use crate::heap::Heap;
 use crate::phase::{Phase, Place};
 use crate::story::{Story, present};
 use crate::wire::Wire;
-use crate::world::{BOOKMARKS, Present, Stock, World};
+use crate::world::{Stock, World};
+
+mod judge;
+mod recovery;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,24 +41,10 @@ const TICKS_A_WRITE: u32 = 8;
 const SYNCS: Duration = Duration::from_secs(10);
 /// A fault that has been told is active again after this: what hangs has been opened again.
 const ACTIVE_AGAIN: Duration = Duration::from_secs(2);
-/// The informer has returned so soon after it was told to stop.
-const STOPS: Duration = Duration::from_millis(10);
-/// So long after it, nothing more was asked.
-const QUIET: Duration = Duration::from_secs(120);
 /// While a storage is restored, requests are held up for so long.
 const HELD_UP: Duration = Duration::from_secs(5);
 /// The restored storage is behind by so many versions.
 const BEHIND: u64 = 10_000;
-
-/// What is held at most is what is kept in the end and this part of it: the keys of a list beside the cache that it is
-/// compared with.
-const PENDING_PERCENT: usize = 15;
-/// What is kept of an object, story and copies of keys included, where the informer is told to stop before it keeps any.
-const KEPT_AN_OBJECT: usize = 1_500;
-/// And this, whatever the size: pieces of a body on each side of the wire, an object at the limit of its size.
-const CONSTANT: usize = 512 << 10;
-/// A look at the whole cache is so expensive that it isn't taken at every tick.
-const TICKS_A_LOOK: u32 = 10;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
@@ -335,170 +324,8 @@ impl Play {
         alone && present(&self.handle.lister().list()) == there
     }
 
-    /// (c) No minute has more requests than the table says.
-    fn judge_requests(&mut self, begun: Duration, row: Row) {
-        let of = |path: &str| log::requests(&self.world.server, path).remove("informer").unwrap_or_default();
-        let mut sent = of("");
-        // A list counts as one however many pages it has.
-        for continued in of("continue=") {
-            if let Some(place) = sent.iter().position(|at| *at == continued) {
-                sent.remove(place);
-            }
-        }
-        let since = |from: Duration| sent.iter().filter(|at| **at >= from).copied().collect::<Vec<_>>();
-        let in_any = |sent: &[Duration]| {
-            (0..=sent.len()).rev().find(|most| *most == 0 || check::request_budget(sent, MINUTE, most - 1).is_err())
-        };
-        let (whole, capped) = (since(begun), self.capped.map(|capped| since(begun.max(capped))).unwrap_or_default());
-        let (whole, capped) = (in_any(&whole).unwrap_or(0), in_any(&capped).unwrap_or(0));
-        self.figures.requests = self.figures.requests.max(whole);
-        if whole > row.climbing() {
-            self.complain(format!("{whole} requests in a minute, more than {}", row.climbing()));
-        }
-        if capped > row.at_cap() {
-            self.complain(format!(
-                "{capped} requests in a minute at the cap of the backoff, more than {}",
-                row.at_cap()
-            ));
-        }
-    }
-
-    /// (d) No more is pending than a part of what is cached, or would be if the informer weren't told to stop.
-    fn judge_heap(&mut self, heap: &Heap) {
-        let whole = self.cell.size * KEPT_AN_OBJECT;
-        let Figures { retained, most, .. } = &mut self.figures;
-        *most = heap.most();
-        *retained = if self.cell.phase == Phase::Shutdown { heap.now().max(whole) } else { heap.now() };
-        let bound = *retained + *retained * PENDING_PERCENT / 100 + CONSTANT;
-        if *most > bound {
-            let what = format!("{most} bytes were held, more than {bound}");
-            self.complain(what);
-        }
-    }
-
-    /// (e) Nothing was told but what the fault is.
-    fn judge_classes(&mut self) {
-        let steps = (self.cell.fault.steps)(self.place);
-        let meant = |class: &str| {
-            self.cell.fault.also.contains(&class)
-                || steps.iter().any(|step| matches!(step.tells, Tells::Class(told) if told == class))
-        };
-        let others: Vec<_> = self.failing.iter().filter(|(class, _)| !meant(class)).cloned().collect();
-        if !others.is_empty() {
-            self.complain(format!("it tells of {others:?}"));
-        }
-    }
-
     /// What was found; everything else is dropped.
     fn end(self) -> (Vec<String>, Figures) {
         (self.complaints, self.figures)
-    }
-
-    /// (b) The fault ends, and everything is right again.
-    async fn recover(&mut self) {
-        self.end_rule();
-        self.wire.tamper(None);
-        let mends = matches!((self.cell.fault.steps)(self.place)[0].inject, Inject::Undecodable | Inject::Oversize);
-        if mends {
-            self.world.mend().await;
-        }
-        match self.cell.fault.heals {
-            Heals::Alone => {}
-            Heals::WhenCut => self.wire.cut(),
-            Heals::ByRelist => self.relist().await,
-        }
-        let ended = Instant::now();
-        let last = self.world.create("last", "the last").await;
-        while !(self.has_settled(&last) && self.is_right().await) {
-            if ended.elapsed() > self.cell.fault.within {
-                self.complain_of_cache().await;
-                break;
-            }
-            let ticks = if self.has_settled(&last) { TICKS_A_LOOK } else { 1 };
-            for _ in 0..ticks {
-                sleep(TICK).await;
-                self.look();
-            }
-        }
-        self.figures.healed = ended.elapsed();
-        if self.cell.fault.heals == Heals::WhenCut && !self.failing.iter().any(|(class, _)| *class == "cut") {
-            self.complain(format!("it doesn't tell of the cut; seen: {:?}", self.failing));
-        }
-    }
-
-    /// Makes the informer list. The handle has no call for that but `catch_up`, which lists only where the watch doesn't
-    /// bring the present version: so that is moved by a write that the watch doesn't see, between two bookmarks.
-    async fn relist(&mut self) {
-        if present(&self.handle.lister().list()) == self.world.present().await {
-            self.complain("nothing was lost");
-        }
-        sleep(BOOKMARKS / 2).await;
-        self.world.write_elsewhere().await;
-        match timeout(MINUTE, self.handle.catch_up()).await {
-            Ok(Ok(())) => {}
-            other => self.complain(format!("no relist: {other:?}")),
-        }
-    }
-
-    /// The last write has arrived, and nothing is pending or failing.
-    fn has_settled(&self, last: &str) -> bool {
-        let arrived = self.handle.lister().get(&ObjectKey::new("default", "last"));
-        arrived.is_some_and(|object| object.version() == last)
-            && self.registration.pending() == 0
-            && self.handle.sync_status().reflector().failing.is_none()
-            && self.handle.quarantine().is_empty()
-    }
-
-    /// The cache is what the server has, and the handlers' story adds up to it.
-    async fn is_right(&self) -> bool {
-        let cached = present(&self.handle.lister().list());
-        cached == self.story.present() && cached == self.world.present().await
-    }
-
-    async fn complain_of_cache(&mut self) {
-        let there = self.world.present().await;
-        let cached = present(&self.handle.lister().list());
-        let told = self.story.present();
-        let differs = |a: &Present, b: &Present| {
-            let differs = |(key, state): &(&String, &(String, String))| b.get(*key) != Some(*state);
-            a.iter().filter(differs).map(|(key, (_, version))| format!("{key}@{version}")).take(5).collect::<Vec<_>>()
-        };
-        let status = self.handle.sync_status();
-        let missing = differs(&there, &cached);
-        let surplus = differs(&cached, &there);
-        let untold = differs(&cached, &told);
-        self.complain(format!(
-            "not right after {:?}: missing {missing:?}, surplus {surplus:?}, untold {untold:?}, quarantine {:?}, {status:?}",
-            self.cell.fault.within,
-            self.handle.quarantine(),
-        ));
-    }
-
-    /// It is told to stop: it returns, and nothing of it is left.
-    async fn stop(&mut self, running: JoinHandle<()>) {
-        self.stop.cancel();
-        let told = Instant::now();
-        match timeout(MINUTE, running).await {
-            Ok(Ok(())) if told.elapsed() <= STOPS => {}
-            other => self.complain(format!("stopped after {:?}: {other:?}", told.elapsed())),
-        }
-        sleep(Duration::from_millis(1)).await;
-        if self.wire.open() > 0 {
-            self.complain(format!("{} requests are open after the stop", self.wire.open()));
-        }
-        let asked = log::requests(&self.world.server, "").remove("informer").unwrap_or_default().len();
-        sleep(QUIET).await;
-        let later = log::requests(&self.world.server, "").remove("informer").unwrap_or_default().len();
-        if later > asked {
-            self.complain(format!("{} requests after the stop", later - asked));
-        }
-        let cached = present(&self.handle.lister().list());
-        if self.story.wrong().is_some() || cached != self.story.present() {
-            self.complain(format!("the story doesn't add up to the cache: {:?}", self.story.wrong()));
-        }
-        let activity = self.handle.sync_status().reflector().activity;
-        if activity != Activity::Stopped {
-            self.complain(format!("{activity:?} after the stop"));
-        }
     }
 }
