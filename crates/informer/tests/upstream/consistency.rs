@@ -10,8 +10,6 @@ use watchkeeper_informer::{DeltaOrder, ReflectorConfig, Verdict};
 
 use crate::rig::*;
 
-type Maps = Setup<ConfigMap>;
-
 /// TestReflectorDataConsistencyDetector: no false alarm, with either queue, with and without a change to each object.
 #[tokio::test(start_paused = true)]
 async fn reflector_data_consistency_detector() {

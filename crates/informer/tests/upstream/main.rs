@@ -1,4 +1,4 @@
-//! client-go's own tests of its reflector, its pager, its queues of deltas, its controller, its shared informer and its store, as tests of these: each has upstream's name in
+//! client-go's own tests of its reflector, its pager, its queues of deltas, its controller, its shared informer, its store and its waiting for several, as tests of these: each has upstream's name in
 //! snake case, and says where what holds here is another thing on purpose. What a test of another file covers at greater
 //! length is here once more, short, so that the list is complete; `complete` sees to that.
 //!
@@ -16,7 +16,7 @@
 //! - `TestPrepareWatchListOptionsFromListOptions`: turns any list into a streaming one, if its version, rule, limit and token
 //!   allow. No caller's list is turned into another here: a streaming list has no options, and begins at the newest version.
 //! - `TestRetryWithDeadline`: a window within which an internal error is tried again from the same version. There is none: the
-//!   table of `recovery` says what follows an error, and the backoff when; `reflector::retry_internal_error` tests that.
+//!   table of `recovery` says what follows an error, and the backoff when; `backoff::retry_internal_error` tests that.
 //! - `TestDeltaFIFO_KeyOf`, `TestRealFIFO_KeyOf`: what lies in upstream's queues is an object, a list of deltas or a tombstone,
 //!   each with a key to be found in another way. Types tell them apart here, and every one of them holds an object or its key.
 //! - `TestRealFIFO_PopBrokenItemsInBatch`: no key function can fail: what doesn't say who it is never reaches the queue.
@@ -35,8 +35,6 @@
 //!   object or a tombstone, with or without one, to whoever hears of an end. Here an end always has the last state known.
 //! - `TestProcessDeltasInBatch`, `TestCacheTransactionShouldIndexErrors`: a store that fails for some objects of a batch. This one can't fail.
 //! - `TestStoreResourceVersionWithNonMetaTransform`: what has no metadata can't be cached here.
-//! - `TestWaitFor`, `TestSyncResult`: upstream waits for a list of flags and says which of them are missing. Here several
-//!   futures are joined under a timeout, and `SyncStatus` says who isn't synced, why and since when.
 //! - `TestBasicLogic`, `TestAsyncLocking`, `TestSingleFileCounting`, `TestSingleFile`: a counter of what the first snapshot has left, per key. The place of a key in
 //!   its mailbox says it here, which `a_handler_hears_every_life_in_order` tests.
 //! - `TestResyncCheckPeriod`: one period of the informer, of which those of its handlers are made multiples. There is none:
@@ -55,8 +53,9 @@
 //!   cache. There is none: who has written waits for the version, which `lives_and_own_writes` tests.
 //! - `TestMutationDetector`: finds at run time that a handler has changed what is cached. It is handed an `Arc`: that doesn't
 //!   compile.
-//! - `TestNewInformerName`, `TestWithResource`, `TestRelease`: names that are reserved, since upstream's metrics tell informers apart
-//!   by them. A name here is what logs say.
+//! - `TestNewInformerName`, `TestWithResource`, `TestRelease`: names that are reserved, since informers of one name would write to one
+//!   measure. Here each is handed a sink of its own, with labels that the application has chosen: nothing has to be reserved, so
+//!   nothing is refused, switched off or released.
 //! - `TestTypedIndexer`, `TestTypedIndexersToIndexers`, `TestTypedSharedIndexInformerAddTypedIndexers`,
 //!   `TestTypedSharedIndexInformerGetTypedIndexer`, `TestTypedSharedIndexInformerAddTypedEventHandler`: that a typed wrapper says what
 //!   the untyped one does. There is nothing untyped here.
@@ -65,6 +64,7 @@
 //! - `TestSharedInformerRemoveForeignHandler`: a handle given to the wrong informer. A registration ends itself.
 #![allow(clippy::disallowed_methods, clippy::panic)]
 
+mod backoff;
 mod complete;
 mod consistency;
 mod controller;
@@ -75,7 +75,9 @@ mod pager;
 mod pipe;
 mod real_fifo;
 mod reflector;
+mod relist;
 mod rig;
 mod shared_informer;
 mod store;
+mod waiting;
 mod watch_list;

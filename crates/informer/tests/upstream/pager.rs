@@ -16,8 +16,6 @@ use watchkeeper_informer::{Deadlines, KubeListWatch, ListWatch, Scope, Verdict};
 
 use crate::rig::*;
 
-type Maps = Setup<ConfigMap>;
-
 /// So many objects, at 20.
 fn objects(count: u64) -> Vec<Value> {
     (0..count).map(|number| object(&format!("{number:02}"), number + 1)).collect()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use k8s_openapi::api::core::v1::ConfigMap;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,6 +27,10 @@ use watchkeeper_informer::{
 
 /// The longest that anything is waited for, in virtual time.
 const BOUND: Duration = Duration::from_secs(7_200);
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+
+pub(crate) type Maps = Setup<ConfigMap>;
 
 /// What a reflector is made of.
 pub(crate) struct Setup<K> {

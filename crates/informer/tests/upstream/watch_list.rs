@@ -1,8 +1,5 @@
 //! tools/cache, reflector_watchlist_test.go: streaming lists, and what ends them.
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::time::sleep;
 use watchkeeper_informer::ReflectorConfig;
 use watchkeeper_informer::reflector::Activity;
@@ -10,10 +7,6 @@ use watchkeeper_informer::request_error::RequestError;
 use watchkeeper_informer::scripted::Answer;
 
 use crate::rig::*;
-
-type Maps = Setup<ConfigMap>;
-
-const MS: Duration = Duration::from_millis(1);
 
 /// TestNewReflectorWithDisablementWatchList: whether it begins with a streaming list is configured, and on unless it is turned
 /// off. A client can't say that it doesn't know such lists: the server's refusal says so, once and for all.
