@@ -164,6 +164,8 @@ pub mod shard;
 mod sight;
 pub mod store;
 pub mod sync;
+#[cfg(test)]
+mod thing;
 pub mod version;
 pub mod view;
 

@@ -145,8 +145,9 @@ async fn one_cache_is_read_as_several_types() {
     check(cached(Decoder::<DynamicObject>::new(DecoderConfig::default()), false).await).await;
 }
 
-/// Goal: a warm start decodes only what has changed, tells of the difference, weighs all there is, and is synced by the server alone. Method: of four saved
-/// objects one is as it was, one newer by now, one gone and one has come back with another uid; the rest is new.
+/// Goal: a warm start decodes only what has changed, tells of the difference, weighs what there is, and is synced by the server
+/// alone. Method: of four saved objects one is as it was, one newer by now, one gone and one has come back with another uid; the
+/// rest is new.
 #[tokio::test(start_paused = true)]
 async fn what_was_saved_is_held_against_the_server() {
     let item = |name: &str, uid: &str, version: u64| {

@@ -4,46 +4,30 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::thing::Thing;
 
-#[derive(Debug, PartialEq)]
-struct Thing {
-    name: String,
-    uid: String,
-    wanted: bool,
-}
-
-impl Cached for Thing {
-    fn namespace(&self) -> &str {
-        ""
-    }
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-    fn version(&self) -> &str {
-        ""
-    }
-}
-
+/// One that is wanted has it as its version.
 fn thing(name: u8, life: u32, wanted: bool) -> Arc<Thing> {
-    Arc::new(Thing { name: format!("n{name}"), uid: format!("u{name}-{life}"), wanted })
+    Arc::new(Thing { name: format!("n{name}"), uid: format!("u{name}-{life}"), version: wanted.to_string() })
+}
+
+fn is_wanted(thing: &Thing) -> bool {
+    thing.version == "true"
 }
 
 fn text(event: &Event<Thing>) -> String {
     match event {
-        Event::Added { object, initial } => format!("added {} {initial}", object.wanted),
-        Event::Updated { old, new } => format!("updated {}..{}", old.wanted, new.wanted),
-        Event::Deleted { last, finality } => format!("deleted {} {finality:?}", last.wanted),
-        Event::Resync { object } => format!("resync {}", object.wanted),
+        Event::Added { object, initial } => format!("added {} {initial}", object.version),
+        Event::Updated { old, new } => format!("updated {}..{}", old.version, new.version),
+        Event::Deleted { last, finality } => format!("deleted {} {finality:?}", last.version),
+        Event::Resync { object } => format!("resync {}", object.version),
     }
 }
 
 /// What a filter lets through of these events.
 fn through(events: impl IntoIterator<Item = Event<Thing>>) -> Vec<String> {
     let mut heard = Vec::new();
-    let mut handler = filtered(|thing: &Thing| thing.wanted, |event| heard.push(text(&event)));
+    let mut handler = filtered(is_wanted, |event| heard.push(text(&event)));
     events.into_iter().for_each(&mut handler);
     drop(handler);
     heard
@@ -110,11 +94,11 @@ fn a_changed_mind() {
 fn they_compose() {
     let (mut names, mut twice) = (Vec::new(), 0);
     let inner = mapped(|event: Event<Thing>| [event.object().name.clone()], |name| names.push(name));
-    let mut handler = filtered(|thing: &Thing| thing.wanted, inner);
+    let mut handler = filtered(is_wanted, inner);
     [added(&thing(1, 1, true)), added(&thing(2, 1, false))].into_iter().for_each(&mut handler);
     drop(handler);
     assert_eq!(names, ["n1"]);
-    let inner = filtered(|thing: &Thing| thing.wanted, |_| twice += 1);
+    let inner = filtered(is_wanted, |_| twice += 1);
     let mut handler = mapped(|event: Event<Thing>| [event.clone(), resync(event.object())], inner);
     handler(added(&thing(1, 1, true)));
     drop(handler);
@@ -142,7 +126,7 @@ proptest! {
                 Event::Resync { object } => assert!(Arc::ptr_eq(&inner[&name], &object)),
             }
         };
-        let mut handler = filtered(|thing: &Thing| thing.wanted, filtered(|thing: &Thing| thing.name != "n0", hear));
+        let mut handler = filtered(is_wanted, filtered(|thing: &Thing| thing.name != "n0", hear));
         for (name, step, wanted) in steps {
             let event = match (step, told.get(&name).cloned()) {
                 (0 | 1, None) => {
@@ -152,13 +136,13 @@ proptest! {
                     added(&object)
                 }
                 (0 | 1, Some(old)) => {
-                    let new = Arc::new(Thing { name: old.name.clone(), uid: old.uid.clone(), wanted });
+                    let new = Arc::new(Thing { name: old.name.clone(), uid: old.uid.clone(), version: wanted.to_string() });
                     told.insert(name, Arc::clone(&new));
                     updated(&old, &new)
                 }
                 (2, Some(old)) => {
                     told.remove(&name);
-                    deleted(&Arc::new(Thing { name: old.name.clone(), uid: old.uid.clone(), wanted }))
+                    deleted(&Arc::new(Thing { name: old.name.clone(), uid: old.uid.clone(), version: wanted.to_string() }))
                 }
                 (_, Some(object)) => resync(&object),
                 (_, None) => continue,
@@ -166,7 +150,7 @@ proptest! {
             handler(event);
             let model: BTreeMap<_, _> = told
                 .values()
-                .filter(|thing| thing.wanted && thing.name != "n0")
+                .filter(|thing| is_wanted(thing) && thing.name != "n0")
                 .map(|thing| (thing.name.clone(), Arc::clone(thing)))
                 .collect();
             prop_assert_eq!(&*inner.borrow(), &model);

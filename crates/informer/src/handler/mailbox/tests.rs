@@ -5,28 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use proptest::prelude::*;
 
 use super::*;
-
-#[derive(Debug, PartialEq)]
-struct Thing {
-    name: String,
-    uid: String,
-    version: String,
-}
-
-impl Cached for Thing {
-    fn namespace(&self) -> &str {
-        "ns"
-    }
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-    fn version(&self) -> &str {
-        &self.version
-    }
-}
+use crate::thing::Thing;
 
 fn thing(name: u8, life: u64, version: u64) -> Arc<Thing> {
     Arc::new(Thing { name: format!("n{name}"), uid: format!("u{name}-{life}"), version: version.to_string() })

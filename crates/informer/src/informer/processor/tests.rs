@@ -9,30 +9,11 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::delta_fifo::{Delta, Relisted, Replacement};
 use crate::informer::told::Tell;
+use crate::thing::Thing;
 use crate::version::ResourceVersion;
 
-struct Thing {
-    name: String,
-    version: String,
-}
-
-impl Cached for Thing {
-    fn namespace(&self) -> &str {
-        "ns"
-    }
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn uid(&self) -> &str {
-        &self.name
-    }
-    fn version(&self) -> &str {
-        &self.version
-    }
-}
-
 fn thing(name: &str, version: u64) -> Arc<Thing> {
-    Arc::new(Thing { name: name.to_owned(), version: version.to_string() })
+    Arc::new(Thing { name: name.to_owned(), uid: name.to_owned(), version: version.to_string() })
 }
 
 fn at(version: u64) -> ResourceVersion {
