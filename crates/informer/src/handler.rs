@@ -140,7 +140,8 @@ impl Registration {
     }
 
     /// Ends the registration. From the first poll on no call begins; when this has returned none is running. What was
-    /// pending is dropped. Cancelled early, the registration is still ended, but a call may be running.
+    /// pending is dropped. It takes as long as the call that is running: bound it. Cancelled early, the registration is still ended, but a call
+    /// may be running.
     ///
     /// Waited for from within a call of this very handler it returns at once: the call that asks is the only one left, and
     /// the last. That is known of the thread that makes the call, so a call that blocks until another thread or task has

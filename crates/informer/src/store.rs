@@ -215,7 +215,8 @@ impl<K: Cached> ThreadSafeStore<K> {
         self.shared.reached.send_modify(|parts| parts.retain(|(number, _)| *number != part));
     }
 
-    /// Waits until `enough` says so of what was reached; looks at the present first. Cancel-safe.
+    /// Waits until `enough` says so of what was reached; looks at the present first. A store doesn't know whether anybody will write on: bound
+    /// it, or wait at an [`InformerHandle`](crate::InformerHandle). Cancel-safe.
     pub async fn wait_until(&self, mut enough: impl FnMut(&Reached) -> bool) {
         let mut parts = self.shared.reached.subscribe();
         loop {

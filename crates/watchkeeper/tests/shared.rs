@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use support::{Wire, create, embedded, eventually, manager_config};
 use tokio_util::sync::CancellationToken;
 use watchkeeper::informer::Scope;
-use watchkeeper::{Action, Controller, Failure, Informers, Manager, Reconciler, Request};
+use watchkeeper::{Action, Controller, Failure, Informers, Manager, ManagerError, Reconciler, Request};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -64,6 +64,25 @@ async fn controllers_share_an_informer() {
     stop.cancel();
     running.await.expect("no panic").expect("a clean end");
     assert!(informers.factory().statuses().iter().all(|(_, status)| status.ended));
+}
+
+/// Goal: a manager whose shared informers somebody else runs ends with an error, and leaves them alone.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the test stands for main")]
+async fn shared_informers_run_once() {
+    let wire = Wire::new(&embedded(), "shared");
+    let informers = Informers::new(wire.connection());
+    let (factory, stop) = (informers.factory().clone(), CancellationToken::new());
+    let stopped = stop.clone();
+    let running = tokio::spawn(async move { factory.run(stopped).await });
+    let maps = informers.informer::<ConfigMap>().expect("an informer");
+    tokio::time::timeout(LONG, maps.synced()).await.expect("synced").expect("it runs");
+    let manager = Manager::new(manager_config(wire.connection(), "shared", "shared")).informers(&informers);
+    let ended = tokio::time::timeout(LONG, manager.run(CancellationToken::new())).await.expect("at once");
+    assert!(matches!(ended, Err(ManagerError::Informer)), "{ended:?}");
+    assert!(!maps.has_ended());
+    stop.cancel();
+    running.await.expect("no panic").expect("the only run");
 }
 
 /// Goal: an informer over namespaces is shared too; who asks for others gets them added, by their names, while it runs; it is another than
