@@ -1,32 +1,13 @@
-//! The smallest object that can be cached.
+//! Things by number.
 
 use std::sync::Arc;
 
-use watchkeeper_informer::{Cached, ObjectKey};
+use watchkeeper_informer::ObjectKey;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Thing {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-    pub version: String,
-    pub groups: Vec<u8>,
-}
+#[path = "../thing/mod.rs"]
+mod shared;
 
-impl Cached for Thing {
-    fn namespace(&self) -> &str {
-        &self.namespace
-    }
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-    fn version(&self) -> &str {
-        &self.version
-    }
-}
+pub(crate) use shared::{Thing, version};
 
 /// Name `name` in one of two namespaces, in its life number `life`, at `version`.
 pub(crate) fn thing(name: u8, life: u64, version: u64) -> Arc<Thing> {
@@ -41,8 +22,4 @@ pub(crate) fn thing(name: u8, life: u64, version: u64) -> Arc<Thing> {
 
 pub(crate) fn key(thing: &Thing) -> ObjectKey {
     ObjectKey::of(thing)
-}
-
-pub(crate) fn version(thing: &Thing) -> u64 {
-    thing.version.parse().expect("test versions are numbers")
 }

@@ -15,40 +15,18 @@ use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::delta_fifo::{Delta, Relisted, Replacement};
 use watchkeeper_informer::mutant::Mutant;
 use watchkeeper_informer::{
-    Cached, DeltaFifo, Event, EventStream, NotSynced, Processor, Registration, ResourceVersion, ThreadSafeStore,
+    DeltaFifo, Event, EventStream, NotSynced, Processor, Registration, ResourceVersion, ThreadSafeStore,
 };
 
+use crate::thing::{Thing, version};
 use crate::{explore, find};
 
-struct Thing {
-    name: &'static str,
-    version: String,
+fn thing(name: &str, version: u64) -> Arc<Thing> {
+    let (namespace, name, version) = ("n".to_owned(), name.to_owned(), version.to_string());
+    Arc::new(Thing { namespace, uid: name.clone(), name, version, groups: Vec::new() })
 }
 
-impl Cached for Thing {
-    fn namespace(&self) -> &str {
-        "n"
-    }
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn uid(&self) -> &str {
-        self.name
-    }
-    fn version(&self) -> &str {
-        &self.version
-    }
-}
-
-fn thing(name: &'static str, version: u64) -> Arc<Thing> {
-    Arc::new(Thing { name, version: version.to_string() })
-}
-
-fn number(thing: &Thing) -> u64 {
-    thing.version.parse().expect("a number")
-}
-
-type Told = BTreeMap<&'static str, u64>;
+type Told = BTreeMap<String, u64>;
 
 /// What one handler has been told, and what was wrong about it.
 #[derive(Default)]
@@ -90,18 +68,18 @@ impl Diary {
     }
 
     fn hear(&self, event: &Event<Thing>) {
-        let (name, version) = (event.object().name, number(event.object()));
+        let (name, newest) = (event.object().name.clone(), version(event.object()));
         let mut told = self.told.lock().expect("not poisoned");
         let is_right = match event {
-            Event::Added { .. } => told.insert(name, version).is_none(),
+            Event::Added { .. } => told.insert(name.clone(), newest).is_none(),
             Event::Updated { old, .. } => {
-                told.insert(name, version).is_some_and(|before| before == number(old) && before < version)
+                told.insert(name.clone(), newest).is_some_and(|before| before == version(old) && before < newest)
             }
-            Event::Deleted { .. } => told.remove(name).is_some_and(|before| before <= version),
+            Event::Deleted { .. } => told.remove(&name).is_some_and(|before| before <= newest),
             Event::Resync { .. } => false,
         };
         if !is_right {
-            self.wrong.lock().expect("not poisoned").push(format!("{name} at {version}"));
+            self.wrong.lock().expect("not poisoned").push(format!("{name} at {newest}"));
         }
         if name == "last" {
             self.last.notify_one();
@@ -166,16 +144,16 @@ impl World {
         yield_now();
     }
 
-    fn write(&self, name: &'static str, version: u64) {
+    fn write(&self, name: &str, version: u64) {
         self.push(Delta::Applied(thing(name, version)), version);
     }
 
-    fn delete(&self, name: &'static str, version: u64) {
+    fn delete(&self, name: &str, version: u64) {
         self.push(Delta::Deleted(thing(name, version)), version);
     }
 
     fn present(&self) -> Told {
-        self.store.list().iter().map(|thing| (thing.name, number(thing))).collect()
+        self.store.list().iter().map(|thing| (thing.name.clone(), version(thing))).collect()
     }
 
     fn stop(self) {

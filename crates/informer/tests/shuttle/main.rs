@@ -16,6 +16,8 @@ use watchkeeper_informer::mutant::{Mutant, VARIABLE};
 
 mod handlers;
 mod store;
+#[path = "../thing/mod.rs"]
+mod thing;
 
 /// Half of the orders are of a fair choice; in the others a thread runs until it can't, but for two points where another does.
 fn explore(name: &str, scene: impl Fn() + Send + Sync + 'static) {

@@ -7,32 +7,12 @@ use watchkeeper_informer::delta_fifo::{Change, Relisted, Replacement, Work};
 use watchkeeper_informer::mutant::Mutant;
 use watchkeeper_informer::{Cached, Finality, Index, ResourceVersion, Snapshot, StoreWriter, ThreadSafeStore};
 
+use crate::thing::Thing;
 use crate::{explore, find};
 
-struct Thing {
-    name: String,
-    version: String,
-    /// What it is found under.
-    group: u8,
-}
-
-impl Cached for Thing {
-    fn namespace(&self) -> &str {
-        "n"
-    }
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn uid(&self) -> &str {
-        "u"
-    }
-    fn version(&self) -> &str {
-        &self.version
-    }
-}
-
 fn thing(name: &str, version: u64, group: u8) -> Arc<Thing> {
-    Arc::new(Thing { name: name.to_owned(), version: version.to_string(), group })
+    let (namespace, name, version) = ("n".to_owned(), name.to_owned(), version.to_string());
+    Arc::new(Thing { namespace, name, uid: "u".to_owned(), version, groups: vec![group] })
 }
 
 fn at(version: u64) -> ResourceVersion {
@@ -53,7 +33,7 @@ impl Store {
     /// Both objects at version 1.
     fn new() -> Self {
         let mut writer = StoreWriter::default();
-        let by_group = writer.add_index("group", |thing: &Thing| [thing.group]);
+        let by_group = writer.add_index("group", |thing: &Thing| thing.groups.clone());
         let mut store = Self { writer, by_group };
         store.replace(1);
         store
@@ -104,12 +84,12 @@ fn versions(objects: &[Arc<Thing>]) -> Vec<&str> {
 fn read_by_index(store: &ThreadSafeStore<Thing>, by_group: &Index<Thing, u8>, seen: &mut Seen) {
     for group in [0, 1] {
         let objects = by_group.get(&group);
-        assert!(objects.iter().all(|object| object.group == group), "a false hit");
+        assert!(objects.iter().all(|object| object.groups == [group]), "a false hit");
         seen.see(&objects);
     }
     let Some(before) = store.get_named("n", "a") else { return };
     seen.see(&[Arc::clone(&before)]);
-    let is_found = by_group.get(&before.group).iter().any(|object| object.name == "a");
+    let is_found = by_group.get(&before.groups[0]).iter().any(|object| object.name == "a");
     let is_as_before = || store.get_named("n", "a").is_some_and(|now| Arc::ptr_eq(&now, &before));
     assert!(is_found || !is_as_before(), "the index is behind the object");
 }
