@@ -149,17 +149,20 @@ impl<K: Labelled> Lister<K> {
         let root = self.store.root();
         let (access, posting) = access(&root, wanted);
         let (mut objects, mut looked_at) = (Vec::new(), 0);
-        let mut look = |object: Arc<K>| {
+        let mut look = |object: &Arc<K>| {
             looked_at += 1;
             let is_here = wanted.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
             if is_here && wanted.labels.matches(object.labels()) {
-                objects.push(object);
+                objects.push(Arc::clone(object));
             }
         };
         let before = root.objects.removals();
         match posting {
-            Some(posting) => root.objects.visit_slots(posting.iter(), |_, object| look(object)),
-            None if access == Access::Scan => root.objects.visit(look),
+            Some(posting) => {
+                let taken = root.objects.take(posting.slices());
+                taken.for_each(|taken| taken.objects().for_each(|(_, object)| look(object)));
+            }
+            None if access == Access::Scan => root.objects.visit(|_, object| look(object)),
             None => {}
         }
         if root.objects.removals() != before {

@@ -11,7 +11,7 @@
 //!
 //! | kept in | what | a reader holds it for | the writer waits for readers |
 //! | --- | --- | --- | --- |
-//! | slots | the objects, by number | copying up to 16 pointers | of the same 16 objects |
+//! | slots | the objects, by number, in groups of 16 | copying one pointer | of the same 16 objects |
 //! | table | hash of a key to slots | one probe | of the same 64th, when a key comes or goes |
 //! | postings | value of an index to slots | copying one pointer, of a range 64; all values' names of a 16th | of the same 16th of the values (of a range index: of all), when an object moves |
 //! | root | all of this between two replacements | nothing, it is an arc-swap | never |
@@ -126,9 +126,9 @@ impl<K: Cached> ThreadSafeStore<K> {
     }
 
     /// Calls `visit` with every object, under no lock and without making a list. An object that goes and comes back meanwhile may
-    /// be shown twice, the older state first.
+    /// be shown twice, the older state first. Up to 128 are taken at a time: `visit` may find one of them newer than it is shown later.
     pub fn for_each(&self, mut visit: impl FnMut(&Arc<K>)) {
-        self.root().objects.visit(|object| visit(&object));
+        self.root().objects.visit(|_, object| visit(object));
     }
 
     /// The objects of one namespace; the empty one holds what is cluster-scoped.

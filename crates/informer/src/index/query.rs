@@ -11,9 +11,6 @@ use crate::store::ThreadSafeStore;
 use crate::store::posting::Posting;
 use crate::store::root::Root;
 
-/// How many objects are read between two looks at whether something moves.
-const AT_ONCE: usize = 64;
-
 /// What a condition found in its index.
 pub(crate) struct Look {
     pub(crate) mark: Mark,
@@ -79,13 +76,22 @@ impl<K: Cached> Query<K> {
     }
 }
 
-/// What all conditions found, the least of it first.
-fn look_all<K>(root: &Root<K>, conditions: &[&dyn Condition<K>]) -> (Vec<Look>, Option<(Posting, Vec<Posting>)>) {
+/// What all conditions found, and the slots that are under each of them.
+fn look_all<K>(root: &Root<K>, conditions: &[&dyn Condition<K>]) -> (Vec<Look>, Option<Posting>) {
     let looks: Vec<Look> = conditions.iter().map(|condition| condition.look(root)).collect();
-    let mut postings: Vec<Posting> = looks.iter().filter_map(|look| look.posting.clone()).collect();
-    let is_complete = postings.len() == conditions.len();
-    let least = (0..postings.len()).min_by_key(|at| postings[*at].len()).filter(|_| is_complete);
-    let found = least.map(|least| (postings.swap_remove(least), postings));
+    let mut postings: Vec<&Posting> = looks.iter().filter_map(|look| look.posting.as_ref()).collect();
+    if postings.len() < conditions.len() {
+        return (looks, None);
+    }
+    postings.sort_by_key(|posting| posting.len());
+    let found = match &*postings {
+        [] => None,
+        [only] => Some((*only).clone()),
+        [least, others @ ..] => {
+            let is_common = |slot: &u32| others.iter().all(|other| other.contains(*slot));
+            Some(Posting::of(least.iter().filter(is_common).collect()))
+        }
+    };
     (looks, found)
 }
 
@@ -95,10 +101,9 @@ fn is_quiet<K>(root: &Root<K>, conditions: &[&dyn Condition<K>], looks: &[Look])
 
 pub(crate) fn list<K: Cached>(root: &Root<K>, conditions: &[&dyn Condition<K>]) -> Vec<Arc<K>> {
     let (looks, found) = look_all(root, conditions);
-    let Some((least, others)) = found else { return Vec::new() };
-    let mut objects = Vec::with_capacity(least.len());
-    let slots = least.iter().filter(|slot| others.iter().all(|other| other.contains(*slot)));
-    root.objects.visit_slots(slots, |_, object| objects.push(object));
+    let Some(found) = found else { return Vec::new() };
+    let mut objects = Vec::with_capacity(found.len());
+    root.objects.list_slots(found.slices(), &mut objects);
     if !is_quiet(root, conditions, &looks) {
         objects.retain(|object| conditions.iter().all(|condition| condition.holds(object, root)));
         root.objects.keep_newest(&mut objects);
@@ -108,14 +113,9 @@ pub(crate) fn list<K: Cached>(root: &Root<K>, conditions: &[&dyn Condition<K>]) 
 
 pub(crate) fn visit<K: Cached>(root: &Root<K>, conditions: &[&dyn Condition<K>], mut visit: impl FnMut(&Arc<K>)) {
     let (looks, found) = look_all(root, conditions);
-    let Some((least, others)) = found else { return };
-    let mut slots = least.iter().filter(|slot| others.iter().all(|other| other.contains(*slot))).peekable();
-    let mut objects = Vec::with_capacity(AT_ONCE.min(least.len()));
-    while slots.peek().is_some() {
-        root.objects.visit_slots(slots.by_ref().take(AT_ONCE), |_, object| objects.push(object));
-        if !is_quiet(root, conditions, &looks) {
-            objects.retain(|object| conditions.iter().all(|condition| condition.holds(object, root)));
-        }
-        objects.drain(..).for_each(|object| visit(&object));
+    for taken in root.objects.take(found.iter().flat_map(Posting::slices)) {
+        let is_quiet = is_quiet(root, conditions, &looks);
+        let holds = |object: &Arc<K>| is_quiet || conditions.iter().all(|condition| condition.holds(object, root));
+        taken.objects().map(|(_, object)| object).filter(|object| holds(object)).for_each(&mut visit);
     }
 }

@@ -104,7 +104,8 @@ fn collect<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static>(
     let mut objects = Vec::new();
     let mut seen: HashSet<u32, RandomState> = HashSet::with_hasher(fixed_hasher());
     each_posting(&built.postings, range, |_, posting| {
-        root.objects.visit_slots(posting.iter().filter(|slot| seen.insert(*slot)), |_, object| objects.push(object));
+        let new: Vec<u32> = posting.iter().filter(|slot| seen.insert(*slot)).collect();
+        root.objects.list_slots(std::iter::once(&*new), &mut objects);
         objects.len() < limit
     });
     objects

@@ -122,12 +122,12 @@ impl<'a, K: Cached> Edit<'a, K> {
     /// Takes over what is in other namespaces; returns how much that is.
     pub(super) fn keep_elsewhere(&mut self, before: &Objects<K>, namespace: &str) -> usize {
         let mut kept = 0;
-        before.visit_slots(0..before.end(), |slot, object| {
+        before.visit(|slot, object| {
             if object.namespace() != namespace
                 && let Some(held) = before.held(slot)
             {
-                let slot = self.put(self.root.objects.key_of(&object), None, held, &Moves::new());
-                self.root.indexes.iter().for_each(|index| index.fill(&[(slot, &object)]));
+                let slot = self.put(self.root.objects.key_of(object), None, held, &Moves::new());
+                self.root.indexes.iter().for_each(|index| index.fill(&[(slot, object)]));
                 kept += 1;
             }
         });

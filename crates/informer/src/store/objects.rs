@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::AHEAD;
 use super::fingerprint::{Fingerprint, Fingerprints};
-use super::slots::{Held, Slots};
+use super::slots::{self, Held, Slots, Taken};
 use super::snapshot::Journal;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::table::{Candidates, Table};
@@ -80,8 +80,7 @@ impl<K: Cached> Objects<K> {
     pub(super) fn look_up(&self, keys: &[Fingerprint]) -> Several<Candidates> {
         let candidates: Several<_> = keys.iter().map(|key| self.table.candidates(key.hash)).collect();
         if candidates.len() > 1 {
-            candidates.iter().flatten().for_each(|slot| self.slots.fetch(*slot));
-            candidates.iter().for_each(|slots| self.slots.fetch_objects(slots));
+            self.slots.fetch(candidates.iter().flatten().copied());
         }
         candidates
     }
@@ -114,14 +113,25 @@ impl<K: Cached> Objects<K> {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Every object, slot by slot: each is one moment of its own. What goes and comes back meanwhile may be shown twice,
+    /// Every object, slot by slot: each group is one moment of its own. What goes and comes back meanwhile may be shown twice,
     /// the older state first.
-    pub(crate) fn visit(&self, mut visit: impl FnMut(Arc<K>)) {
-        self.slots.visit(0..self.end(), |_, object| visit(object));
+    pub(crate) fn visit(&self, mut visit: impl FnMut(u32, &Arc<K>)) {
+        self.take_all(self.end()).for_each(|taken| taken.objects().for_each(|(slot, object)| visit(slot, object)));
     }
 
-    pub(crate) fn visit_slots(&self, slots: impl IntoIterator<Item = u32>, visit: impl FnMut(u32, Arc<K>)) {
-        self.slots.visit(slots, visit);
+    /// What is in the slots below `end`, group by group.
+    pub(super) fn take_all(&self, end: u32) -> impl Iterator<Item = Taken<K>> {
+        self.slots.take_all(end)
+    }
+
+    /// What is in these slots, group by group.
+    pub(crate) fn take<'a>(&'a self, slots: impl Iterator<Item = &'a [u32]>) -> impl Iterator<Item = Taken<K>> {
+        self.slots.take(slots)
+    }
+
+    /// Appends what is in these slots.
+    pub(crate) fn list_slots<'a>(&'a self, slots: impl Iterator<Item = &'a [u32]>, objects: &mut Vec<Arc<K>>) {
+        slots::list(self.take(slots), objects);
     }
 
     /// Changes when an object goes. While it doesn't, no walk shows a key twice.
@@ -133,7 +143,7 @@ impl<K: Cached> Objects<K> {
     pub(crate) fn list(&self) -> Vec<Arc<K>> {
         let removals = self.removals();
         let mut objects = Vec::with_capacity(self.len());
-        self.visit(|object| objects.push(object));
+        slots::list(self.take_all(self.end()), &mut objects);
         if self.removals() != removals {
             self.keep_newest(&mut objects);
         }

@@ -91,14 +91,18 @@ impl Posting {
     }
 
     /// In order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let (one, few, many) = match self {
-            Self::One(one) => (Some(*one), None, None),
-            Self::Few(few) => (None, Some(few), None),
-            Self::Many(pieces) => (None, None, Some(pieces)),
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u32]> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(std::slice::from_ref(one)), None),
+            Self::Few(few) => (Some(&***few), None),
+            Self::Many(pieces) => (None, Some(pieces)),
         };
-        let many = many.into_iter().flat_map(|pieces| pieces.iter());
-        one.into_iter().chain(few.into_iter().chain(many).flat_map(|piece| piece.iter().copied()))
+        one.into_iter().chain(many.into_iter().flat_map(|pieces| pieces.iter().map(|piece| &***piece)))
+    }
+
+    /// In order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.slices().flatten().copied()
     }
 }
 

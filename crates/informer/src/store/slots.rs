@@ -1,8 +1,9 @@
 //! Slots: the objects, each in a place with a number.
 //!
 //! In: a number and what shall be there, from the one writer. Out: what is there. A place stays where it is while others
-//! are added, so nobody waits for growth. Sixteen places share a lock, which is held while pointers are copied and no
-//! longer: neighbours, as a list brings them, are read at once. No code of users runs under it.
+//! are added, so nobody waits for growth. Sixteen places are a group behind one pointer. A reader takes one object, or the whole
+//! group as it is; the writer changes a group in place, or, while a reader has it, a copy of it. The lock of a group is held while
+//! pointers are copied and no longer. No code of users runs under it.
 //!
 //! Beside each object stands the fingerprint of its key, so that finding one touches no other object's memory.
 
@@ -20,9 +21,6 @@ const GROUP: u32 = 16;
 
 /// Groups of the first block. Each block has twice as many as the one before.
 const FIRST: u32 = 4;
-
-/// How many objects a walk has fetched while it shows as many others.
-const WINDOW: usize = 32;
 
 /// Enough for 1.8 billion places.
 const BLOCKS: usize = 25;
@@ -62,9 +60,62 @@ impl<K> Place<K> {
     }
 }
 
-type Group<K> = [Place<K>; GROUP as usize];
+impl<K> Clone for Place<K> {
+    fn clone(&self) -> Self {
+        Self { object: self.object.clone(), key: self.key, bytes: self.bytes }
+    }
+}
 
-type Block<K> = Box<[Mutex<Group<K>>]>;
+type Group<K> = [Place<K>; GROUP as usize];
+type Block<K> = Box<[Mutex<Arc<Group<K>>>]>;
+
+/// How many groups a walk takes at once: reading objects waits for nothing, taking and giving back waits for what was read.
+const AT_ONCE: usize = 8;
+
+/// Some places of a few groups, each group as it was at one moment.
+pub(crate) struct Taken<K>(SmallVec<[Part<K>; AT_ONCE]>);
+
+struct Part<K> {
+    group: Arc<Group<K>>,
+    /// The number of the first place of the group.
+    first: u32,
+    /// A bit for each place that is wanted.
+    wanted: u16,
+}
+
+impl<K> Taken<K> {
+    /// What is there, in order.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (u32, &Arc<K>)> {
+        self.slots().filter_map(|(slot, object)| Some((slot, object?)))
+    }
+
+    /// The same, with what is empty.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, Option<&Arc<K>>)> {
+        self.0.iter().flat_map(Part::slots)
+    }
+}
+
+impl<K> Part<K> {
+    fn slots(&self) -> impl Iterator<Item = (u32, Option<&Arc<K>>)> {
+        let mut wanted = self.wanted;
+        std::iter::from_fn(move || {
+            let place = wanted.trailing_zeros();
+            wanted &= wanted.checked_sub(1)?;
+            Some((self.first + place, self.group[place as usize].object.as_ref()))
+        })
+    }
+}
+
+/// Appends the objects. While it counts some, the memory is fetched in which the next are counted: counting waits for one after the
+/// other, fetching doesn't.
+pub(super) fn list<K>(mut taken: impl Iterator<Item = Taken<K>>, objects: &mut Vec<Arc<K>>) {
+    let mut next = taken.next();
+    while let Some(present) = next {
+        next = taken.next();
+        next.iter().flat_map(Taken::objects).for_each(|(_, object)| fetch_count(object));
+        objects.extend(present.objects().map(|(_, object)| Arc::clone(object)));
+    }
+}
 
 pub(super) struct Slots<K> {
     blocks: [OnceLock<Block<K>>; BLOCKS],
@@ -78,7 +129,8 @@ impl<K> Slots<K> {
     /// What is in this place, if it has this key.
     pub(super) fn get(&self, slot: u32, key: Fingerprint) -> Option<Held<K>> {
         let (group, place) = self.place(slot)?;
-        let place = &group.lock()[place];
+        let group = group.lock();
+        let place = &group[place];
         if place.key == key { place.held() } else { None }
     }
 
@@ -99,52 +151,49 @@ impl<K> Slots<K> {
         let block = self.blocks[block].get_or_init(|| new_block(block));
         let (object, bytes) = held.map_or((None, 0), |held| (Some(held.object), held.bytes));
         let new = Place { object, key, bytes };
-        let old = std::mem::replace(&mut block[offset].lock()[place], new);
+        let old = std::mem::replace(&mut Arc::make_mut(&mut block[offset].lock())[place], new);
         old.object.map(|object| Held { object, bytes: old.bytes })
     }
 
-    /// Has the memory fetched that tells what is in a place.
-    pub(super) fn fetch(&self, slot: u32) {
-        if let Some((group, place)) = self.place(slot) {
-            fetch(group);
-            fetch(std::ptr::from_ref(group).cast::<Place<K>>().wrapping_add(place));
-        }
-    }
-
-    /// Has the memory fetched in which the objects of these places are counted. Counting waits for each, this doesn't.
-    pub(super) fn fetch_objects(&self, slots: &[u32]) {
-        for (group, slots) in self.groups(slots) {
+    /// Has the memory of these places fetched, then that in which their objects are counted.
+    pub(super) fn fetch(&self, slots: impl Iterator<Item = u32> + Clone) {
+        let places = || slots.clone().filter_map(|slot| self.place(slot));
+        places().for_each(|(group, _)| fetch(group));
+        places().for_each(|(group, place)| {
             let group = group.lock();
-            let objects = slots.iter().filter_map(|slot| group[split(*slot).1].object.as_ref());
-            objects.for_each(|object| fetch(Arc::as_ptr(object).cast::<usize>().wrapping_sub(2)));
-        }
+            fetch_count(&group);
+            fetch(&raw const group[place]);
+        });
+        places().for_each(|(group, place)| group.lock()[place].object.iter().for_each(fetch_count));
     }
 
-    /// Calls `visit` with what is in these places, which should be in order: neighbours are read at once.
-    pub(super) fn visit(&self, slots: impl IntoIterator<Item = u32>, mut visit: impl FnMut(u32, Arc<K>)) {
-        let mut slots = slots.into_iter();
-        let mut window = || slots.by_ref().take(WINDOW).collect::<SmallVec<[u32; WINDOW]>>();
-        let mut next = window();
-        self.fetch_objects(&next);
-        while !next.is_empty() {
-            let present = std::mem::replace(&mut next, window());
-            self.fetch_objects(&next);
-            let mut copies = SmallVec::<[(u32, Arc<K>); WINDOW]>::new();
-            for (group, slots) in self.groups(&present) {
-                let group = group.lock();
-                copies.extend(slots.iter().filter_map(|slot| Some((*slot, group[split(*slot).1].object.clone()?))));
-            }
-            copies.into_iter().for_each(|(slot, object)| visit(slot, object));
-        }
+    /// What is in these places, each group at a moment of its own. Neighbours are read at once.
+    pub(super) fn take<'a>(&'a self, slots: impl Iterator<Item = &'a [u32]>) -> impl Iterator<Item = Taken<K>> {
+        let groups = slots.flat_map(|slots| slots.chunk_by(|a, b| split(*a).0 == split(*b).0));
+        self.take_groups(groups.filter_map(|slots| {
+            let wanted = slots.iter().fold(0, |wanted, slot| wanted | 1 << split(*slot).1);
+            Some((split(*slots.first()?).0, wanted))
+        }))
     }
 
-    /// Slots that follow each other in one group, with its lock.
-    fn groups<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = (&'a Mutex<Group<K>>, &'a [u32])> {
-        let together = slots.chunk_by(|a, b| split(*a).0 == split(*b).0);
-        together.filter_map(|slots| Some((self.place(*slots.first()?)?.0, slots)))
+    /// The same for all places below `end`.
+    pub(super) fn take_all(&self, end: u32) -> impl Iterator<Item = Taken<K>> {
+        let wanted = move |group: u32| u16::MAX >> (GROUP - (end - group * GROUP).min(GROUP));
+        self.take_groups((0..end.div_ceil(GROUP)).map(move |group| (group, wanted(group))))
     }
 
-    fn place(&self, slot: u32) -> Option<(&Mutex<Group<K>>, usize)> {
+    fn take_groups(&self, groups: impl Iterator<Item = (u32, u16)>) -> impl Iterator<Item = Taken<K>> {
+        let mut parts = groups.filter_map(|(number, wanted)| {
+            let first = number * GROUP;
+            let group = Arc::clone(&self.place(first)?.0.lock());
+            Some(Part { group, first, wanted })
+        });
+        std::iter::from_fn(move || {
+            Some(Taken(parts.by_ref().take(AT_ONCE).collect())).filter(|taken| !taken.0.is_empty())
+        })
+    }
+
+    fn place(&self, slot: u32) -> Option<(&Mutex<Arc<Group<K>>>, usize)> {
         let (number, place) = split(slot);
         let (block, offset) = block_of(number);
         Some((self.blocks.get(block)?.get()?.get(offset)?, place))
@@ -162,8 +211,15 @@ fn block_of(group: u32) -> (usize, usize) {
     (block as usize, (group - FIRST * ((1 << block) - 1)) as usize)
 }
 
+/// All groups of a new block are one, until they are changed.
 fn new_block<K>(block: usize) -> Block<K> {
-    (0..(FIRST as usize) << block).map(|_| Mutex::new([const { Place::EMPTY }; GROUP as usize])).collect()
+    let empty = Arc::new([const { Place::EMPTY }; GROUP as usize]);
+    (0..(FIRST as usize) << block).map(|_| Mutex::new(Arc::clone(&empty))).collect()
+}
+
+/// The counts stand before the object.
+fn fetch_count<K>(object: &Arc<K>) {
+    fetch(Arc::as_ptr(object).cast::<usize>().wrapping_sub(2));
 }
 
 /// Has a line of memory fetched into the first cache; waits for nothing.
@@ -187,7 +243,9 @@ mod tests {
         }
         assert!(slots.get(u32::MAX, key).is_none());
         let mut seen = Vec::new();
-        slots.visit(0..6_000, |slot, object| seen.push((slot, *object)));
+        for taken in slots.take_all(6_000) {
+            seen.extend(taken.objects().map(|(slot, object)| (slot, **object)));
+        }
         assert_eq!(seen, (0..5_000).map(|slot| (slot, slot)).collect::<Vec<_>>());
         assert_eq!(slots.set(17, key, None).map(|held| *held.object), Some(17));
         assert!(slots.get(17, key).is_none());

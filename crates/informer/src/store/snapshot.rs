@@ -168,7 +168,7 @@ impl<K: Cached> Snapshot<K> {
                 // From code that the writer calls, which can't wait for itself: the present, copied.
                 let reached = state.reached.clone();
                 drop(state);
-                objects.visit_slots(0..objects.end(), |slot, object| aside.set(slot, Some(&object)));
+                objects.visit(|slot, object| aside.set(slot, Some(object)));
                 let len = aside.overwritten.lock().slots.len();
                 let moment = Moment { len, end: objects.end(), reached };
                 (0..moment.end).for_each(|slot| aside.set(slot, None));
@@ -221,18 +221,19 @@ impl<K: Cached> Snapshot<K> {
 
     /// Calls `visit` with every object, under no lock.
     pub fn for_each(&self, mut visit: impl FnMut(&Arc<K>)) {
-        const AT_ONCE: u32 = 64;
-        let mut objects = Vec::new();
-        for first in (0..self.moment.end).step_by(AT_ONCE as usize) {
-            let slots = first..self.moment.end.min(first + AT_ONCE);
-            self.objects.visit_slots(slots.clone(), |slot, object| objects.push((slot, object)));
-            if !self.aside.is_untouched() {
-                let overwritten = &self.aside.overwritten.lock().slots;
-                objects.retain(|(slot, _)| !overwritten.contains_key(slot));
-                let was = |slot| Some((slot, Arc::clone(overwritten.get(&slot)?.as_ref()?)));
-                objects.extend(slots.filter_map(was));
+        for taken in self.objects.take_all(self.moment.end) {
+            if self.aside.is_untouched() {
+                taken.objects().for_each(|(_, object)| visit(object));
+                continue;
             }
-            objects.drain(..).for_each(|(_, object)| visit(&object));
+            let was: Vec<_> = {
+                let overwritten = &self.aside.overwritten.lock().slots;
+                taken
+                    .slots()
+                    .filter_map(|(slot, object)| overwritten.get(&slot).map_or(object, Option::as_ref).cloned())
+                    .collect()
+            };
+            was.iter().for_each(&mut visit);
         }
     }
 

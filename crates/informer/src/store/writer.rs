@@ -129,7 +129,7 @@ impl<K: Cached> StoreWriter<K> {
     fn add(&mut self, index: Arc<dyn Maintained<K>>) -> usize {
         let root = self.store.root();
         let objects = &root.objects;
-        objects.visit_slots(0..objects.end(), |slot, object| index.fill(&[(slot, &object)]));
+        objects.visit(|slot, object| index.fill(&[(slot, object)]));
         self.store.shared.root.store(Arc::new(root.with_index(index)));
         root.indexes.len()
     }
