@@ -48,12 +48,22 @@ impl<K> Clone for Held<K> {
 
 struct Place<K> {
     object: Option<Arc<K>>,
-    key: Fingerprint,
+    /// The fingerprint of its key, in parts: as a whole it would take four bytes more.
+    hash: u64,
+    rest: u32,
     bytes: u32,
 }
 
 impl<K> Place<K> {
-    const EMPTY: Self = Self { object: None, key: Fingerprint::NONE, bytes: 0 };
+    const EMPTY: Self = Self::new(None, Fingerprint::NONE, 0);
+
+    const fn new(object: Option<Arc<K>>, key: Fingerprint, bytes: u32) -> Self {
+        Self { object, hash: key.hash, rest: key.rest, bytes }
+    }
+
+    fn key(&self) -> Fingerprint {
+        Fingerprint { hash: self.hash, rest: self.rest }
+    }
 
     fn held(&self) -> Option<Held<K>> {
         self.object.clone().map(|object| Held { object, bytes: self.bytes })
@@ -62,7 +72,7 @@ impl<K> Place<K> {
 
 impl<K> Clone for Place<K> {
     fn clone(&self) -> Self {
-        Self { object: self.object.clone(), key: self.key, bytes: self.bytes }
+        Self::new(self.object.clone(), self.key(), self.bytes)
     }
 }
 
@@ -131,12 +141,12 @@ impl<K> Slots<K> {
         let (group, place) = self.place(slot)?;
         let group = group.lock();
         let place = &group[place];
-        if place.key == key { place.held() } else { None }
+        if place.key() == key { place.held() } else { None }
     }
 
     /// The key whose place this was last.
     pub(super) fn key(&self, slot: u32) -> Fingerprint {
-        self.place(slot).map_or(Fingerprint::NONE, |(group, place)| group.lock()[place].key)
+        self.place(slot).map_or(Fingerprint::NONE, |(group, place)| group.lock()[place].key())
     }
 
     pub(super) fn held(&self, slot: u32) -> Option<Held<K>> {
@@ -150,7 +160,7 @@ impl<K> Slots<K> {
         let (block, offset) = block_of(number);
         let block = self.blocks[block].get_or_init(|| new_block(block));
         let (object, bytes) = held.map_or((None, 0), |held| (Some(held.object), held.bytes));
-        let new = Place { object, key, bytes };
+        let new = Place::new(object, key, bytes);
         let old = std::mem::replace(&mut Arc::make_mut(&mut block[offset].lock())[place], new);
         old.object.map(|object| Held { object, bytes: old.bytes })
     }
