@@ -84,8 +84,7 @@ impl<K: Cached, V: IndexValue> Index<K, V> {
     /// The values under which something is found, in no order. Upstream counterpart: `ListIndexFuncValues`.
     pub fn values(&self) -> Vec<V> {
         let root = self.store.root();
-        let shards = self.built(&root).map_or(&[][..], |built| built.postings.shards());
-        shards.iter().flat_map(|shard| shard.postings.read().keys().cloned().collect::<Vec<_>>()).collect()
+        self.built(&root).map(|built| built.postings.values()).unwrap_or_default()
     }
 
     /// The objects that have this value, to be combined with other conditions.
@@ -118,14 +117,13 @@ where
 {
     fn look(&self, root: &Root<K>) -> Look {
         let Some(built) = self.index.built(root) else { return Look::NOTHING };
-        let shard = built.postings.shard(self.value.borrow());
-        let mark = shard.moves.mark();
-        Look { mark, posting: shard.postings.read().get(self.value.borrow()).cloned() }
+        let mark = built.postings.moves_of(self.value.borrow()).mark();
+        Look { mark, posting: built.postings.posting(self.value.borrow()) }
     }
 
     fn is_quiet_since(&self, look: &Look, root: &Root<K>) -> bool {
         let built = self.index.built(root);
-        built.is_none_or(|built| built.postings.shard(self.value.borrow()).moves.is_quiet_since(look.mark))
+        built.is_none_or(|built| built.postings.moves_of(self.value.borrow()).is_quiet_since(look.mark))
     }
 
     fn holds(&self, object: &K, root: &Root<K>) -> bool {

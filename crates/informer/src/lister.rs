@@ -205,14 +205,14 @@ const TRIES: usize = 3;
 
 /// What has any of the values. `None`: objects kept moving between them, and one may have been missed.
 fn union<K: Cached>(built: &Built<K, Hashed<String>>, values: &[&String]) -> Option<Option<Posting>> {
-    let posting = |value: &String| built.postings.shard(value).postings.read().get(value).cloned();
+    let posting = |value: &String| built.postings.posting(value);
     if let [value] = values {
         return Some(posting(value));
     }
     (0..TRIES).find_map(|_| {
-        let marks: Vec<_> = values.iter().map(|value| built.postings.shard(*value).moves.mark()).collect();
+        let marks: Vec<_> = values.iter().map(|value| built.postings.moves_of(*value).mark()).collect();
         let found: Vec<Posting> = values.iter().filter_map(|value| posting(value)).collect();
-        let is_quiet = |(value, mark): (&&String, _)| built.postings.shard(*value).moves.is_quiet_since(mark);
+        let is_quiet = |(value, mark): (&&String, _)| built.postings.moves_of(*value).is_quiet_since(mark);
         let slots = || Posting::of(found.iter().flat_map(Posting::iter).collect());
         values.iter().zip(marks).all(is_quiet).then(|| (!found.is_empty()).then(slots))
     })

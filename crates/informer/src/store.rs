@@ -34,7 +34,7 @@ use crate::version::ResourceVersion;
 
 mod alarm;
 mod edit;
-mod fingerprint;
+pub(crate) mod fingerprint;
 pub(crate) mod objects;
 pub(crate) mod posting;
 pub(crate) mod root;

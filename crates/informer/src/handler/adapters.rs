@@ -13,7 +13,7 @@ use ahash::RandomState;
 use crate::event::{Event, Finality};
 use crate::key::{ObjectKey, with_text};
 use crate::object::Cached;
-use crate::store::objects::fixed_hasher;
+use crate::store::fingerprint::seeded;
 
 /// A handler that sees only the objects of which `wanted` says so, as if there were no others:
 ///
@@ -49,7 +49,7 @@ pub fn filtered<K: Cached>(
     mut wanted: impl FnMut(&K) -> bool,
     mut handler: impl FnMut(Event<K>),
 ) -> impl FnMut(Event<K>) {
-    let mut known = HashSet::<ObjectKey, RandomState>::with_hasher(fixed_hasher());
+    let mut known = HashSet::<ObjectKey, RandomState>::with_hasher(seeded());
     move |event| {
         let object = event.object();
         let is_gone = matches!(event, Event::Deleted { .. });

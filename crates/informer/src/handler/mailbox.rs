@@ -16,7 +16,7 @@ use crate::event::{Event, Finality};
 use crate::key::ObjectKey;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
-use crate::store::objects::fixed_hasher;
+use crate::store::fingerprint::seeded;
 
 use super::resync::Schedule;
 
@@ -58,8 +58,8 @@ impl<K: Cached> Mailbox<K> {
     /// `resync`: everything is told again once in such a period, which is not zero.
     pub(super) fn new(resync: Option<Duration>) -> Self {
         Self {
-            told: HashMap::with_hasher(fixed_hasher()),
-            waiting: HashMap::with_hasher(fixed_hasher()),
+            told: HashMap::with_hasher(seeded()),
+            waiting: HashMap::with_hasher(seeded()),
             order: BTreeMap::new(),
             next_place: 0,
             snapshot_end: None,

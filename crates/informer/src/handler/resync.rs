@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
+use ahash::RandomState;
 use tokio::time::Instant;
 
 use crate::key::ObjectKey;
-use crate::store::objects::fixed_hasher;
 
 /// A period has so many places; a position is a place and, above it, the number of the round.
 const PLACES: u64 = 1 << 32;
@@ -103,8 +103,9 @@ impl Schedule {
     }
 }
 
+/// The same in every run, so that the order of resyncs is a function of what happened.
 fn place(key: &ObjectKey) -> u32 {
-    (fixed_hasher().hash_one(key) >> 32) as u32
+    (RandomState::with_seed(0x7265_7379).hash_one(key) >> 32) as u32
 }
 
 #[cfg(test)]

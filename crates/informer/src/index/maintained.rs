@@ -7,19 +7,22 @@
 //! that lasts, all values concerned say that something moves. Readers who find nothing moving need not ask the objects again.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::store::AHEAD;
-use crate::store::objects::fixed_hasher;
+use crate::store::fingerprint::seeded;
 use crate::store::posting::Posting;
 use crate::store::sync::{AtomicU64, Ordering, RwLock};
 
@@ -113,26 +116,27 @@ impl Moves {
     }
 }
 
-/// From values to postings.
+/// From values to postings. Values are hashed once, here and there alike.
 pub(crate) trait Postings: Send + Sync + Sized + 'static {
     type Value: Eq + Hash + Clone + Send + Sync + 'static;
     fn empty() -> Self;
-    fn change(&self, value: &Self::Value, change: impl FnOnce(&mut Option<Posting>));
+    fn hash(&self, value: &Self::Value) -> u64;
+    fn change(&self, hash: u64, value: &Self::Value, change: impl FnOnce(&mut Option<Posting>));
 
-    fn enter(&self, value: &Self::Value, slot: u32) {
-        self.change(value, |posting| match posting {
+    fn enter(&self, hash: u64, value: &Self::Value, slot: u32) {
+        self.change(hash, value, |posting| match posting {
             Some(posting) => posting.insert(slot),
             None => *posting = Some(Posting::One(slot)),
         });
     }
 
-    fn leave(&self, value: &Self::Value, slot: u32) {
-        self.change(value, |posting| {
+    fn leave(&self, hash: u64, value: &Self::Value, slot: u32) {
+        self.change(hash, value, |posting| {
             posting.take_if(|posting| !posting.remove(slot));
         });
     }
 
-    fn moves(&self, value: &Self::Value) -> &Moves;
+    fn moves(&self, hash: u64) -> &Moves;
     /// How many values there are.
     fn len(&self) -> usize;
 }
@@ -143,22 +147,41 @@ pub(crate) struct Hashed<V> {
     shards: Box<[Shard<V>]>,
 }
 
-pub(crate) struct Shard<V> {
-    pub(crate) moves: Moves,
-    pub(crate) postings: RwLock<HashMap<V, Posting, RandomState>>,
+struct Shard<V> {
+    moves: Moves,
+    postings: RwLock<HashTable<(V, Posting)>>,
 }
 
 /// Small: most changes change no posting at all.
 const SHARDS: usize = 16;
 
 impl<V: Eq + Hash> Hashed<V> {
-    pub(crate) fn shard<Q: Hash + ?Sized>(&self, value: &Q) -> &Shard<V> {
-        // Maps use the low bits of a hash and, as tags, the highest.
-        &self.shards[(self.hasher.hash_one(value) >> 32) as usize % SHARDS]
+    pub(crate) fn posting<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<Posting>
+    where
+        V: Borrow<Q>,
+    {
+        let hash = self.hasher.hash_one(value);
+        let postings = self.shard(hash).postings.read();
+        Some(postings.find(hash, |(other, _)| other.borrow() == value)?.1.clone())
     }
 
-    pub(crate) fn shards(&self) -> &[Shard<V>] {
-        &self.shards
+    /// Whether something moves into this value or out of it.
+    pub(crate) fn moves_of<Q: Hash + ?Sized>(&self, value: &Q) -> &Moves {
+        &self.shard(self.hasher.hash_one(value)).moves
+    }
+
+    pub(crate) fn values(&self) -> Vec<V>
+    where
+        V: Clone,
+    {
+        let values =
+            |shard: &Shard<V>| shard.postings.read().iter().map(|(value, _)| value.clone()).collect::<Vec<_>>();
+        self.shards.iter().flat_map(values).collect()
+    }
+
+    fn shard(&self, hash: u64) -> &Shard<V> {
+        // Tables use the low bits of a hash and, as tags, the highest.
+        &self.shards[(hash >> 32) as usize % SHARDS]
     }
 }
 
@@ -166,34 +189,38 @@ impl<V: Eq + Hash + Clone + Send + Sync + 'static> Postings for Hashed<V> {
     type Value = V;
 
     fn empty() -> Self {
-        let hasher = fixed_hasher();
-        let shard = || Shard { moves: Moves::default(), postings: RwLock::new(HashMap::with_hasher(hasher.clone())) };
-        let shards = (0..SHARDS).map(|_| shard()).collect();
-        Self { hasher, shards }
+        let shard = || Shard { moves: Moves::default(), postings: RwLock::new(HashTable::new()) };
+        Self { hasher: seeded(), shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
-    fn change(&self, value: &V, change: impl FnOnce(&mut Option<Posting>)) {
-        let mut postings = self.shard(value).postings.write();
-        match postings.get_mut(value) {
-            Some(there) => {
+    fn hash(&self, value: &V) -> u64 {
+        self.hasher.hash_one(value)
+    }
+
+    fn change(&self, hash: u64, value: &V, change: impl FnOnce(&mut Option<Posting>)) {
+        let mut postings = self.shard(hash).postings.write();
+        match postings.entry(hash, |(other, _)| other == value, |(other, _)| self.hasher.hash_one(other)) {
+            Entry::Occupied(mut there) => {
                 // A value without objects is forgotten, else values that come and go would pile up.
-                let mut posting = Some(std::mem::replace(there, Posting::One(0)));
+                let mut posting = Some(std::mem::replace(&mut there.get_mut().1, Posting::One(0)));
                 change(&mut posting);
                 match posting {
-                    Some(posting) => *there = posting,
-                    None => drop(postings.remove(value)),
+                    Some(posting) => there.get_mut().1 = posting,
+                    None => drop(there.remove()),
                 }
             }
-            None => {
+            Entry::Vacant(vacant) => {
                 let mut posting = None;
                 change(&mut posting);
-                postings.extend(posting.map(|posting| (value.clone(), posting)));
+                if let Some(posting) = posting {
+                    vacant.insert((value.clone(), posting));
+                }
             }
         }
     }
 
-    fn moves(&self, value: &V) -> &Moves {
-        &self.shard(value).moves
+    fn moves(&self, hash: u64) -> &Moves {
+        &self.shard(hash).moves
     }
 
     fn len(&self) -> usize {
@@ -214,14 +241,18 @@ impl<V: Ord + Hash + Clone + Send + Sync + 'static> Postings for Sorted<V> {
         Self { moves: Moves::default(), postings: RwLock::default() }
     }
 
-    fn change(&self, value: &V, change: impl FnOnce(&mut Option<Posting>)) {
+    fn hash(&self, _value: &V) -> u64 {
+        0
+    }
+
+    fn change(&self, _hash: u64, value: &V, change: impl FnOnce(&mut Option<Posting>)) {
         let mut postings = self.postings.write();
         let mut posting = postings.remove(value);
         change(&mut posting);
         postings.extend(posting.map(|posting| (value.clone(), posting)));
     }
 
-    fn moves(&self, _value: &V) -> &Moves {
+    fn moves(&self, _hash: u64) -> &Moves {
         &self.moves
     }
 
@@ -251,19 +282,20 @@ pub(crate) trait Move {
 
 struct Moving<'a, P: Postings> {
     postings: &'a P,
-    entering: Differing<P::Value>,
-    leaving: Differing<P::Value>,
+    /// With their hashes.
+    entering: Differing<(u64, P::Value)>,
+    leaving: Differing<(u64, P::Value)>,
 }
 
 impl<P: Postings> Moving<'_, P> {
     /// That something moves, of each value it moves into or out of.
     fn all(&self) -> impl Iterator<Item = &Moves> {
         let all = self.entering.iter().chain(&self.leaving).filter(|_| !is_planted(Mutant::SilentMove));
-        all.map(|value| self.postings.moves(value))
+        all.map(|(hash, _)| self.postings.moves(*hash))
     }
 
     fn enter_all(&self, slot: u32) {
-        self.entering.iter().for_each(|value| self.postings.enter(value, slot));
+        self.entering.iter().for_each(|(hash, value)| self.postings.enter(*hash, value, slot));
     }
 }
 
@@ -279,7 +311,7 @@ impl<P: Postings> Move for Moving<'_, P> {
         if is_planted(Mutant::LateEntry) {
             self.enter_all(slot);
         }
-        self.leaving.iter().for_each(|value| self.postings.leave(value, slot));
+        self.leaving.iter().for_each(|(hash, value)| self.postings.leave(*hash, value, slot));
         self.all().for_each(Moves::end);
     }
 }
@@ -337,6 +369,8 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
             return None;
         }
         let (leaving, entering) = differences(before, after);
+        let [leaving, entering] = [leaving, entering]
+            .map(|values| values.into_iter().map(|value| (self.postings.hash(&value), value)).collect());
         Some(Box::new(Moving { postings: &self.postings, entering, leaving }))
     }
 
@@ -344,7 +378,7 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
         let values = objects.iter().map(|(slot, object)| (*slot, self.definition.values(object)));
         // All of them first: none waits for the memory of the others.
         for (slot, values) in values.collect::<SmallVec<[_; AHEAD]>>() {
-            values.iter().for_each(|value| self.postings.enter(value, slot));
+            values.iter().for_each(|value| self.postings.enter(self.postings.hash(value), value, slot));
         }
     }
 

@@ -15,7 +15,7 @@ use super::maintained::{Built, Sorted};
 use super::query::{Condition, Look, Query};
 use crate::object::Cached;
 use crate::store::ThreadSafeStore;
-use crate::store::objects::fixed_hasher;
+use crate::store::fingerprint::seeded;
 use crate::store::posting::Posting;
 use crate::store::root::Root;
 
@@ -102,7 +102,7 @@ fn collect<K: Cached, V: Ord + Hash + Clone + Send + Sync + 'static>(
     limit: usize,
 ) -> Vec<Arc<K>> {
     let mut objects = Vec::new();
-    let mut seen: HashSet<u32, RandomState> = HashSet::with_hasher(fixed_hasher());
+    let mut seen: HashSet<u32, RandomState> = HashSet::with_hasher(seeded());
     each_posting(&built.postings, range, |_, posting| {
         let new: Vec<u32> = posting.iter().filter(|slot| seen.insert(*slot)).collect();
         root.objects.list_slots(std::iter::once(&*new), &mut objects);

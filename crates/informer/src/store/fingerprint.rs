@@ -25,15 +25,19 @@ pub(super) struct Fingerprints([RandomState; 2]);
 
 impl Fingerprints {
     pub(super) fn new() -> Self {
-        // A model checker repeats what it has seen.
-        let seeded = |seed| if cfg!(watchkeeper_shuttle) { RandomState::with_seed(seed) } else { RandomState::new() };
-        Self([seeded(1), seeded(2)])
+        Self([seeded(), seeded()])
     }
 
     pub(super) fn of(&self, namespace: &str, name: &str) -> Fingerprint {
         let [hash, rest] = [0, 1].map(|which: usize| self.0[which].hash_one((namespace, name)));
         Fingerprint { hash, rest: (rest >> 32) as u32 }
     }
+}
+
+/// Of a table of its own: names can't be chosen in advance to share a place in it.
+pub(crate) fn seeded() -> RandomState {
+    // A model checker repeats what it has seen.
+    if cfg!(watchkeeper_shuttle) { RandomState::with_seed(1) } else { RandomState::new() }
 }
 
 #[cfg(test)]

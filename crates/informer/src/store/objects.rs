@@ -6,11 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ahash::RandomState;
 use smallvec::SmallVec;
 
 use super::AHEAD;
-use super::fingerprint::{Fingerprint, Fingerprints};
+use super::fingerprint::{Fingerprint, Fingerprints, seeded};
 use super::slots::{self, Held, Slots, Taken};
 use super::snapshot::Journal;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -165,7 +164,7 @@ impl<K: Cached> Objects<K> {
         if is_planted(Mutant::SeenTwice) {
             return;
         }
-        let mut seen = HashSet::with_capacity_and_hasher(objects.len(), fixed_hasher());
+        let mut seen = HashSet::with_capacity_and_hasher(objects.len(), seeded());
         objects.reverse();
         objects.retain(|object| seen.insert(self.key_of(object)));
         objects.reverse();
@@ -205,9 +204,4 @@ impl<K: Cached> Objects<K> {
         // Only the writer writes.
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(bytes) - old, Ordering::Relaxed);
     }
-}
-
-/// The same seeds in every run, so that the order of a list is a function of what happened.
-pub(crate) fn fixed_hasher() -> RandomState {
-    RandomState::with_seeds(0x5761_7463, 0x686b_6565, 0x7065_7220, 0x7365_6564)
 }

@@ -17,7 +17,8 @@ use std::sync::{Arc, Weak};
 use ahash::RandomState;
 
 use super::Reached;
-use super::objects::{Objects, fixed_hasher};
+use super::fingerprint::seeded;
+use super::objects::Objects;
 use super::sync::{self, AtomicBool, Mutex, OnceLock, Ordering, ThreadId};
 use crate::key::ObjectKey;
 use crate::mutant::{Mutant, is_planted};
@@ -123,7 +124,7 @@ impl<K: Cached> Drop for Batch<'_, K> {
 
 impl<K> Aside<K> {
     fn new() -> Self {
-        let (slots, keys) = (HashMap::with_hasher(fixed_hasher()), HashMap::with_hasher(fixed_hasher()));
+        let (slots, keys) = (HashMap::with_hasher(seeded()), HashMap::with_hasher(seeded()));
         let overwritten = Mutex::new(Overwritten { slots, keys });
         Self { moment: OnceLock::new(), any: AtomicBool::new(false), overwritten }
     }
