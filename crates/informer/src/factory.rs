@@ -316,13 +316,17 @@ impl InformerFactory {
     /// # Errors
     /// The first that can't.
     pub async fn catch_up(&self) -> Result<(), RequestError> {
-        // One that has ended has nothing to catch up with either: its kind may have gone and come back.
-        let there = |(scope, seen, kind): (Scope, Arc<dyn Seen>, Presence)| {
-            let is_there = is_there(kind.as_ref()) && !seen.status().ended;
-            is_there.then_some((scope, seen))
-        };
-        let seen: Vec<_> = self.seen().into_iter().filter_map(there).collect();
-        try_join_all(seen.iter().map(|(_, seen)| seen.catch_up())).await.map(|_| ())
+        let seen = self.seen();
+        let caught_up = seen.iter().map(|(_, seen, kind)| async {
+            // One that has ended has nothing to catch up with either: its kind may have gone and come back.
+            if !is_there(kind.as_ref()) || seen.status().ended {
+                return Ok(());
+            }
+            let caught_up = seen.catch_up().await;
+            // Nor one whose kind goes meanwhile.
+            if kind.is_some() && seen.status().ended { Ok(()) } else { caught_up }
+        });
+        try_join_all(caught_up).await.map(|_| ())
     }
 
     fn seen(&self) -> Vec<(Scope, Arc<dyn Seen>, Presence)> {

@@ -291,6 +291,26 @@ async fn kinds_come_and_go() {
     assert!(again.has_ended());
 }
 
+/// Goal: catching up succeeds though a kind goes meanwhile. Method: the server of that kind never answers.
+#[tokio::test(start_paused = true)]
+async fn a_kind_may_go_while_others_catch_up() {
+    let rig = Rig::start();
+    let maps = rig.config_maps();
+    let (kind_is_there, present) = watch::channel(true);
+    let hanging = ScriptedListWatch::new();
+    hanging.on_watch(Answer::hang());
+    let make = || Ok::<_, Infallible>(SharedInformer::<Secret>::new(Arc::new(hanging), InformerConfig::default()));
+    let secrets = rig.factory.informer_while(&Scope::all::<Secret>(), present, make).unwrap();
+    let (factory, gone) = (rig.factory.clone(), sleep(SOON));
+    let (caught_up, ()) = tokio::join!(factory.catch_up(), async {
+        gone.await;
+        kind_is_there.send_replace(false);
+    });
+    assert_eq!(caught_up.map_err(|error| error.to_string()), Ok(()));
+    assert!(secrets.has_ended() && maps.has_synced());
+    rig.stop().await;
+}
+
 /// Goal: presence is told of as long as the informer of definitions runs, though nobody keeps the definitions; who waits for a kind learns
 /// of its end, and whoever asks later of an end that was before.
 #[tokio::test(start_paused = true)]
