@@ -133,7 +133,7 @@ impl<K: Cached> Objects<K> {
         slots::list(self.take(slots), objects);
     }
 
-    /// Changes when an object goes. While it doesn't, no walk shows a key twice.
+    /// Changes when an object has gone. While it doesn't, no walk shows a key twice.
     pub(crate) fn removals(&self) -> u64 {
         self.removals.load(Ordering::Acquire)
     }
@@ -190,9 +190,10 @@ impl<K: Cached> Objects<K> {
 
     /// Takes an object out of the slot of its key.
     pub(super) fn remove(&self, key: Fingerprint, slot: u32, free: &mut Free) -> Option<Held<K>> {
-        self.removals.fetch_add(1, Ordering::AcqRel);
         self.table.remove(key.hash, slot);
         let old = self.slots.set(slot, key, None);
+        // Now, before the key can be in another slot: who has still seen it here has asked for the number before.
+        self.removals.fetch_add(1, Ordering::AcqRel);
         self.weigh(0, old.as_ref());
         self.len.fetch_sub(1, Ordering::Relaxed);
         free.0.push(slot);

@@ -133,6 +133,27 @@ fn walks() {
     });
 }
 
+/// Goal: a list shows no key twice that goes and comes back further on, while nothing else goes. Method: a place further on is vacant,
+/// and another object takes the one that it leaves.
+#[test]
+fn a_walk_and_one_that_moves() {
+    explore("a_walk_and_one_that_moves", || {
+        let mut store = Store::new();
+        let [a, vacated] = pair(2);
+        let others = (0..20).map(|number| thing(&format!("other-{number}"), 1, 9));
+        let items = [a].into_iter().chain(others).chain([Arc::clone(&vacated)]).map(Relisted::new).collect();
+        let gone = |last| Change::Deleted { last, finality: Finality::Observed };
+        store.writer.apply(Work::Replace(Replacement { items, version: at(2) }), at(2));
+        store.writer.apply(Work::Changes(vec![gone(vacated)]), at(2));
+        let handle = store.writer.store();
+        let reader = spawn(move || Seen::default().see(&handle.list()));
+        let [a, _] = pair(3);
+        let changes = vec![gone(Arc::clone(&a)), Change::applied(thing("newcomer", 3, 9)), Change::applied(a)];
+        store.writer.apply(Work::Changes(changes), at(3));
+        reader.join().expect("the reader");
+    });
+}
+
 /// Goal: a list shows all of a replacement or nothing of it, while one comes.
 #[test]
 fn replacements() {
