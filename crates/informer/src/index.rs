@@ -3,7 +3,7 @@
 //! In: a function from an object to any number of values, given before the informer runs or while it does. Out: for a
 //! value the present objects that have it ([`Index`]), for a range of values too ([`RangeIndex`]), and for several
 //! conditions at once ([`Query`]). An index over tuples is a composed one. Index functions run outside every lock; the values'
-//! `Eq`, `Hash`, `Ord` and `Clone` don't.
+//! `Eq`, `Hash`, `Ord`, `Clone` and `Drop` don't.
 //!
 //! What a reader sees: objects that have the value at the moment they are read, each once (in `for_each` perhaps twice, the older
 //! state first), and all that have it for the

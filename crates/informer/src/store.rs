@@ -17,7 +17,7 @@
 //! | root | all of this between two replacements | nothing, it is an arc-swap | never |
 //!
 //! Keys are not stored, only 96 bits of each: the objects have them. No guard leaves this module. Index functions and visitors run under no
-//! lock; only the `Eq`, `Hash`, `Ord` and `Clone` of index values do.
+//! lock; only the `Eq`, `Hash`, `Ord`, `Clone` and `Drop` of index values do.
 //!
 //! Upstream counterpart: `ThreadSafeStore` and `processDeltas` in client-go's tools/cache, with one lock around it all.
 

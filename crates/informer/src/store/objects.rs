@@ -149,25 +149,32 @@ impl<K: Cached> Objects<K> {
         objects
     }
 
+    /// The largest, each key once.
     pub(super) fn largest(&self, count: usize) -> Vec<(ObjectKey, u32)> {
+        let removals = self.removals();
         let mut all = Vec::with_capacity(self.len());
-        for slot in 0..self.end() {
-            all.extend(self.slots.held(slot).map(|held| (held.bytes, held.object)));
+        all.extend((0..self.end()).filter_map(|slot| self.slots.held(slot)));
+        if self.removals() != removals {
+            self.keep_newest_by(&mut all, |held| &held.object);
         }
-        all.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        all.sort_unstable_by_key(|held| std::cmp::Reverse(held.bytes));
         all.truncate(count);
-        all.into_iter().map(|(bytes, object)| (ObjectKey::of(&*object), bytes)).collect()
+        all.into_iter().map(|held| (ObjectKey::of(&*held.object), held.bytes)).collect()
     }
 
     /// Leaves of each key what was seen last: a key that moves to another slot while a walk is under way may be seen in both.
     pub(crate) fn keep_newest(&self, objects: &mut Vec<Arc<K>>) {
+        self.keep_newest_by(objects, |object| object);
+    }
+
+    fn keep_newest_by<T>(&self, all: &mut Vec<T>, object: impl Fn(&T) -> &Arc<K>) {
         if is_planted(Mutant::SeenTwice) {
             return;
         }
-        let mut seen = HashSet::with_capacity_and_hasher(objects.len(), seeded());
-        objects.reverse();
-        objects.retain(|object| seen.insert(self.key_of(object)));
-        objects.reverse();
+        let mut seen = HashSet::with_capacity_and_hasher(all.len(), seeded());
+        all.reverse();
+        all.retain(|one| seen.insert(self.key_of(object(one))));
+        all.reverse();
     }
 
     /// The slot for an object whose key isn't here yet; taken with the next [`Objects::put`].

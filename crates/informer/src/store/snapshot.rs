@@ -209,12 +209,13 @@ impl<K: Cached> Snapshot<K> {
         if self.aside.is_untouched() {
             return found.filter(|(slot, _)| *slot < self.moment.end).map(|(_, object)| object);
         }
+        // Nobody else may have what was found by now: it is dropped after the lock.
         let overwritten = self.aside.overwritten.lock();
-        match (overwritten.keys.get(key), found) {
+        match (overwritten.keys.get(key), &found) {
             (Some(object), _) => Some(Arc::clone(object)),
             (None, Some((slot, object))) => {
-                let was_there = slot < self.moment.end && !overwritten.slots.contains_key(&slot);
-                was_there.then_some(object)
+                let was_there = *slot < self.moment.end && !overwritten.slots.contains_key(slot);
+                was_there.then(|| Arc::clone(object))
             }
             (None, None) => None,
         }

@@ -88,7 +88,7 @@ impl<K: Cached> StoreWriter<K> {
     /// Adds an index over what is and will be cached: the objects under each of the values that `values` gives for them. The name is for
     /// people. `values` runs here for the old and the new state of each object that changes, and now and then where the index is
     /// read; it should depend on nothing but the object. If it panics, the object is in this index under no value. The values'
-    /// `Eq`, `Hash`, `Ord` and `Clone` run under a lock, and must not use the store. Two indexes may have one name; none can be removed.
+    /// `Eq`, `Hash`, `Ord`, `Clone` and `Drop` run under a lock, and must not use the store. Two indexes may have one name; none can be removed.
     pub fn add_index<V: IndexValue, I: IntoIterator<Item = V>>(
         &mut self,
         name: &str,

@@ -1,5 +1,6 @@
 //! The store's one writer and its readers. Method: readers see, on threads of their own, what the writer does meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use shuttle::thread::spawn;
@@ -133,7 +134,7 @@ fn walks() {
     });
 }
 
-/// Goal: a list shows no key twice that goes and comes back further on, while nothing else goes. Method: a place further on is vacant,
+/// Goal: neither a list nor the largest show a key twice that goes and comes back further on, while nothing else goes. Method: a place further on is vacant,
 /// and another object takes the one that it leaves.
 #[test]
 fn a_walk_and_one_that_moves() {
@@ -146,7 +147,11 @@ fn a_walk_and_one_that_moves() {
         store.writer.apply(Work::Replace(Replacement { items, version: at(2) }), at(2));
         store.writer.apply(Work::Changes(vec![gone(vacated)]), at(2));
         let handle = store.writer.store();
-        let reader = spawn(move || Seen::default().see(&handle.list()));
+        let reader = spawn(move || {
+            Seen::default().see(&handle.list());
+            let largest = handle.largest(usize::MAX);
+            assert_eq!(largest.iter().map(|(key, _)| key).collect::<HashSet<_>>().len(), largest.len());
+        });
         let [a, _] = pair(3);
         let changes = vec![gone(Arc::clone(&a)), Change::applied(thing("newcomer", 3, 9)), Change::applied(a)];
         store.writer.apply(Work::Changes(changes), at(3));
