@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) embedded: bool,
     /// With --embedded: how many replicas of the monitor run, each with its own connection and identity
-    #[arg(long, value_name = "COUNT", default_value_t = 3, requires = "embedded", value_parser = clap::value_parser!(u8).range(1..=20))]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, requires = "embedded", conflicts_with_all = ["kubeconfig", "context"], value_parser = clap::value_parser!(u8).range(1..=20))]
     pub(crate) replicas: u8,
     /// End cleanly after this time, such as 30s; by default on SIGTERM or SIGINT
     #[arg(long = "for", value_name = "TIME", value_parser = crate::duration::parse)]
@@ -184,6 +184,8 @@ mod tests {
             "lease-monitor --embedded --context x",
             "lease-monitor --embedded --replicas 0",
             "lease-monitor run --replicas 2",
+            "lease-monitor run --replicas 2 --kubeconfig x",
+            "lease-monitor run --replicas 2 --context x",
             "lease-monitor list --replicas 3",
             "lease-monitor simulate --leases 5",
         ] {

@@ -15,7 +15,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use watchkeeper::informer::{Deadlines, InformerConfig, KubeListWatch, ObjectKey, Scope, SharedInformer};
+use watchkeeper::informer::{ObjectKey, Scope};
 use watchkeeper::leader::Identity;
 use watchkeeper::{Connection, Controller, Leadership, Manager, ManagerConfig};
 
@@ -67,21 +67,18 @@ impl Replica {
         (name, identity): (&str, Identity),
     ) -> Result<Replica, String> {
         let Setup { args, clock, voice } = setup;
-        let client = connection.client().map_err(|error| problem::chain(&error))?;
         let board = Arc::new(Board::new(clock.clone()));
 
         let scope = match &args.target.namespace {
             Some(namespace) => Scope::namespaced::<Lease>(namespace),
             None => Scope::all::<Lease>(),
         };
-        let list_watch = KubeListWatch::new(client.clone(), scope, Deadlines::default());
-        let mut leases = SharedInformer::<Lease>::new(Arc::new(list_watch), InformerConfig::default());
+        let mut leases = connection.informer_in::<Lease>(scope).map_err(|error| problem::chain(&error))?;
         // Before the controller's own source: when a key is queued, the board knows already.
         let on_board = board.clone();
         leases.add_source(move |event| on_board.lease(event));
 
-        let list_watch = KubeListWatch::new(client, Scope::all::<Node>(), Deadlines::default());
-        let mut nodes = SharedInformer::<Node>::new(Arc::new(list_watch), InformerConfig::default());
+        let mut nodes = connection.informer::<Node>().map_err(|error| problem::chain(&error))?;
         let on_board = board.clone();
         nodes.add_source(move |event| on_board.node(event));
 

@@ -284,21 +284,24 @@ impl InformerFactory {
     }
 
     /// Waits until every informer there is now has listed and its handlers have finished their first snapshots; those that have
-    /// ended don't count. Cancel-safe.
+    /// ended while the factory runs don't count. Nothing is listed before [`run`](Self::run). Cancel-safe.
     ///
     /// # Errors
-    /// Who isn't, and why, when so much time has passed.
+    /// Who isn't, and why, when so much time has passed, or when the factory has ended before.
     pub async fn synced(&self, within: Duration) -> Result<(), FactoryNotSynced> {
         let seen = self.seen();
         let all = join_all(seen.iter().map(|(_, seen, _)| seen.settled()));
-        if tokio::time::timeout(within, all).await.is_ok() {
+        let have_settled = tokio::time::timeout(within, all).await.is_ok();
+        // The end of them all is no success; one of several may end, since nobody wants it any more.
+        let are_over = self.shared.state.lock().closed;
+        if have_settled && !are_over {
             return Ok(());
         }
         let waiting = seen.iter().filter_map(|(scope, seen, kind)| {
             let status = seen.status();
             let is_there = is_there(kind.as_ref());
             let waiting = if is_there { Waiting::ForSync(Box::new(status.clone())) } else { Waiting::ForKind };
-            (!status.is_synced() && !status.ended).then(|| (scope.clone(), waiting))
+            (!status.is_synced() && (!status.ended || are_over)).then(|| (scope.clone(), waiting))
         });
         let waiting: Vec<_> = waiting.collect();
         // All the last ones may just have made it.

@@ -312,9 +312,11 @@ impl<K: Cached> Subscription<K> {
     }
 
     fn call(&self, handler: &mut Handler<K>, event: Event<K>) {
+        let object = Arc::clone(event.object());
         if !call::call(self.signals.id(), || handler(event)) {
             let panics = self.signals.panics.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::error!(handler = &*self.name, panics, "an event handler panicked; it goes on with the next event");
+            let key = ObjectKey::of(&*object);
+            tracing::error!(handler = &*self.name, %key, panics, "an event handler panicked; it goes on with the next event");
         }
         let is_synced = {
             let mut mailbox = self.mailbox.lock();

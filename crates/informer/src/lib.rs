@@ -116,7 +116,7 @@
 //!
 //! | there | here |
 //! | --- | --- |
-//! | `WaitForCacheSync` | [`InformerFactory::synced`], [`InformerHandle::settled`], [`InformerHandle::synced`] |
+//! | `WaitForCacheSync` | [`InformerFactory::synced`], [`InformerHandle::synced`]; with all handlers, [`InformerHandle::settled`] and then [`has_synced`](InformerHandle::has_synced), which an end leaves `false` |
 //! | `AddEventHandlerWithResyncPeriod` | [`InformerHandle::add_handler_with`], [`HandlerConfig::resync`] |
 //! | `RemoveEventHandler`, `ShutDownEventHandler` | [`Registration::end`], [`Registration::remove`] |
 //! | `ResourceEventHandlerRegistration.HasSynced` | [`Registration::has_synced`] |

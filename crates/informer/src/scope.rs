@@ -77,13 +77,13 @@ impl Scope {
         Self::of_kind(ResourceKind::of::<K>())
     }
 
-    /// All objects of a kind in one namespace.
+    /// All objects of a kind in one namespace; the empty one is all of them, as upstream's `NamespaceAll`.
     pub fn namespaced<K>(namespace: &str) -> Self
     where
         K: Resource<DynamicType = ()>,
         K::Scope: 'static,
     {
-        Self { namespace: Some(namespace.to_owned()), ..Self::all::<K>() }
+        Self { namespace: Some(namespace.to_owned()).filter(|name| !name.is_empty()), ..Self::all::<K>() }
     }
 
     /// All objects of a kind that is known at run time only.

@@ -1,7 +1,9 @@
 //! `ScriptedListWatch`: a [`ListWatch`] that answers from a script, for tests of anything that list-watches.
 //!
 //! In: answers, in the order in which requests of their kind will come. Out: bytes, silence, errors, as scripted, under
-//! the same deadlines as the real thing; and a record of what was asked. Time is tokio's, so paused tests are exact.
+//! the same deadlines as the real thing; and a record of what was asked. Time is tokio's, so paused tests are exact. What isn't scripted
+//! is never answered; and by default an informer's first request is a watch, a streaming list: script that with
+//! [`ScriptedListWatch::on_watch`], or set [`ReflectorConfig::streaming_list`](crate::ReflectorConfig::streaming_list) to `false`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

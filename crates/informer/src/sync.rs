@@ -9,7 +9,7 @@
 use std::fmt;
 
 use crate::handler::HandlerStatus;
-use crate::reflector::ReflectorStatus;
+use crate::reflector::{Activity, ReflectorStatus};
 use crate::store::Reached;
 
 /// One informer's state of synchronisation.
@@ -81,7 +81,10 @@ impl fmt::Display for SyncStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (namespace, reflector) = self.foremost();
         if !self.is_listed() {
-            write!(f, "not listed yet ({:?})", reflector.activity)?;
+            match reflector.activity {
+                Activity::Waiting => f.write_str("not listed yet (not running)")?,
+                activity => write!(f, "not listed yet ({activity:?})")?,
+            }
         } else if self.is_synced() {
             write!(f, "synced, {} objects", self.objects)?;
         } else {

@@ -313,7 +313,7 @@ pub enum ConnectionError {
     ServiceAccount(BoxError),
     /// Neither a flag, nor `$KUBECONFIG`, nor a pod, nor a file in the home folder.
     #[error(
-        "found no way to an API server ({0}); pass --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account"
+        "found no way to an API server ({0}); pass --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account and without --context"
     )]
     NothingFound(BoxError),
     /// The kubeconfig or the environment names a proxy: its host and port.

@@ -35,7 +35,8 @@ impl fmt::Display for Waiting {
 
 impl fmt::Display for FactoryNotSynced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} informers aren't synced after {:?}", self.waiting.len(), self.within)?;
+        let count = self.waiting.len();
+        write!(f, "{count} informer{} not synced within {:?}", if count == 1 { " is" } else { "s are" }, self.within)?;
         self.waiting.iter().try_for_each(|(scope, waiting)| write!(f, "; {scope}: {waiting}"))
     }
 }

@@ -197,7 +197,8 @@ impl<K: Cached> InformerHandle<K> {
         self.ended.is_cancelled()
     }
 
-    /// Waits until it has listed and each handler has finished its first snapshot, or has ended; or the informer has. Cancel-safe.
+    /// Waits until it has listed and each handler has finished its first snapshot, or has ended; or the informer has, see
+    /// [`InformerHandle::has_synced`]. Nothing is listed before somebody runs it. Cancel-safe.
     pub async fn settled(&self) {
         let settled = async {
             if self.synced().await.is_ok() {
@@ -211,7 +212,8 @@ impl<K: Cached> InformerHandle<K> {
         }
     }
 
-    /// Waits for [`InformerHandle::has_synced`]; what was so before the informer ended stays so. Cancel-safe.
+    /// Waits for [`InformerHandle::has_synced`], which nothing has before somebody runs it; what was so before the informer ended stays so.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// The informer has ended before.

@@ -39,7 +39,7 @@ pub enum NamespacesError {
     #[error("the empty text is no namespace; leave the namespaces out to mean all of them")]
     Empty,
     /// One is there twice, or already: its objects would be told of twice.
-    #[error("the namespace {0:?} is given twice")]
+    #[error("the namespace {0:?} is given twice, or watched already")]
     Twice(String),
     /// It isn't watched, or not any more.
     #[error("the namespace {0:?} isn't watched")]

@@ -27,7 +27,12 @@ impl Alarm {
         if self.rung {
             let largest: Vec<String> =
                 store.largest(NAMED).iter().map(|(key, bytes)| format!("{key} ({bytes} bytes)")).collect();
-            tracing::warn!(bytes, budget, ?largest, "the cache is larger than its budget; nothing is dropped");
+            tracing::warn!(
+                bytes,
+                budget,
+                ?largest,
+                "the cache is larger than its budget; nothing is dropped: keep less of each object, by a shape, or fewer, by a scope"
+            );
         } else {
             tracing::info!(bytes, budget, "the cache is within its budget again");
         }

@@ -291,6 +291,26 @@ async fn kinds_come_and_go() {
     assert!(again.has_ended());
 }
 
+/// Goal: who waits for a sync isn't told of one that never came, when the factory is stopped instead. Method: a server that never answers,
+/// and a factory that nobody runs.
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_no_sync() {
+    let (factory, stop) = (InformerFactory::default(), CancellationToken::new());
+    let hanging = ScriptedListWatch::new();
+    hanging.on_watch(Answer::hang());
+    let make = || Ok::<_, Infallible>(SharedInformer::<Secret>::new(Arc::new(hanging), InformerConfig::default()));
+    let _secrets = factory.informer(&Scope::all::<Secret>(), make).unwrap();
+    let not_yet = factory.synced(SOON).await.unwrap_err().to_string();
+    assert!(not_yet.contains("1 informer is not synced") && not_yet.contains("not running"), "{not_yet}");
+    let (run, waiting) = (factory.run(stop.clone()), factory.synced(Duration::from_secs(3_600)));
+    let (run, waited, ()) = tokio::join!(run, waiting, async {
+        sleep(SOON).await;
+        stop.cancel();
+    });
+    run.unwrap();
+    assert!(waited.unwrap_err().to_string().contains("stopped"));
+}
+
 /// Goal: catching up succeeds though a kind goes meanwhile. Method: the server of that kind never answers.
 #[tokio::test(start_paused = true)]
 async fn a_kind_may_go_while_others_catch_up() {

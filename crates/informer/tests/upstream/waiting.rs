@@ -76,10 +76,10 @@ async fn wait_for() {
 #[tokio::test(start_paused = true)]
 async fn sync_result() {
     for (second, text) in [
-        (Some(1), "1 informers aren't synced after 5s; configmaps in first: not listed yet (Listing)"),
+        (Some(1), "1 informer is not synced within 5s; configmaps in first: not listed yet (Listing)"),
         (
             None,
-            "2 informers aren't synced after 5s; configmaps in first: not listed yet (Listing); configmaps in second: not listed yet (Listing)",
+            "2 informers are not synced within 5s; configmaps in first: not listed yet (Listing); configmaps in second: not listed yet (Listing)",
         ),
     ] {
         let several = Several::start(&[("first", None), ("second", second)]).await;
