@@ -44,7 +44,8 @@
 //! # }
 //! ```
 //!
-//! Give the client no retries and no read timeout of its own; `Connection` of the crate watchkeeper makes such clients.
+//! Give the client no retries and no read timeout of its own, and each informer a name and a seed
+//! ([`ReflectorConfig`]): `Connection` of the crate watchkeeper makes such clients and informers.
 //!
 //! # Indexes, and waiting for one's own write
 //!
