@@ -420,7 +420,13 @@ async fn pace(last: &mut Option<Instant>, pace: Duration) {
 /// Class and text of a trouble, for status and logs.
 fn describe(trouble: &Trouble) -> (&'static str, String) {
     match trouble {
-        Trouble::Failed(error) => (error.class(), error.to_string()),
+        Trouble::Failed(error) => match error.class() {
+            // Of lists and watches it is said of the kind, not of an object.
+            class @ "not_found" => {
+                (class, format!("{error}; is the kind defined there, and this version of it served?"))
+            }
+            class => (class, error.to_string()),
+        },
         Trouble::Ended => ("short_watch", "the server ended the stream".to_owned()),
         Trouble::UndecodableChange => ("undecodable", "a change can't be decoded or skipped".to_owned()),
         Trouble::WentBackwards => ("went_backwards", "the server's versions went backwards".to_owned()),
