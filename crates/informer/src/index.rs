@@ -65,7 +65,7 @@ impl<K: Cached, V: IndexValue> Index<K, V> {
     }
 
     /// Calls `visit` with each of them, under no lock and without making a list. An object that goes and comes back meanwhile
-    /// may be shown twice, the older state first.
+    /// may be shown twice, the older state first. Up to 128 are taken at a time: `visit` may find one of them newer than it is shown later.
     pub fn for_each<Q: Hash + Eq + Sync + ?Sized>(&self, value: &Q, visit: impl FnMut(&Arc<K>))
     where
         V: Borrow<Q>,
@@ -117,8 +117,7 @@ where
 {
     fn look(&self, root: &Root<K>) -> Look {
         let Some(built) = self.index.built(root) else { return Look::NOTHING };
-        let mark = built.postings.moves_of(self.value.borrow()).mark();
-        Look { mark, posting: built.postings.posting(self.value.borrow()) }
+        built.postings.look(self.value.borrow())
     }
 
     fn is_quiet_since(&self, look: &Look, root: &Root<K>) -> bool {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use kube_client::core::{Expression, Selector, SelectorExt};
 use serde::de::DeserializeOwned;
 
-use crate::index::{Built, Hashed};
+use crate::index::{Built, Hashed, Look};
 use crate::key::ObjectKey;
 use crate::object::{Cached, Labelled};
 use crate::store::posting::Posting;
@@ -205,15 +205,15 @@ const TRIES: usize = 3;
 
 /// What has any of the values. `None`: objects kept moving between them, and one may have been missed.
 fn union<K: Cached>(built: &Built<K, Hashed<String>>, values: &[&String]) -> Option<Option<Posting>> {
-    let posting = |value: &String| built.postings.posting(value);
     if let [value] = values {
-        return Some(posting(value));
+        return Some(built.postings.look(*value).posting);
     }
     (0..TRIES).find_map(|_| {
-        let marks: Vec<_> = values.iter().map(|value| built.postings.moves_of(*value).mark()).collect();
-        let found: Vec<Posting> = values.iter().filter_map(|value| posting(value)).collect();
-        let is_quiet = |(value, mark): (&&String, _)| built.postings.moves_of(*value).is_quiet_since(mark);
-        let slots = || Posting::of(found.iter().flat_map(Posting::iter).collect());
-        values.iter().zip(marks).all(is_quiet).then(|| (!found.is_empty()).then(slots))
+        // Each is marked before it is looked at, so a move between two of them is seen by the mark of the first.
+        let looks: Vec<Look> = values.iter().map(|value| built.postings.look(*value)).collect();
+        let is_quiet = |(value, look): (&&String, &Look)| built.postings.moves_of(*value).is_quiet_since(look.mark);
+        let found: Vec<&Posting> = looks.iter().filter_map(|look| look.posting.as_ref()).collect();
+        let slots = || Posting::of(found.iter().flat_map(|posting| posting.iter()).collect());
+        values.iter().zip(&looks).all(is_quiet).then(|| (!found.is_empty()).then(slots))
     })
 }

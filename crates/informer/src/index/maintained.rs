@@ -19,6 +19,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
+use super::query::Look;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::store::AHEAD;
@@ -116,7 +117,7 @@ impl Moves {
     }
 }
 
-/// From values to postings. Values are hashed once, here and there alike.
+/// From values to postings. A change takes the hash of its value, so that several steps with one value hash it once.
 pub(crate) trait Postings: Send + Sync + Sized + 'static {
     type Value: Eq + Hash + Clone + Send + Sync + 'static;
     fn empty() -> Self;
@@ -156,13 +157,17 @@ struct Shard<V> {
 const SHARDS: usize = 16;
 
 impl<V: Eq + Hash> Hashed<V> {
-    pub(crate) fn posting<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<Posting>
+    /// What is found under a value, and the mark that was set before.
+    pub(crate) fn look<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Look
     where
         V: Borrow<Q>,
     {
         let hash = self.hasher.hash_one(value);
-        let postings = self.shard(hash).postings.read();
-        Some(postings.find(hash, |(other, _)| other.borrow() == value)?.1.clone())
+        let shard = self.shard(hash);
+        let mark = shard.moves.mark();
+        let postings = shard.postings.read();
+        let found = postings.find(hash, |(other, _)| other.borrow() == value);
+        Look { mark, posting: found.map(|(_, posting)| posting.clone()) }
     }
 
     /// Whether something moves into this value or out of it.

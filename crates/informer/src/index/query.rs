@@ -66,7 +66,8 @@ impl<K: Cached> Query<K> {
     }
 
     /// Calls `visit` with each of them, under no lock and without making a list. An object that goes and comes back
-    /// meanwhile may be shown twice, the older state first.
+    /// meanwhile may be shown twice, the older state first. Up to 128 are taken at a time: `visit` may find one of them newer than it is
+    /// shown later.
     pub fn for_each(&self, visit: impl FnMut(&Arc<K>)) {
         self::visit(&self.store.root(), &self.borrowed(), visit);
     }

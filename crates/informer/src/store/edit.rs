@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::fingerprint::Fingerprint;
 use super::objects::{Found, Free, Objects, Several};
-use super::root::{Moves, Root};
+use super::root::{IndexMoves, Root};
 use super::slots::Held;
 use super::snapshot::Batch;
 use super::writer::Applied;
@@ -31,7 +31,7 @@ struct Ahead<'a, K> {
     /// What is cached, and in which slot.
     old: Option<Found<K>>,
     verdict: Verdict,
-    moves: Moves<'a>,
+    moves: IndexMoves<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl<'a, K: Cached> Edit<'a, K> {
         let mut ahead = Vec::with_capacity(keys.len());
         for (key, candidates) in keys.iter().zip(&candidates) {
             let old = root.objects.pick(candidates, *key);
-            ahead.push(Ahead { key: *key, old, verdict: Verdict::News, moves: Moves::new() });
+            ahead.push(Ahead { key: *key, old, verdict: Verdict::News, moves: IndexMoves::new() });
         }
         for (ahead, change) in ahead.iter_mut().zip(changes) {
             ahead.verdict = ahead.old.as_ref().map_or(Verdict::News, |(_, old)| Verdict::of(change, &old.object));
@@ -126,7 +126,7 @@ impl<'a, K: Cached> Edit<'a, K> {
             if object.namespace() != namespace
                 && let Some(held) = before.held(slot)
             {
-                let slot = self.put(self.root.objects.key_of(object), None, held, &Moves::new());
+                let slot = self.put(self.root.objects.key_of(object), None, held, &IndexMoves::new());
                 self.root.indexes.iter().for_each(|index| index.fill(&[(slot, object)]));
                 kept += 1;
             }
@@ -174,7 +174,7 @@ impl<'a, K: Cached> Edit<'a, K> {
         let new = Arc::clone(&held.object);
         match self.root.objects.find(key) {
             None => {
-                let slot = self.put(key, None, held, &Moves::new());
+                let slot = self.put(key, None, held, &IndexMoves::new());
                 taken.push(TakenOver { slot, old: old.map(|old| old.object), new });
             }
             // Pages of one list may show an object twice, if a continuation had to be restarted.
@@ -191,31 +191,34 @@ impl<'a, K: Cached> Edit<'a, K> {
     }
 
     /// Puts an object in the place of `old`, or into a vacant one, in the slots and in every index; returns the slot.
-    fn put(&mut self, key: Fingerprint, old: Option<&Found<K>>, held: Held<K>, moves: &Moves<'_>) -> u32 {
+    fn put(&mut self, key: Fingerprint, old: Option<&Found<K>>, held: Held<K>, moves: &IndexMoves<'_>) -> u32 {
         let Self { root, free, batch } = self;
         let slot = old.map_or_else(|| root.objects.vacant(free), |(slot, _)| *slot);
         let set_aside = || batch.iter().for_each(|batch| batch.overwrites(slot, old.map(|(_, old)| &old.object)));
         if !is_planted(Mutant::LateAside) {
             set_aside();
         }
-        moves.iter().for_each(|change| change.enter(slot));
-        drop(root.objects.put(key, slot, held));
-        moves.iter().for_each(|change| change.leave(slot));
+        around(moves, slot, || drop(root.objects.put(key, slot, held)));
         if is_planted(Mutant::LateAside) {
             set_aside();
         }
         slot
     }
 
-    fn remove(&mut self, key: Fingerprint, slot: u32, old: &Arc<K>, moves: &Moves<'_>) {
+    fn remove(&mut self, key: Fingerprint, slot: u32, old: &Arc<K>, moves: &IndexMoves<'_>) {
         let Self { root, free, batch } = self;
         if let Some(batch) = batch {
             batch.overwrites(slot, Some(old));
         }
-        moves.iter().for_each(|change| change.enter(slot));
-        drop(root.objects.remove(key, slot, free));
-        moves.iter().for_each(|change| change.leave(slot));
+        around(moves, slot, || drop(root.objects.remove(key, slot, free)));
     }
+}
+
+/// The indexes' moves around the change of the object.
+fn around(moves: &IndexMoves<'_>, slot: u32, swap: impl FnOnce()) {
+    moves.iter().for_each(|change| change.enter(slot));
+    swap();
+    moves.iter().for_each(|change| change.leave(slot));
 }
 
 impl Verdict {

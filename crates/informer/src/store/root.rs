@@ -16,7 +16,7 @@ pub(crate) struct Root<K> {
 }
 
 /// What a change moves, at most one of each index.
-pub(super) type Moves<'a> = Vec<Box<dyn Move + 'a>>;
+pub(super) type IndexMoves<'a> = Vec<Box<dyn Move + 'a>>;
 
 /// The position of the index by namespace.
 pub(crate) const BY_NAMESPACE: usize = 0;
@@ -41,7 +41,7 @@ impl<K: Cached> Root<K> {
     }
 
     /// What a change of one object moves in the indexes.
-    pub(super) fn moves(&self, old: Option<&K>, new: Option<&K>) -> Moves<'_> {
+    pub(super) fn moves(&self, old: Option<&K>, new: Option<&K>) -> IndexMoves<'_> {
         self.indexes.iter().filter_map(|index| index.moves(old, new)).collect()
     }
 

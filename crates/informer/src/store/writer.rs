@@ -137,8 +137,8 @@ impl<K: Cached> StoreWriter<K> {
     /// Caches objects without having reached any version by that. What is of no part is left out: no list would ever end it.
     pub(crate) fn begin_with(&mut self, changes: impl IntoIterator<Item = Change<K>>) {
         let is_ours = |change: &Change<K>| {
-            let (Change::Applied(object, _) | Change::Deleted { last: object, .. }) = change;
-            let holds = |part: &Part| part.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
+            let of = change.object().namespace();
+            let holds = |part: &Part| part.namespace.as_deref().is_none_or(|namespace| namespace == of);
             self.parts.iter().any(holds)
         };
         let changes: Vec<_> = changes.into_iter().filter(is_ours).collect();
