@@ -136,8 +136,8 @@ impl Contest {
         assert!(took <= most + SLACK, "{what}: after {took:?}, which is more than {most:?}");
     }
 
-    /// Ends all, and judges who was active when and what the Lease said meanwhile.
-    pub(crate) async fn end_and_judge(mut self, terms: usize) {
+    /// Ends all, and checks that no two were active at one time; returns how many terms there were.
+    pub(crate) async fn end(&mut self) -> usize {
         for number in 0..self.candidates.len() {
             if self.candidates[number].0.process().ended().is_none() {
                 self.terminate(number).await;
@@ -145,13 +145,10 @@ impl Contest {
         }
         let mut spans: Vec<Span> = self.candidates.iter_mut().enumerate().flat_map(|(n, it)| spans(n, it)).collect();
         spans.sort_by_key(|span| span.from);
-        assert!(spans.len() >= terms, "{} terms, fewer than {terms}: {spans:#?}", spans.len());
         for pair in spans.windows(2) {
             assert!(pair[0].to < pair[1].from, "{} and {} led at one time: {pair:#?}", pair[0].name, pair[1].name);
         }
-        let changes = self.history().judge();
-        println!("{} terms, {changes} changes of holder, each counted once", spans.len());
-        assert!(changes >= spans.len(), "a term without a change of holder: {changes} of them, {spans:#?}");
+        spans.len()
     }
 }
 

@@ -29,7 +29,11 @@ impl Version {
 }
 
 /// All versions, in the order of the server.
-pub(crate) struct History(Vec<Version>);
+pub(crate) struct History {
+    versions: Vec<Version>,
+    /// The longest that it took for a write, stored or not.
+    slowest: Option<Duration>,
+}
 
 impl History {
     /// Reads the audit log up to its last whole line.
@@ -37,14 +41,22 @@ impl History {
         let text = std::fs::read_to_string(audit).expect("the server's log");
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let boot = boot_time();
-        let mut versions: Vec<_> = whole.lines().filter_map(|line| version(line, boot)).collect();
+        let events = whole.lines().map(|line| serde_json::from_str(line).expect("an audit event"));
+        let events: Vec<Value> = events.filter(|event: &Value| event["objectRef"]["resource"] == "leases").collect();
+        let mut versions: Vec<_> = events.iter().filter_map(|event| version(event, boot)).collect();
         versions.sort_by_key(|version| version.number);
-        Self(versions)
+        let of_this = events.iter().filter(|event| event["objectRef"]["name"] == LEASE);
+        Self { versions, slowest: of_this.filter_map(took).max() }
+    }
+
+    /// The longest that the server took for a write on the Lease, whether it stored it or not.
+    pub(crate) fn slowest(&self) -> Option<Duration> {
+        self.slowest
     }
 
     /// Who holds it.
     pub(crate) fn holder(&self) -> String {
-        self.0.last().map(|version| version.holder().to_owned()).unwrap_or_default()
+        self.versions.last().map(|version| version.holder().to_owned()).unwrap_or_default()
     }
 
     /// When the last write came that named a holder whose identity begins so; an empty name is nobody.
@@ -53,14 +65,14 @@ impl History {
             "" => version.holder().is_empty(),
             _ => is(version.holder(), name),
         };
-        let last = self.0.iter().rev().find(named);
-        last.unwrap_or_else(|| panic!("{name:?} never held the Lease: {:#?}", self.0)).received
+        let last = self.versions.iter().rev().find(named);
+        last.unwrap_or_else(|| panic!("{name:?} never held the Lease: {:#?}", self.versions)).received
     }
 
     /// Checks each version against the one before; returns how often a holder came.
     pub(crate) fn judge(&self) -> usize {
         let mut changes = 0;
-        for pair in self.0.windows(2) {
+        for pair in self.versions.windows(2) {
             let (before, after) = (&pair[0], &pair[1]);
             let came = !after.holder().is_empty() && after.holder() != before.holder();
             changes += usize::from(came);
@@ -96,16 +108,23 @@ fn boot_time() -> Duration {
     now - Duration::from_nanos(boot_nanos())
 }
 
-fn version(line: &str, boot: Duration) -> Option<Version> {
-    let event: Value = serde_json::from_str(line).expect("an audit event");
+fn version(event: &Value, boot: Duration) -> Option<Version> {
     let stored = event["responseStatus"]["code"].as_u64().is_some_and(|code| (200..300).contains(&code));
-    let ours = event["objectRef"]["resource"] == "leases" && event["responseObject"]["metadata"]["name"] == LEASE;
-    if !stored || !ours {
+    if !stored || event["responseObject"]["metadata"]["name"] != LEASE {
         return None;
     }
-    let received: Timestamp = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
-    let received = Duration::try_from(received.duration_since(Timestamp::UNIX_EPOCH)).ok()? - boot;
+    let received = Duration::try_from(time(event, "requestReceivedTimestamp")?.duration_since(Timestamp::UNIX_EPOCH));
     let object = event["responseObject"].clone();
     let number = object["metadata"]["resourceVersion"].as_str()?.parse().ok()?;
-    Some(Version { number, received: u64::try_from(received.as_nanos()).ok()?, object })
+    Some(Version { number, received: u64::try_from((received.ok()? - boot).as_nanos()).ok()?, object })
+}
+
+/// How long the server took for it.
+fn took(event: &Value) -> Option<Duration> {
+    let took = time(event, "stageTimestamp")?.duration_since(time(event, "requestReceivedTimestamp")?);
+    took.try_into().ok()
+}
+
+fn time(event: &Value, field: &str) -> Option<Timestamp> {
+    event[field].as_str()?.parse().ok()
 }
