@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::GateInstant;
-use crate::election::Stance;
 use crate::gate::{CloseReason, GateClosed, Term};
 use crate::sight::Sight;
+use crate::standpoint::Stance;
 
 /// The place at which terms are handed over. Dropping it ends the elector's interest in the Lease.
 pub struct Candidacy {

@@ -16,37 +16,20 @@
 //! A missing Lease is put down vacant at once and then waited out. So every takeover is a compare-and-swap: waiting for
 //! a mere absence couldn't see a Lease that was created, won, and deleted again between two reads.
 //!
-//! Where the server names who is to lead, see `naming.rs`.
+//! How long a wait is stands in `waits.rs`; where the server names who is to lead, see `naming.rs`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::clock::GateInstant;
-use crate::identity::Identity;
 use crate::lock::LockError;
-use crate::record::{Claim, Epoch, Lease, Release, held, means, vacant};
-use crate::rules::Rules;
-use crate::timings::Timings;
+use crate::record::{Epoch, Lease, Release, held, means, vacant};
+use crate::standpoint::{Stance, Standpoint};
 
 /// How many claims with unknown outcome are remembered. A forgotten one only costs time: its record is waited out.
 const MOST_CLAIMS: usize = 4;
-
-/// How a candidate stands in the election. None of it bears on safety: a stance only makes a candidate wait longer, or ask.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stance {
-    /// Takes the Lease as soon as it may.
-    #[default]
-    Stand,
-    /// As [`Stance::Stand`], and asks a holder to hand over, once a term (upstream's coordinated election has `preferredHolder` for that).
-    Prefer,
-    /// Leaves the Lease to others first, one lease duration longer than it must, or two looks after a release: the next best.
-    Reserve,
-    /// Claims nothing. It still looks.
-    Aside,
-}
 
 /// What a candidate does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,42 +48,6 @@ pub(crate) enum Step {
     Ask(Value),
     /// Renew the Lease that names this candidate, without beginning a term.
     Keep(Value),
-}
-
-/// The fixed part of a candidate.
-#[derive(Clone, Debug)]
-pub(crate) struct Standpoint {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) identity: Identity,
-    pub(crate) timings: Timings,
-    pub(crate) first_install: bool,
-    pub(crate) labels: BTreeMap<String, String>,
-    /// The server names who claims.
-    pub(crate) coordinated: bool,
-    pub(crate) rules: Rules,
-}
-
-impl Standpoint {
-    /// The default timings without jitter, and names.
-    #[cfg(test)]
-    pub(crate) fn example() -> Self {
-        Self {
-            namespace: "ns".to_owned(),
-            name: "n".to_owned(),
-            identity: Identity::from_parts("me", 1, 1).expect("a good name"),
-            timings: Timings { jitter: 0.0, ..Timings::default() },
-            first_install: false,
-            labels: BTreeMap::new(),
-            coordinated: false,
-            rules: Rules::default(),
-        }
-    }
-
-    pub(crate) fn claim(&self, wall: Timestamp) -> Claim<'_> {
-        let Self { identity, timings, labels, .. } = self;
-        Claim { identity: identity.as_str(), duration: timings.lease_duration, wall, labels }
-    }
 }
 
 /// A candidate: what it has seen, since when, and when it looks again.
@@ -503,71 +450,14 @@ impl Candidate {
                 && own.transitions == lease.transitions()
         })
     }
-
-    /// C1 and C2: from when on the Lease may be taken over as it is shown at `now`.
-    fn takeover_at(&self, lease: &Lease, now: GateInstant) -> GateInstant {
-        let own = self.fixed.timings.lease_duration;
-        let courtesy = self.courtesy(lease);
-        if self.fixed.rules.skip_the_wait || self.own_claim(lease, now).is_some() || self.released_properly(lease) {
-            return self.since + courtesy;
-        }
-        let recorded = lease.duration().unwrap_or(own);
-        let wait = match &self.last_term {
-            _ if self.fixed.rules.wait_own_duration => own,
-            Some(_) if self.fixed.rules.believe_shortened && self.same_term(lease) => recorded,
-            Some(last) if self.same_term(lease) => recorded.max(last.longest),
-            // Nobody holds it: what is recorded may be the one second of upstream's release.
-            _ => recorded.max(own),
-        };
-        (self.since + wait).max(self.not_before) + courtesy
-    }
-
-    /// How much longer this candidate leaves the Lease to others than it must: one lease duration, if it was released for somebody else,
-    /// or if somebody else is better placed; after a release that named nobody, that one need only have had a look.
-    fn courtesy(&self, lease: &Lease) -> Duration {
-        let timings = &self.fixed.timings;
-        let for_me = lease.handed_to().map(|to| means(to, self.fixed.identity.as_str()));
-        match (for_me, self.stance) {
-            (Some(false), _) => timings.lease_duration,
-            (None, Some(Stance::Reserve)) if self.released_properly(lease) => {
-                timings.retry_period.mul_f64(2.0 * (1.0 + timings.jitter)).min(timings.lease_duration)
-            }
-            (None, Some(Stance::Reserve)) => timings.lease_duration,
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// The first refusal is looked into at once. Where reads go on showing what isn't there any more (a lagging replica), or
-    /// somebody else writes again and again, that must not become a storm of ours.
-    fn look_after_refusal(&mut self, received: GateInstant) -> GateInstant {
-        let period = self.fixed.timings.retry_period;
-        let again = self.refused_at.is_some_and(|last| last.until(received) < period);
-        self.refused_at = Some(received);
-        if again { received + self.pause() } else { received }
-    }
-
-    /// For the record of a vacant Lease, which every other candidate will wait out.
-    fn longest_wait(&self) -> Duration {
-        let own = self.fixed.timings.lease_duration;
-        self.last_term.as_ref().map_or(own, |last| last.longest.max(own))
-    }
-
-    fn pause(&mut self) -> Duration {
-        let jitter = self.fixed.timings.jitter * self.random.f64();
-        self.fixed.timings.retry_period.mul_f64(1.0 + jitter)
-    }
-
-    /// How long to leave the server alone after an error: what it asks for, but not so long that a free Lease would be
-    /// missed.
-    fn patience(&mut self, error: &LockError) -> Duration {
-        let pause = self.pause();
-        error.retry_after().map_or(pause, |asked| asked.min(pause).max(self.fixed.timings.retry_period / 4))
-    }
 }
 
 #[path = "naming.rs"]
 mod naming;
 use naming::Naming;
+
+#[path = "waits.rs"]
+mod waits;
 
 #[cfg(test)]
 #[path = "simulation/explorer/candidate.rs"]

@@ -1,6 +1,7 @@
 //! Tests of `election.rs`: one table a rule, on a clock that is just a number.
 
 use super::*;
+use crate::timings::Timings;
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);

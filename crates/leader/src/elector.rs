@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::candidacy::{Candidacy, End, Ending, Seat, Seats, Standing};
 use crate::clock::{GateClock, Moment, TICK, sleep_until};
 use crate::config::{ConfigError, ElectorConfig};
-use crate::election::{Candidate, Standpoint, Step};
+use crate::election::{Candidate, Step};
 use crate::gate::{CloseReason, Holder, Loss, Term};
 use crate::lock::{LeaseLock, LockError};
 use crate::record::{Lease, epoch_annotation};
 use crate::rules::Rules;
 use crate::sight::TermEnd;
+use crate::standpoint::Standpoint;
 use crate::tenure::{Duty, Tenure, Verdict};
 use crate::trace::activity;
 

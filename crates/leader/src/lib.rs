@@ -175,6 +175,7 @@ mod rules;
 mod sight;
 #[cfg(test)]
 mod simulation;
+mod standpoint;
 mod sync;
 mod tenure;
 mod thread;
@@ -186,7 +187,6 @@ pub use candidacy::{Candidacy, End, Footing, Standing};
 pub use clock::{BootClock, GateClock, GateInstant, VirtualClock};
 pub use config::{ConfigError, ElectorConfig};
 pub use coordination::{Coordination, Strategy};
-pub use election::Stance;
 pub use elector::{Elector, LONGEST_FAREWELL};
 pub use electors::{Electors, Stand};
 pub use fence::{Fence, FenceConfig, FenceLayer, FenceRefused, OutcomeUnknown, Refusal};
@@ -202,5 +202,6 @@ pub use record::{
     RELEASED_TRANSITIONS_ANNOTATION, RecordError, Release, epoch_annotation,
 };
 pub use sight::{ElectionStatus, LONGEST_HISTORY, Sight, TermEnd, TermRecord, TermStatus, Unhealthy};
+pub use standpoint::Stance;
 pub use thread::{BoxError, ElectorFailure, ElectorThread, spawn_elector_thread};
 pub use timings::{LONGEST_LEASE, Timings, TimingsError};

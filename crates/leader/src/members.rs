@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::candidacy::Footing;
 use crate::clock::{GateClock, GateInstant, sleep_until};
-use crate::election::Stance;
 use crate::lock::LockError;
 use crate::objects::{About, Objects};
 use crate::record::{Claim, Lease, NO_LABELS};
 use crate::roster::{Advice, Group, MEMBERS_LABEL, Roster};
+use crate::standpoint::Stance;
 use crate::timings::Timings;
 
 /// One replica among others.

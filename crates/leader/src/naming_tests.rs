@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::election::Standpoint;
+use crate::standpoint::Standpoint;
 
 const ME: &str = "me_1_00000000000000000000000000000001";
 

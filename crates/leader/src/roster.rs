@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::bucket::{Buckets, fnv1a};
 use crate::clock::GateInstant;
-use crate::election::Stance;
 use crate::record::{Claim, Lease, held};
+use crate::standpoint::Stance;
 
 /// Label by which the presences of one group of replicas are found: a hash of the whole's name.
 pub(crate) const MEMBERS_LABEL: &str = "watchkeeper.dev/members-of";

@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 use super::tests::Scripted;
 use super::*;
 use crate::clock::VirtualClock;
-use crate::election::Stance;
 use crate::gate::GateClosed;
 use crate::identity::Identity;
 use crate::log::Log;
 use crate::metrics::{Metrics, MetricsSink};
 use crate::record::{HAND_OVER_ANNOTATION, HANDED_TO_ANNOTATION};
 use crate::sight::{Sight, Unhealthy};
+use crate::standpoint::Stance;
 use parking_lot::Mutex;
 
 const SECOND: Duration = Duration::from_secs(1);

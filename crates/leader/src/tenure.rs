@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::clock::GateInstant;
-use crate::election::Standpoint;
 use crate::gate::Loss;
 use crate::lock::LockError;
 use crate::record::{Ended, Epoch, Lease, means};
+use crate::standpoint::Standpoint;
 
 /// What a holder does next.
 #[derive(Clone, Debug, PartialEq)]

@@ -30,9 +30,9 @@ use process::{Mind, Process};
 use search::{Found, search};
 use world::{Budget, Limits, World};
 
-use crate::election::Standpoint;
 use crate::identity::Identity;
 use crate::rules::Rules;
+use crate::standpoint::Standpoint;
 use crate::timings::Timings;
 
 /// A tick of a clock that is right, in nanoseconds.

@@ -9,9 +9,10 @@ use super::facts::{Fact, Facts};
 use super::process::{Ask, Moment, Verb, Why};
 use super::work::Work;
 use crate::clock::GateInstant;
-use crate::election::{Candidate, Standpoint, Step};
+use crate::election::{Candidate, Step};
 use crate::lock::LockError;
 use crate::record::Lease;
+use crate::standpoint::Standpoint;
 use crate::tenure::{Duty, Tenure, Verdict};
 
 /// As the elector.
