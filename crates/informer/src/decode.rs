@@ -2,7 +2,7 @@
 //!
 //! In: the bytes of one item or one watch event. Out: first who it is (borrowed from the bytes, nothing decoded), then,
 //! if wanted, the object, in the shape that the cache shall hold. It is pure and keeps nothing. What can't be decoded is a
-//! value ([`Undecodable`]), not the end of a stream, and never shows content.
+//! value ([`Undecodable`]), not the end of a stream: it names the field that is wrong, and shows no value.
 
 mod event;
 mod identity;
@@ -72,7 +72,7 @@ impl<K> Decoder<K> {
     /// The object. `identity` is that of the same bytes.
     ///
     /// # Errors
-    /// The class of what is wrong, nothing of the content.
+    /// What is wrong, and where; no value.
     pub fn object(&self, item: &[u8], identity: &Identity<'_>) -> Result<Arc<K>, DecodeFault> {
         (self.build)(item, identity).map(Arc::new)
     }
@@ -97,7 +97,7 @@ impl<K: Cached> Decoder<K> {
 }
 
 /// Why an item can't become an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeFault {
     /// It doesn't say who it is.
     #[error("it has no readable name or resource version")]
@@ -108,15 +108,17 @@ pub enum DecodeFault {
     /// The type would keep more than 128 levels of it. What a type doesn't keep may be 10,000 levels deep.
     #[error("it is nested deeper than 128 levels")]
     TooDeep,
-    /// It is JSON, but not of the type that the informer caches.
-    #[error("its fields do not fit the type")]
-    Shape,
+    /// It is JSON, but not of the type that the informer caches: where, and what the type says of it, such as `spec.replicas: a
+    /// string, expected i32`; at most 512 characters. It has names of fields and keys of maps, but no values, not even where serde's message
+    /// would quote them. Inside of what serde buffers (flattened fields, enums that aren't tagged from outside), the path ends at the whole.
+    #[error("its fields do not fit the type: {0}")]
+    Shape(Box<str>),
     /// The transform has made another object of it.
     #[error("the transform has changed its namespace, name, uid or resource version")]
     Transformed,
 }
 
-/// An object that couldn't be decoded: which, at which version, and the class of the fault.
+/// An object that couldn't be decoded: which, at which version, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecodable {
     /// Its key, if it could be read.

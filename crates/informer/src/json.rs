@@ -1,6 +1,6 @@
 //! JSON to any type that serde knows, from one complete value in memory.
 //!
-//! In: bytes. Out: a value, or the class of what is wrong, never a word of the content. Why not serde_json: this reader
+//! In: bytes. Out: a value, or the class of what is wrong; of what doesn't fit its type also where, never a value. Why not serde_json: this reader
 //! passes over what the type doesn't want at the speed of [`crate::scan`], `metadata.managedFields` first of all; it tells
 //! vectors how long they will be, so that they hold no room to grow; and it passes over any depth, while it builds no more
 //! than [`MAX_BUILT_DEPTH`] levels, so that neither it nor whoever drops the value runs out of stack.
@@ -9,9 +9,12 @@
 //! keys are refused. Otherwise both agree on what is JSON and what it says, which a test holds them to.
 
 mod access;
+mod misfit;
 mod number;
 mod text;
 
+use std::fmt::Write;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
@@ -31,17 +34,45 @@ pub(crate) enum ManagedFields {
     LeftOut(Range<usize>),
 }
 
-/// One value, and nothing but whitespace around it.
+/// Why a value can't be read. It says nothing of where, so that an attempt costs nothing: an untagged enum makes several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
+enum Fault {
+    Syntax,
+    TooDeep,
+    Shape,
+}
+
+/// What serde hears of a fault.
+trait Failure: de::Error + From<Fault> {
+    /// Whether the way to it is to be known.
+    const TRACED: bool;
+}
+
+impl Failure for Fault {
+    const TRACED: bool = false;
+}
+
+impl de::Error for Fault {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
+        Self::Shape
+    }
+}
+
+/// One value, and nothing but whitespace around it. What doesn't fit is read once more, to say where.
 pub(crate) fn read<K: DeserializeOwned>(bytes: &[u8], managed_fields: ManagedFields) -> Result<K, DecodeFault> {
     // Checked once: from here on, texts are slices.
     let text = std::str::from_utf8(bytes).map_err(|_| DecodeFault::Syntax)?;
-    let mut reader = Reader { text, at: 0, depth: 0, scratch: String::new(), metadata_next: false, managed_fields };
-    let value = K::deserialize(&mut reader)?;
-    if skip_whitespace(bytes, reader.at) == bytes.len() { Ok(value) } else { Err(DecodeFault::Syntax) }
+    let mut reader = Reader::<Fault>::new(text, managed_fields);
+    reader.whole().map_err(|fault| match fault {
+        Fault::Syntax => DecodeFault::Syntax,
+        Fault::TooDeep => DecodeFault::TooDeep,
+        Fault::Shape => DecodeFault::Shape(misfit::describe::<K>(text, reader.managed_fields)),
+    })
 }
 
 /// Where reading stands.
-struct Reader<'de> {
+struct Reader<'de, E> {
     text: &'de str,
     at: usize,
     depth: u32,
@@ -50,6 +81,9 @@ struct Reader<'de> {
     /// The next value is that of `metadata` in the outermost object.
     metadata_next: bool,
     managed_fields: ManagedFields,
+    /// The names that lead to where it stands, if the way is traced.
+    path: String,
+    failure: PhantomData<fn() -> E>,
 }
 
 /// A text, as it stands or with its escapes resolved.
@@ -58,35 +92,45 @@ enum Text<'de, 'a> {
     Resolved(&'a str),
 }
 
-impl<'de> Reader<'de> {
+impl<'de, E: Failure> Reader<'de, E> {
+    fn new(text: &'de str, managed_fields: ManagedFields) -> Self {
+        let (scratch, path) = (String::new(), String::new());
+        Self { text, at: 0, depth: 0, scratch, metadata_next: false, managed_fields, path, failure: PhantomData }
+    }
+
+    fn whole<K: DeserializeOwned>(&mut self) -> Result<K, E> {
+        let value = K::deserialize(&mut *self)?;
+        if skip_whitespace(self.bytes(), self.at) == self.bytes().len() { Ok(value) } else { Err(Fault::Syntax.into()) }
+    }
+
     fn bytes(&self) -> &'de [u8] {
         self.text.as_bytes()
     }
 
     /// The next byte that isn't whitespace, which stays.
-    fn peek(&mut self) -> Result<u8, DecodeFault> {
+    fn peek(&mut self) -> Result<u8, Fault> {
         self.at = skip_whitespace(self.bytes(), self.at);
-        self.bytes().get(self.at).copied().ok_or(DecodeFault::Syntax)
+        self.bytes().get(self.at).copied().ok_or(Fault::Syntax)
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), DecodeFault> {
+    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
         if self.peek()? != byte {
-            return Err(DecodeFault::Syntax);
+            return Err(Fault::Syntax);
         }
         self.at += 1;
         Ok(())
     }
 
-    fn literal(&mut self, word: &str) -> Result<(), DecodeFault> {
+    fn literal(&mut self, word: &str) -> Result<(), Fault> {
         if !self.text[self.at..].starts_with(word) {
-            return Err(DecodeFault::Syntax);
+            return Err(Fault::Syntax);
         }
         self.at += word.len();
         Ok(())
     }
 
     /// The text whose opening quote is next.
-    fn text(&mut self) -> Result<Text<'de, '_>, DecodeFault> {
+    fn text(&mut self) -> Result<Text<'de, '_>, Fault> {
         self.expect(b'"')?;
         let start = self.at;
         let stop = text::stop(self.bytes(), start)?;
@@ -98,21 +142,21 @@ impl<'de> Reader<'de> {
         Ok(Text::Resolved(&self.scratch))
     }
 
-    fn number(&mut self) -> Result<Number, DecodeFault> {
+    fn number(&mut self) -> Result<Number, Fault> {
         let (number, end) = number::read(self.text, self.at)?;
         self.at = end;
         Ok(number)
     }
 
     /// Passes over a value, however deep.
-    fn skip(&mut self) -> Result<(), DecodeFault> {
+    fn skip(&mut self) -> Result<(), Fault> {
         self.peek()?;
-        self.at = value_end(self.bytes(), self.at).ok_or(DecodeFault::Syntax)?;
+        self.at = value_end(self.bytes(), self.at).ok_or(Fault::Syntax)?;
         Ok(())
     }
 
     /// Passes over managed fields, whose key begins at `start`.
-    fn skip_managed_fields(&mut self, start: usize) -> Result<(), DecodeFault> {
+    fn skip_managed_fields(&mut self, start: usize) -> Result<(), Fault> {
         self.expect(b':')?;
         match &self.managed_fields {
             ManagedFields::LeftOut(known) if known.start == start && known.end > self.at => {
@@ -124,26 +168,49 @@ impl<'de> Reader<'de> {
     }
 
     /// Into an array or object, whose opening bracket is next.
-    fn enter(&mut self) -> Result<(), DecodeFault> {
+    fn enter(&mut self) -> Result<(), Fault> {
         if self.depth == MAX_BUILT_DEPTH {
-            return Err(DecodeFault::TooDeep);
+            return Err(Fault::TooDeep);
         }
         self.depth += 1;
         self.at += 1;
         Ok(())
     }
 
+    /// On to the member whose key, which began at `start`, has just been read.
+    fn trace_member(&mut self, start: usize) {
+        if E::TRACED {
+            let separator = if self.path.is_empty() { "" } else { "." };
+            self.path.push_str(separator);
+            self.path.push_str(&self.text[start + 1..self.at - 1]);
+        }
+    }
+
+    fn trace_element(&mut self, index: usize) {
+        if E::TRACED {
+            // A String takes all that is written.
+            let _ = write!(self.path, "[{index}]");
+        }
+    }
+
+    /// Back to where the path had this length.
+    fn retrace(&mut self, length: usize) {
+        if E::TRACED {
+            self.path.truncate(length);
+        }
+    }
+
     /// Out of it again.
-    fn leave(&mut self, closing: u8) -> Result<(), DecodeFault> {
+    fn leave(&mut self, closing: u8) -> Result<(), Fault> {
         self.depth -= 1;
         self.expect(closing)
     }
 }
 
-impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
-    type Error = DecodeFault;
+impl<'de, E: Failure> de::Deserializer<'de> for &mut Reader<'de, E> {
+    type Error = E;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         let in_metadata = std::mem::take(&mut self.metadata_next);
         match self.peek()? {
             b'"' => match self.text()? {
@@ -161,9 +228,18 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
                 self.leave(b']')?;
                 Ok(value)
             }
-            b't' => self.literal("true").and_then(|()| visitor.visit_bool(true)),
-            b'f' => self.literal("false").and_then(|()| visitor.visit_bool(false)),
-            b'n' => self.literal("null").and_then(|()| visitor.visit_unit()),
+            b't' => {
+                self.literal("true")?;
+                visitor.visit_bool(true)
+            }
+            b'f' => {
+                self.literal("false")?;
+                visitor.visit_bool(false)
+            }
+            b'n' => {
+                self.literal("null")?;
+                visitor.visit_unit()
+            }
             _ => match self.number()? {
                 Number::Natural(number) => visitor.visit_u64(number),
                 Number::Negative(number) => visitor.visit_i64(number),
@@ -172,7 +248,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         if self.peek()? == b'n' {
             self.literal("null")?;
             return visitor.visit_none();
@@ -180,7 +256,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeFault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, E> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -190,7 +266,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, DecodeFault> {
+    ) -> Result<V::Value, E> {
         match self.peek()? {
             b'"' => match self.text()? {
                 Text::Plain(text) => visitor.visit_enum(text.into_deserializer()),
@@ -202,11 +278,11 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
                 self.leave(b'}')?;
                 Ok(value)
             }
-            _ => Err(DecodeFault::Shape),
+            _ => Err(Fault::Shape.into()),
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         self.metadata_next = false;
         self.skip()?;
         visitor.visit_unit()
@@ -215,13 +291,6 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct identifier
-    }
-}
-
-/// serde's words on what doesn't fit may quote the content: only the class is kept.
-impl de::Error for DecodeFault {
-    fn custom<T: std::fmt::Display>(_: T) -> Self {
-        Self::Shape
     }
 }
 

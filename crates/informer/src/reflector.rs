@@ -393,7 +393,7 @@ impl<K: Cached> Run<K> {
         );
         if let Undecodable { key: Some(key), uid, version, fault } = &undecodable {
             let version = version.as_ref().map_or("", |version| version.as_str());
-            self.given.sight.explain.note(key.parts(), uid, version, || What::Undecodable(*fault));
+            self.given.sight.explain.note(key.parts(), uid, version, || What::Undecodable(fault.clone()));
         }
         self.given.shared.status.lock().counts.undecodable += 1;
         self.given.shared.quarantine.lock().note(undecodable);

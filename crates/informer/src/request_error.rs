@@ -159,7 +159,8 @@ fn text(value: &Value) -> String {
     bounded(value.as_str().unwrap_or_default())
 }
 
-fn bounded(text: &str) -> String {
+/// A text from elsewhere, fit for a line of a log.
+pub(crate) fn bounded(text: &str) -> String {
     text.chars().take(MESSAGE_LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -13,6 +13,7 @@ use kube_client::core::DynamicObject;
 use serde::de::DeserializeOwned;
 
 use crate::decode::DecodeFault;
+use crate::json::{self, ManagedFields};
 use crate::key::ObjectKey;
 use crate::lister::Lister;
 use crate::object::Cached;
@@ -35,7 +36,8 @@ impl<L: Send + Sync + 'static> Viewed for Lazy<L> {
 
 impl Viewed for DynamicObject {
     fn view<T: DeserializeOwned>(&self) -> Result<T, DecodeFault> {
-        serde_json::to_value(self).and_then(serde_json::from_value).map_err(|_| DecodeFault::Shape)
+        let json = serde_json::to_vec(self).map_err(|_| DecodeFault::Syntax)?;
+        json::read(&json, ManagedFields::Kept)
     }
 }
 

@@ -108,7 +108,7 @@ async fn lazy() {
     assert_eq!((whole.metadata.uid.as_deref(), whole.metadata.managed_fields), (Some(objects[1].uid()), None));
     assert_eq!(objects[1].field::<String>(&["data", "size"]), Ok(Some("large".to_owned())));
     assert_eq!(objects[1].field::<String>(&["data", "none"]), Ok(None));
-    assert_eq!(objects[1].field::<u8>(&["data", "size"]), Err(DecodeFault::Shape));
+    assert_eq!(objects[1].field::<u8>(&["data", "size"]), Err(DecodeFault::Shape("a string, expected u8".into())));
     assert!(!String::from_utf8_lossy(objects[1].json()).contains("managedFields"));
 }
 

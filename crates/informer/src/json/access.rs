@@ -6,34 +6,39 @@
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Visitor};
 
-use super::{ManagedFields, Reader, Text};
-use crate::decode::DecodeFault;
+use super::{Failure, Fault, ManagedFields, Reader, Text};
 
-pub(super) struct Elements<'a, 'de> {
-    reader: &'a mut Reader<'de>,
+pub(super) struct Elements<'a, 'de, E> {
+    reader: &'a mut Reader<'de, E>,
     /// How many are left.
     left: usize,
-    first: bool,
+    /// Of the next one.
+    index: usize,
 }
 
-impl<'a, 'de> Elements<'a, 'de> {
-    pub(super) fn new(reader: &'a mut Reader<'de>, count: usize) -> Self {
-        Self { reader, left: count, first: true }
+impl<'a, 'de, E> Elements<'a, 'de, E> {
+    pub(super) fn new(reader: &'a mut Reader<'de, E>, count: usize) -> Self {
+        Self { reader, left: count, index: 0 }
     }
 }
 
-impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = DecodeFault;
+impl<'de, E: Failure> de::SeqAccess<'de> for Elements<'_, 'de, E> {
+    type Error = E;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeFault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, E> {
         if self.reader.peek()? == b']' {
             return Ok(None);
         }
-        if !std::mem::take(&mut self.first) {
+        if self.index > 0 {
             self.reader.expect(b',')?;
         }
+        let way = self.reader.path.len();
+        self.reader.trace_element(self.index);
+        self.index += 1;
         self.left = self.left.saturating_sub(1);
-        seed.deserialize(&mut *self.reader).map(Some)
+        let element = seed.deserialize(&mut *self.reader)?;
+        self.reader.retrace(way);
+        Ok(Some(element))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -42,10 +47,12 @@ impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
 }
 
 /// The members of an object.
-pub(super) struct Members<'a, 'de> {
-    reader: &'a mut Reader<'de>,
+pub(super) struct Members<'a, 'de, E> {
+    reader: &'a mut Reader<'de, E>,
     place: Place,
     first: bool,
+    /// How long the path to it is.
+    way: usize,
 }
 
 /// Which object this is.
@@ -56,8 +63,8 @@ enum Place {
     Inside,
 }
 
-impl<'a, 'de> Members<'a, 'de> {
-    pub(super) fn enter(reader: &'a mut Reader<'de>, in_metadata: bool) -> Result<Self, DecodeFault> {
+impl<'a, 'de, E: Failure> Members<'a, 'de, E> {
+    pub(super) fn enter(reader: &'a mut Reader<'de, E>, in_metadata: bool) -> Result<Self, Fault> {
         let place = match reader.depth {
             _ if matches!(reader.managed_fields, ManagedFields::Kept) => Place::Inside,
             0 => Place::Outermost,
@@ -65,17 +72,18 @@ impl<'a, 'de> Members<'a, 'de> {
             _ => Place::Inside,
         };
         reader.enter()?;
-        Ok(Self { reader, place, first: true })
+        let way = reader.path.len();
+        Ok(Self { reader, place, first: true, way })
     }
 
-    pub(super) fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeFault> {
+    pub(super) fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, E> {
         let value = visitor.visit_map(&mut self)?;
         self.reader.leave(b'}')?;
         Ok(value)
     }
 
     /// To the next key; `false`: there is none.
-    fn advance(&mut self) -> Result<bool, DecodeFault> {
+    fn advance(&mut self) -> Result<bool, Fault> {
         if self.reader.peek()? == b'}' {
             return Ok(false);
         }
@@ -86,41 +94,46 @@ impl<'a, 'de> Members<'a, 'de> {
     }
 }
 
-impl<'de> de::MapAccess<'de> for &mut Members<'_, 'de> {
-    type Error = DecodeFault;
+impl<'de, E: Failure> de::MapAccess<'de> for &mut Members<'_, 'de, E> {
+    type Error = E;
 
-    fn next_key_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeFault> {
+    fn next_key_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, E> {
         while self.advance()? {
             self.reader.peek()?;
             let start = self.reader.at;
-            match self.reader.text()? {
-                Text::Resolved(key) => return seed.deserialize(StrDeserializer::new(key)).map(Some),
+            let key = match self.reader.text()? {
                 Text::Plain("managedFields") if self.place == Place::Metadata => {
                     self.reader.skip_managed_fields(start)?;
+                    continue;
                 }
                 Text::Plain(key) => {
                     self.reader.metadata_next = self.place == Place::Outermost && key == "metadata";
-                    return seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some);
+                    seed.deserialize(BorrowedStrDeserializer::new(key))
                 }
-            }
+                Text::Resolved(key) => seed.deserialize(StrDeserializer::new(key)),
+            };
+            self.reader.trace_member(start);
+            return key.map(Some);
         }
         Ok(None)
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeFault> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, E> {
         self.reader.expect(b':')?;
-        seed.deserialize(&mut *self.reader)
+        let value = seed.deserialize(&mut *self.reader)?;
+        self.reader.retrace(self.way);
+        Ok(value)
     }
 }
 
 /// An enum's variant and what it holds, as the one member of an object.
-pub(super) struct Variant<'a, 'de>(pub(super) &'a mut Reader<'de>);
+pub(super) struct Variant<'a, 'de, E>(pub(super) &'a mut Reader<'de, E>);
 
-impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
-    type Error = DecodeFault;
+impl<'de, E: Failure> de::EnumAccess<'de> for Variant<'_, 'de, E> {
+    type Error = E;
     type Variant = Self;
 
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), DecodeFault> {
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), E> {
         let variant = match self.0.text()? {
             Text::Plain(name) => seed.deserialize(BorrowedStrDeserializer::new(name))?,
             Text::Resolved(name) => seed.deserialize(StrDeserializer::new(name))?,
@@ -130,22 +143,22 @@ impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
-    type Error = DecodeFault;
+impl<'de, E: Failure> de::VariantAccess<'de> for Variant<'_, 'de, E> {
+    type Error = E;
 
-    fn unit_variant(self) -> Result<(), DecodeFault> {
+    fn unit_variant(self) -> Result<(), E> {
         de::Deserialize::deserialize(self.0)
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeFault> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, E> {
         seed.deserialize(self.0)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeFault> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, E> {
         de::Deserializer::deserialize_any(self.0, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DecodeFault> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, E> {
         de::Deserializer::deserialize_any(self.0, visitor)
     }
 }

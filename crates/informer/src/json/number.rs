@@ -3,7 +3,7 @@
 //! In: the position of the first character. Out: a number as narrow as it can be, and where it ends. Integers beyond 64 bits
 //! become real numbers; what is beyond those is refused.
 
-use crate::decode::DecodeFault;
+use super::Fault;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
@@ -12,13 +12,13 @@ pub(super) enum Number {
     Real(f64),
 }
 
-pub(super) fn read(text: &str, start: usize) -> Result<(Number, usize), DecodeFault> {
+pub(super) fn read(text: &str, start: usize) -> Result<(Number, usize), Fault> {
     let bytes = text.as_bytes();
     let negative = bytes.get(start) == Some(&b'-');
     let first = start + usize::from(negative);
     let whole = digits(bytes, first)?;
     if bytes[first] == b'0' && whole - first > 1 {
-        return Err(DecodeFault::Syntax);
+        return Err(Fault::Syntax);
     }
     let mut end = whole;
     if bytes.get(end) == Some(&b'.') {
@@ -32,17 +32,17 @@ pub(super) fn read(text: &str, start: usize) -> Result<(Number, usize), DecodeFa
     match integer {
         Some(number) => Ok((number, end)),
         None => {
-            let real: f64 = text[start..end].parse().map_err(|_| DecodeFault::Syntax)?;
-            if real.is_finite() { Ok((Number::Real(real), end)) } else { Err(DecodeFault::Syntax) }
+            let real: f64 = text[start..end].parse().map_err(|_| Fault::Syntax)?;
+            if real.is_finite() { Ok((Number::Real(real), end)) } else { Err(Fault::Syntax) }
         }
     }
 }
 
 /// The end of at least one digit.
-fn digits(bytes: &[u8], start: usize) -> Result<usize, DecodeFault> {
+fn digits(bytes: &[u8], start: usize) -> Result<usize, Fault> {
     let rest = bytes.get(start..).unwrap_or_default();
     let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if count == 0 { Err(DecodeFault::Syntax) } else { Ok(start + count) }
+    if count == 0 { Err(Fault::Syntax) } else { Ok(start + count) }
 }
 
 /// None: it needs more than 64 bits; or it is minus zero, which no integer is.

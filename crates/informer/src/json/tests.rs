@@ -200,3 +200,56 @@ fn vectors_are_as_long_as_they_need_to_be() {
         assert_eq!((read["nested"].len(), read["nested"].capacity()), (2, 2));
     }
 }
+
+/// Goal: what doesn't fit is found again by its path, and none of the values is quoted. Method: one fault of each kind, behind
+/// fields that are fine, behind managed fields that are left out, with escapes.
+#[test]
+fn misfits_name_the_place_and_no_value() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        replicas: i32,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Outer {
+        #[serde(default)]
+        metadata: Value,
+        #[serde(default)]
+        spec: Option<Strict>,
+        #[serde(default)]
+        list: Vec<BTreeMap<String, Choice>>,
+        #[serde(default)]
+        address: Option<std::net::IpAddr>,
+        #[serde(default)]
+        pair: Option<(u8, u8)>,
+    }
+    let misfit = |rest: &str| {
+        let item = format!(r#"{{"metadata":{{"managedFields":[{{"a":1}}],"name":"canary"}},{rest}}}"#);
+        match read::<Outer>(item.as_bytes(), false) {
+            Err(DecodeFault::Shape(misfit)) => misfit.into_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (rest, expected) in [
+        (r#""spec":{"replicas":"canary"}"#, "spec.replicas: a string, expected i32"),
+        (r#""spec":{"replicas":31415926535}"#, "spec.replicas: an integer of another value, expected i32"),
+        (r#""spec":{}"#, "spec: the field replicas is missing"),
+        (r#""spec":{"replicas":1,"replicas":2}"#, "spec.replicas: the field replicas is there twice"),
+        (r#""spec":{"replicas":1,"extra":"canary"}"#, "spec.extra: an unknown field"),
+        (r#""spec":[true]"#, "spec[0]: a boolean, expected i32"),
+        (
+            r#""list":[{"a":"Nothing"},{"a":"Nothing","b\"":"canary"}]"#,
+            r#"list[1].b\": an unknown variant, expected one of Nothing, One, Two, Named"#,
+        ),
+        (r#""list":[{},3]"#, "list[1]: an integer, expected a map"),
+        (r#""address":"canary""#, "address: a value that the type refuses"),
+        (r#""pair":[1]"#, "pair: 1 elements, expected a tuple of size 2"),
+    ] {
+        assert_eq!(misfit(rest), expected);
+    }
+    assert_eq!(read::<u8>(b"null", false), Err(DecodeFault::Shape("null, expected u8".into())));
+    let deep = format!(r#"{{"list":[{{"{}":1}}]}}"#, "k".repeat(2_000));
+    let Err(DecodeFault::Shape(bound)) = read::<Outer>(deep.as_bytes(), false) else { panic!("it fits") };
+    assert_eq!(bound.chars().count(), 512);
+}

@@ -5,10 +5,10 @@
 
 use wide::u8x16;
 
-use crate::decode::DecodeFault;
+use super::Fault;
 
 /// Where plain text stops: at the closing quote, or at the first backslash.
-pub(super) fn stop(bytes: &[u8], mut at: usize) -> Result<usize, DecodeFault> {
+pub(super) fn stop(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
         let block = u8x16::from(*block);
         // The largest control character, or the smaller of both: control characters are those that this leaves as they are.
@@ -21,17 +21,17 @@ pub(super) fn stop(bytes: &[u8], mut at: usize) -> Result<usize, DecodeFault> {
         at += 16;
     }
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-    let length = bytes.get(at..).and_then(|rest| rest.iter().position(special)).ok_or(DecodeFault::Syntax)?;
+    let length = bytes.get(at..).and_then(|rest| rest.iter().position(special)).ok_or(Fault::Syntax)?;
     found(bytes, at + length)
 }
 
 /// Control characters must be escaped.
-fn found(bytes: &[u8], at: usize) -> Result<usize, DecodeFault> {
-    if bytes[at] < 0x20 { Err(DecodeFault::Syntax) } else { Ok(at) }
+fn found(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    if bytes[at] < 0x20 { Err(Fault::Syntax) } else { Ok(at) }
 }
 
 /// The text that begins at `at`, escapes resolved, in `resolved`; returns where the text is over, behind its closing quote.
-pub(super) fn resolve(text: &str, mut at: usize, resolved: &mut String) -> Result<usize, DecodeFault> {
+pub(super) fn resolve(text: &str, mut at: usize, resolved: &mut String) -> Result<usize, Fault> {
     let bytes = text.as_bytes();
     resolved.clear();
     loop {
@@ -47,8 +47,8 @@ pub(super) fn resolve(text: &str, mut at: usize, resolved: &mut String) -> Resul
 }
 
 /// The character that an escape stands for, and where it ends; `at` is behind the backslash.
-fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), DecodeFault> {
-    let character = match bytes.get(at).ok_or(DecodeFault::Syntax)? {
+fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), Fault> {
+    let character = match bytes.get(at).ok_or(Fault::Syntax)? {
         b'"' => '"',
         b'\\' => '\\',
         b'/' => '/',
@@ -58,30 +58,30 @@ fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), DecodeFault> {
         b'r' => '\r',
         b't' => '\t',
         b'u' => return unicode(bytes, at + 1),
-        _ => return Err(DecodeFault::Syntax),
+        _ => return Err(Fault::Syntax),
     };
     Ok((character, at + 1))
 }
 
 /// Four hexadecimal digits, or twice that for a character beyond the first plane. Half of such a pair is no character.
-fn unicode(bytes: &[u8], at: usize) -> Result<(char, usize), DecodeFault> {
+fn unicode(bytes: &[u8], at: usize) -> Result<(char, usize), Fault> {
     let first = hex(bytes, at)?;
     if !(0xd800..0xdc00).contains(&first) {
-        return Ok((char::from_u32(first).ok_or(DecodeFault::Syntax)?, at + 4));
+        return Ok((char::from_u32(first).ok_or(Fault::Syntax)?, at + 4));
     }
     if bytes.get(at + 4..at + 6) != Some(br"\u") {
-        return Err(DecodeFault::Syntax);
+        return Err(Fault::Syntax);
     }
     let second = hex(bytes, at + 6)?;
     if !(0xdc00..0xe000).contains(&second) {
-        return Err(DecodeFault::Syntax);
+        return Err(Fault::Syntax);
     }
     let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-    Ok((char::from_u32(code).ok_or(DecodeFault::Syntax)?, at + 10))
+    Ok((char::from_u32(code).ok_or(Fault::Syntax)?, at + 10))
 }
 
-fn hex(bytes: &[u8], at: usize) -> Result<u32, DecodeFault> {
-    let digits = bytes.get(at..at + 4).ok_or(DecodeFault::Syntax)?;
+fn hex(bytes: &[u8], at: usize) -> Result<u32, Fault> {
+    let digits = bytes.get(at..at + 4).ok_or(Fault::Syntax)?;
     let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
-    digits.iter().try_fold(0, digit).ok_or(DecodeFault::Syntax)
+    digits.iter().try_fold(0, digit).ok_or(Fault::Syntax)
 }

@@ -81,7 +81,10 @@ mod tests {
 
     fn broken(name: &str) -> Undecodable {
         let item = format!(r#"{{"metadata":{{"name":"{name}","resourceVersion":"5"}}}}"#);
-        Undecodable::known(&identity(item.as_bytes()).unwrap(), DecodeFault::Shape)
+        Undecodable::known(
+            &identity(item.as_bytes()).unwrap(),
+            DecodeFault::Shape("data: a string, expected a map".into()),
+        )
     }
 
     /// Goal: held until decoded, or until a whole list doesn't show it; a list that breaks off ends nothing.

@@ -94,7 +94,8 @@ async fn what_is_left_out() {
     rig.send([event("MODIFIED", &poison("a", 8))]).await;
     let steps = rig.handle.explain(&key("a"));
     assert_eq!(at(&steps, 6), [What::Read(EventType::Modified), What::DroppedAsStale]);
-    assert_eq!(at(&steps, 8), [What::Read(EventType::Modified), What::Undecodable(DecodeFault::Shape)]);
+    let fault = DecodeFault::Shape("data: an integer, expected a map".into());
+    assert_eq!(at(&steps, 8), [What::Read(EventType::Modified), What::Undecodable(fault)]);
     assert!(!format!("{steps:?}").contains("secret"), "nothing of its content");
     rig.stop().await;
 }

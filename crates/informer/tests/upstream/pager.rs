@@ -94,7 +94,7 @@ fn noting(fails_at: Option<&'static str>) -> (Decoder<ConfigMap>, Arc<Mutex<Vec<
         move |item, identity| {
             seen.lock().push(identity.name.to_string());
             if fails_at == Some(&*identity.name) {
-                return Err(DecodeFault::Shape);
+                return Err(DecodeFault::Shape("".into()));
             }
             serde_json::from_slice(item).map_err(|_| DecodeFault::Syntax)
         }

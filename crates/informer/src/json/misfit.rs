@@ -1,0 +1,83 @@
+//! Misfit: where a value doesn't fit its type, and what is there instead.
+//!
+//! In: the bytes that couldn't be read as a type. Out: a text for people: the names that lead to the place, the kind of the value
+//! that is there, what the type says that it expects. Never a value, so serde's own messages, which quote them, aren't used.
+
+use std::fmt::Display;
+
+use serde::de::{self, DeserializeOwned, Expected, Unexpected};
+
+use super::{Failure, Fault, ManagedFields, Reader};
+use crate::request_error::bounded;
+
+/// What is wrong, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misfit(String);
+
+/// Reads it again, slower, for the way to what is wrong.
+#[cold]
+pub(super) fn describe<K: DeserializeOwned>(text: &str, managed_fields: ManagedFields) -> Box<str> {
+    let mut reader = Reader::<Misfit>::new(text, managed_fields);
+    let what =
+        reader.whole::<K>().err().map_or_else(|| "it did when it was read again".to_owned(), |Misfit(what)| what);
+    let separator = if reader.path.is_empty() { "" } else { ": " };
+    bounded(&[&*reader.path, separator, &what].concat()).into()
+}
+
+impl Failure for Misfit {
+    const TRACED: bool = true;
+}
+
+impl From<Fault> for Misfit {
+    fn from(_: Fault) -> Self {
+        Self("not a value that can be here".to_owned())
+    }
+}
+
+impl de::Error for Misfit {
+    fn custom<T: Display>(_: T) -> Self {
+        Self("a value that the type refuses".to_owned())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self(format!("{}, expected {expected}", kind(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self(format!("{} of another value, expected {expected}", kind(&found)))
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self(format!("{length} elements, expected {expected}"))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self(format!("an unknown variant, expected one of {}", expected.join(", ")))
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self("an unknown field".to_owned())
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self(format!("the field {field} is missing"))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self(format!("the field {field} is there twice"))
+    }
+}
+
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
+        Unexpected::Float(_) => "a real number",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a string",
+        Unexpected::Unit => "null",
+        Unexpected::Seq => "an array",
+        Unexpected::Map => "an object",
+        _ => "another kind of value",
+    }
+}
