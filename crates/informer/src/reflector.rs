@@ -347,7 +347,7 @@ impl<K: Cached> Run<K> {
 
     fn replace(&mut self, items: Vec<Relisted<K>>, version: ResourceVersion) {
         tracing::debug!(reflector = self.given.config.name, items = items.len(), %version, "listed");
-        let gone = self.given.shared.quarantine.lock().list_ends();
+        let gone = self.end_quarantine();
         let count = items.len();
         self.given.sight.explain.note_all(&version, || What::ListPushed(count));
         self.given.fifo.replace(Replacement { items, version: version.clone() });
@@ -381,31 +381,6 @@ impl<K: Cached> Run<K> {
     fn note(&self, identity: &Identity<'_>, what: impl FnOnce() -> What) {
         let Identity { namespace, name, uid, version, .. } = identity;
         self.given.sight.explain.note((namespace, name), uid, version, what);
-    }
-
-    fn note_undecodable(&self, undecodable: Undecodable) {
-        tracing::warn!(
-            reflector = self.given.config.name,
-            key = undecodable.key.as_ref().map(tracing::field::display),
-            version = undecodable.version.as_ref().map(tracing::field::display),
-            fault = %undecodable.fault,
-            "an object can't be decoded; the others go on"
-        );
-        if let Undecodable { key: Some(key), uid, version, fault } = &undecodable {
-            let version = version.as_ref().map_or("", |version| version.as_str());
-            self.given.sight.explain.note(key.parts(), uid, version, || What::Undecodable(fault.clone()));
-        }
-        self.given.shared.status.lock().counts.undecodable += 1;
-        self.given.shared.quarantine.lock().note(undecodable);
-    }
-
-    /// It could be decoded, or is gone: if it was in quarantine, it isn't any more.
-    fn release(&self, identity: &Identity<'_>) {
-        let healed = self.given.shared.quarantine.lock().release(|| identity.key());
-        if healed {
-            tracing::info!(reflector = self.given.config.name, key = %identity.key(), "decoded again, or gone");
-            self.given.shared.status.lock().counts.healed += 1;
-        }
     }
 }
 

@@ -41,6 +41,40 @@ async fn undecodable_objects() {
     assert_eq!((quarantined().len(), counts.undecodable, counts.healed), (0, 5, 3));
 }
 
+/// Goal: of many objects that can't be decoded the log speaks a few times, with the first one's name and what is wrong with it, not at
+/// each of them; and once when all can be again.
+#[tokio::test(start_paused = true)]
+async fn many_undecodable_objects_are_a_few_lines() {
+    let (lines, _logging) = Lines::logged();
+    let names: Vec<String> = (0..300).map(|number| format!("p{number:03}")).collect();
+    let server = ScriptedListWatch::new();
+    server.on_list(list(5, &names.iter().map(|name| poison(name, 1)).collect::<Vec<_>>(), ""));
+    let (answer, feed) = Answer::live();
+    server.on_watch(answer);
+    let rig = Rig::paged(&server);
+    seconds(1).await;
+    let change = |round: u64, object: fn(&str, u64) -> String| {
+        let changes = (300 * round..).zip(&names).map(|(version, name)| event("MODIFIED", &object(name, version)));
+        feed.text(changes.collect::<String>());
+    };
+    for round in 1..5 {
+        change(round, poison);
+        seconds(1).await;
+    }
+    assert_eq!((rig.handle.quarantine().len(), rig.status().counts.undecodable), (300, 5 * 300));
+    change(5, object);
+    seconds(1).await;
+    let text = lines.text();
+    let spoken: Vec<&str> = text.lines().filter(|line| line.contains("decoded")).collect();
+    assert_eq!(spoken.len(), 9 + 1 + 1, "1, 2, 4, ... 256, the end of the list, all well: {spoken:#?}");
+    assert!(
+        spoken[0].contains("WARN")
+            && spoken[0].contains("d/p000")
+            && spoken[0].contains("data: an integer, expected a map")
+    );
+    assert!(spoken[9].contains("quarantined=300") && spoken[10].contains("INFO"), "{spoken:#?}");
+}
+
 /// Goal: a relist of unchanged data decodes nothing. Method: the second list's items can't be decoded at all.
 #[tokio::test(start_paused = true)]
 async fn unchanged_relist_decodes_nothing() {
