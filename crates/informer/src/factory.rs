@@ -22,9 +22,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::informer::{InformerHandle, SharedInformer, rethrow};
+use crate::informer::{InformerHandle, NotCaughtUp, SharedInformer, rethrow};
 use crate::object::Cached;
-use crate::request_error::RequestError;
 use crate::scope::Scope;
 use crate::sync::SyncStatus;
 
@@ -115,7 +114,7 @@ trait Seen: Send + Sync {
     fn status(&self) -> SyncStatus;
     /// Returns when it is synced with all its handlers, or has ended.
     fn settled(&self) -> BoxFuture<'_, ()>;
-    fn catch_up(&self) -> BoxFuture<'_, Result<(), RequestError>>;
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), NotCaughtUp>>;
 }
 
 impl<K: Cached> Seen for InformerHandle<K> {
@@ -127,7 +126,7 @@ impl<K: Cached> Seen for InformerHandle<K> {
         Box::pin(self.settled())
     }
 
-    fn catch_up(&self) -> BoxFuture<'_, Result<(), RequestError>> {
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), NotCaughtUp>> {
         Box::pin(self.catch_up())
     }
 }
@@ -318,7 +317,7 @@ impl InformerFactory {
     ///
     /// # Errors
     /// The first that can't.
-    pub async fn catch_up(&self) -> Result<(), RequestError> {
+    pub async fn catch_up(&self) -> Result<(), NotCaughtUp> {
         let seen = self.seen();
         let caught_up = seen.iter().map(|(_, seen, kind)| async {
             // One that has ended has nothing to catch up with either: its kind may have gone and come back.

@@ -38,7 +38,7 @@ pub(crate) mod processor;
 mod reflecting;
 mod told;
 
-pub use handle::{Ended, InformerHandle, SourceGuard};
+pub use handle::{Ended, InformerHandle, NotCaughtUp, SourceGuard};
 pub use namespaces::{NamespacesError, Removal};
 use parts::Parts;
 pub use processor::Processor;

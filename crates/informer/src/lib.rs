@@ -178,7 +178,9 @@ pub use explain::{ExplainConfig, ExplainKeys, Step, Story};
 pub use factory::{InformerFactory, SharedHandle};
 pub use handler::{EventStream, HandlerConfig, HandlerStatus, NotSynced, Registration};
 pub use index::{Index, Query, RangeIndex};
-pub use informer::{Ended, InformerHandle, NamespacesError, Processor, Removal, SharedInformer, SourceGuard};
+pub use informer::{
+    Ended, InformerHandle, NamespacesError, NotCaughtUp, Processor, Removal, SharedInformer, SourceGuard,
+};
 pub use key::ObjectKey;
 pub use list_watch::{KubeListWatch, ListWatch};
 pub use lister::{Access, Lister, Selected, Selection};

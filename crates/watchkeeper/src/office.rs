@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
-use watchkeeper_informer::RequestError;
+use watchkeeper_informer::NotCaughtUp;
 use watchkeeper_leader::{Candidacy, CloseReason, End, Standing, Term};
 
 use crate::client::GatedClient;
@@ -31,7 +31,7 @@ use crate::worker::Shift;
 /// How long a failed catch-up at the start of a term waits before the next try.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(500);
 
-pub(crate) type CatchUp = Box<dyn Fn() -> BoxFuture<'static, Result<(), RequestError>> + Send + Sync>;
+pub(crate) type CatchUp = Box<dyn Fn() -> BoxFuture<'static, Result<(), NotCaughtUp>> + Send + Sync>;
 
 /// What all offices of a manager have in common.
 pub(crate) struct House {

@@ -38,6 +38,17 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_millis(300);
 #[error("the informer has ended")]
 pub struct Ended;
 
+/// Why a cache hasn't caught up, see [`InformerHandle::catch_up`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotCaughtUp {
+    /// The informer has ended: it never will.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// The server couldn't be asked where it stands; it may be again.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
 /// A source in use, see [`InformerHandle::add_source`].
 pub struct SourceGuard {
     _active: Arc<()>,
@@ -334,24 +345,25 @@ impl<K: Cached> InformerHandle<K> {
     ///
     /// # Errors
     /// When the server can't be asked, or the informer has ended.
-    pub async fn catch_up(&self) -> Result<(), RequestError> {
+    pub async fn catch_up(&self) -> Result<(), NotCaughtUp> {
         // Biased: what was reached before the informer ended may be long ago.
         tokio::select! {
             biased;
-            () = self.ended.cancelled() => Err(has_ended(Ended)),
+            () = self.ended.cancelled() => Err(Ended.into()),
             caught_up = self.reach_present() => caught_up,
         }
     }
 
-    async fn reach_present(&self) -> Result<(), RequestError> {
-        self.synced().await.map_err(has_ended)?;
+    async fn reach_present(&self) -> Result<(), NotCaughtUp> {
+        self.synced().await?;
         let present = self.parts.present();
         // What leaves meanwhile has nothing to catch up with.
         let reach = |part: &Arc<Part<K>>| {
             let part = Arc::clone(part);
             async move { part.unless_left(self.reach_present_in(&part)).await.unwrap_or(Ok(())) }
         };
-        try_join_all(present.parts.iter().map(reach)).await.map(|_| ())
+        try_join_all(present.parts.iter().map(reach)).await?;
+        Ok(())
     }
 
     async fn reach_present_in(&self, part: &Part<K>) -> Result<(), RequestError> {
@@ -374,8 +386,4 @@ impl<K: Cached> InformerHandle<K> {
         }
         Ok(())
     }
-}
-
-fn has_ended(ended: Ended) -> RequestError {
-    RequestError::Unreachable(ended.to_string())
 }

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use watchkeeper_informer::scripted::{Answer, Feed, ScriptedListWatch};
 use watchkeeper_informer::{
-    Ended, HandlerConfig, InformerConfig, InformerHandle, NamespacesError, NotSynced, ObjectKey, ReflectorConfig,
-    Registration, ResourceVersion, SharedInformer, Verdict,
+    Ended, HandlerConfig, InformerConfig, InformerHandle, NamespacesError, NotCaughtUp, NotSynced, ObjectKey,
+    ReflectorConfig, Registration, ResourceVersion, SharedInformer, Verdict,
 };
 
 use crate::rig::{Rig, settle, synced};
@@ -130,7 +130,7 @@ async fn assert_ended(handle: &InformerHandle<ConfigMap>, registration: Registra
     handle.relist();
     let verdict = handle.audit().now_or_never().expect("at once");
     assert!(matches!(verdict, Verdict::Unknown(_)), "{what}: {verdict:?}");
-    assert!(handle.catch_up().now_or_never().expect("at once").is_err(), "{what}");
+    assert_eq!(handle.catch_up().now_or_never(), Some(Err(NotCaughtUp::Ended(Ended))), "{what}");
     assert!(
         timeout(Duration::from_secs(1), handle.add_index("late", |_: &ConfigMap| [0])).await.expect("at once").is_err()
     );

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube_client::Api;
 use kube_client::api::PostParams;
 use parking_lot::Mutex;
-use watchkeeper_informer::{Event, ObjectKey, ResourceVersion};
+use watchkeeper_informer::{Ended, Event, NotCaughtUp, ObjectKey, RequestError, ResourceVersion};
 
 use crate::world::{World, map, name, text, version};
 
@@ -123,10 +123,11 @@ async fn sync_is_honest() {
     assert!(status.is_synced() && status.handlers.len() == 1 && status.reflector().failing.is_none(), "{status}");
 
     world.cable.plugged.send_replace(false);
-    assert!(world.handle.catch_up().await.is_err(), "the server can't be asked");
+    let error = world.handle.catch_up().await.expect_err("the server can't be asked");
+    assert!(matches!(error, NotCaughtUp::Request(RequestError::Unreachable(_))), "{error}");
     let handle = world.handle.clone();
     world.stop().await;
-    assert!(handle.catch_up().await.is_err(), "nobody would ever reach it");
+    assert_eq!(handle.catch_up().await, Err(NotCaughtUp::Ended(Ended)), "nobody would ever reach it");
     assert!(handle.has_synced() && handle.lister().len() == 1, "the cache can still be read");
 }
 
