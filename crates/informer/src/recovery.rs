@@ -30,6 +30,9 @@
 //! | newest version | it is at or after ours | watch | none |
 //! | newest version | failed | watch | backoff |
 //!
+//! Why it reads paged lists is said when the first of them has come: a bad selector gets 400 for either kind of list, and is no sign of a server
+//! without streaming ones.
+//!
 //! Where the server names a time (`Retry-After`), the wait is at least that, capped at [`RETRY_AFTER_CAP`]. Every list
 //! is consistent (no version asked for), so a list never brings an older state than the server's present one.
 

@@ -128,6 +128,8 @@ struct Run<K> {
     /// Everything up to this version has been pushed or recorded as undecodable.
     version: Option<ResourceVersion>,
     streaming: bool,
+    /// Why streaming lists were given up, until a paged one has come: where those fail too, it isn't the streaming.
+    gave_up_streaming: Option<String>,
     missed_bookmark: bool,
     malformed_before: bool,
     last_list: Option<Instant>,
@@ -156,6 +158,7 @@ impl<K: Cached> Run<K> {
             random,
             version: None,
             streaming,
+            gave_up_streaming: None,
             missed_bookmark: false,
             malformed_before: false,
             last_list: None,
@@ -201,9 +204,7 @@ impl<K: Cached> Run<K> {
         self.missed_bookmark |= matches!(phase, Phase::StreamingList { .. }) && misses_bookmark(trouble);
         self.malformed_before = matches!(trouble, Trouble::Failed(RequestError::Malformed(_)));
         if next == Next::PagedListForGood && std::mem::replace(&mut self.streaming, false) {
-            let reason = describe(trouble).1;
-            tracing::info!(reflector = self.given.config.name, %reason, "paged lists from now on: no streaming list here");
-            self.given.shared.status.lock().paged_because = Some(reason);
+            self.gave_up_streaming = Some(describe(trouble).1);
         }
         if wait == Wait::None {
             tracing::debug!(reflector = self.given.config.name, ended = describe(trouble).1, ?next, "going on");
@@ -351,6 +352,10 @@ impl<K: Cached> Run<K> {
         let count = items.len();
         self.given.sight.explain.note_all(&version, || What::ListPushed(count));
         self.given.fifo.replace(Replacement { items, version: version.clone() });
+        if let Some(reason) = self.gave_up_streaming.take() {
+            tracing::info!(reflector = self.given.config.name, %reason, "paged lists from now on: no streaming list here");
+            self.given.shared.status.lock().paged_because = Some(reason);
+        }
         self.missed_bookmark = false;
         self.malformed_before = false;
         self.permit = None;

@@ -87,7 +87,8 @@ pub struct ReflectorStatus {
     pub version: Option<ResourceVersion>,
     /// What goes wrong, until a list or something from a watch has arrived.
     pub failing: Option<Failing>,
-    /// Why it reads paged lists although streaming ones are configured.
+    /// Why it reads paged lists although streaming ones are configured; said once such a list has come, since what both are refused
+    /// for, a bad selector say, is no lack of streaming.
     pub paged_because: Option<String>,
     /// Counts since the start.
     pub counts: Counts,

@@ -165,6 +165,13 @@ impl Rig {
         self.status().version.map(|version| version.to_string()).unwrap_or_default()
     }
 
+    /// Waits until so much has been asked.
+    async fn until_asked(&self, count: usize) {
+        while self.asked().len() < count {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Seconds from the start to each request.
     fn times(&self) -> Vec<f64> {
         self.server.asked().iter().map(|(at, _)| at.duration_since(self.started).as_secs_f64()).collect()
