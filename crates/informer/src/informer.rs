@@ -120,9 +120,10 @@ impl<K: Cached> SharedInformer<K> {
         let (fifos, sight) = (reflectors.iter().map(|start| start.part.fifo.clone()).collect(), parts.sight());
         let processor = Processor::in_parts(fifos, writer, sight.clone());
         let (registry, errands) = (Arc::clone(&processor.registry), Arc::clone(&processor.errands));
+        let source_panic = processor.source_panic();
         let ended = CancellationToken::new();
         let ends = ended.clone().drop_guard();
-        let handle = InformerHandle { parts, store, registry, errands, sight, ended };
+        let handle = InformerHandle { parts, store, registry, errands, sight, source_panic, ended };
         Self { processor, reflectors, handle, ends }
     }
 
@@ -204,8 +205,8 @@ impl<K: Cached> SharedInformer<K> {
     /// Not cancel-safe: dropped early, its tasks are aborted at their next await, and a call may still be running.
     ///
     /// # Panics
-    /// If a source panicked: an event would be lost in silence otherwise. A panic of an index function is caught and counted
-    /// ([`IndexSummary`](crate::index::IndexSummary)).
+    /// If a source panicked: an event would be lost in silence otherwise. A panic of an index function is caught and counted.
+    /// [`InformerHandle::sync_status`] tells of either.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { processor, reflectors, handle, ends: _ends } = self;
         let stop = shutdown.child_token();

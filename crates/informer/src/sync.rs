@@ -9,6 +9,8 @@
 use std::fmt;
 
 use crate::handler::HandlerStatus;
+use crate::index::IndexSummary;
+use crate::key::ObjectKey;
 use crate::reflector::{Activity, ReflectorStatus};
 use crate::store::Reached;
 
@@ -27,6 +29,10 @@ pub struct SyncStatus {
     pub quarantined: usize,
     /// It has been stopped: nothing of this changes any more.
     pub ended: bool,
+    /// The object at which a source panicked, which has stopped it.
+    pub source_panic: Option<ObjectKey>,
+    /// Every index in order, the one by namespace first, and how often its function has panicked.
+    pub indexes: Vec<IndexSummary>,
     /// What the reflectors are up against, one a namespace; an informer over its whole scope has one, under `None`.
     pub reflectors: Vec<(Option<String>, ReflectorStatus)>,
     /// Every registration that hasn't ended, in order of registration.
@@ -95,6 +101,12 @@ impl fmt::Display for SyncStatus {
         }
         if let Some(budget) = self.bytes_budget.filter(|budget| self.bytes > *budget) {
             write!(f, "; {} bytes cached, more than the {budget} it should", self.bytes)?;
+        }
+        for index in self.indexes.iter().filter(|index| index.panics > 0) {
+            write!(f, "; index {index}")?;
+        }
+        if let Some(key) = &self.source_panic {
+            write!(f, "; a source panicked at {key}")?;
         }
         if self.ended {
             write!(f, "; stopped")?;

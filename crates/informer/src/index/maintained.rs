@@ -20,12 +20,13 @@ use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
 use super::query::Look;
+use crate::key::ObjectKey;
 use crate::mutant::{Mutant, is_planted};
 use crate::object::Cached;
 use crate::store::AHEAD;
 use crate::store::fingerprint::seeded;
 use crate::store::posting::Posting;
-use crate::store::sync::{AtomicU64, Ordering, RwLock};
+use crate::store::sync::{AtomicU64, Mutex, Ordering, RwLock};
 
 /// Values of one object; most have one, or a few.
 pub(crate) type Some4<V> = SmallVec<[V; 4]>;
@@ -41,7 +42,14 @@ pub(crate) struct Definition<K, V> {
     is_of_key: bool,
     /// It has the values of this label, and no others.
     label: Option<Arc<str>>,
-    panics: Arc<AtomicU64>,
+    panics: Arc<Panics>,
+}
+
+/// Of an index function.
+#[derive(Default)]
+struct Panics {
+    count: AtomicU64,
+    last: Mutex<Option<ObjectKey>>,
 }
 
 impl<K, V> Clone for Definition<K, V> {
@@ -74,8 +82,9 @@ impl<K: Cached, V> Definition<K, V> {
     pub(crate) fn values(&self, object: &K) -> Some4<V> {
         // Nothing of ours is changed by it, and what the function itself breaks is its author's to know.
         catch_unwind(AssertUnwindSafe(|| (self.values)(object))).unwrap_or_else(|_| {
-            let panics = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
-            let key = crate::key::ObjectKey::of(object);
+            let panics = self.panics.count.fetch_add(1, Ordering::Relaxed) + 1;
+            let key = ObjectKey::of(object);
+            *self.panics.last.lock() = Some(key.clone());
             tracing::error!(index = &*self.name, %key, panics, "an index function panicked; the object isn't in this index");
             Some4::new()
         })
@@ -346,12 +355,17 @@ pub struct IndexSummary {
     pub values: usize,
     /// How often its function has panicked.
     pub panics: u64,
+    /// At which object it did last.
+    pub last_panic: Option<ObjectKey>,
 }
 
 impl fmt::Display for IndexSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} values", self.name, self.values)?;
-        if self.panics > 0 { write!(f, ", its function panicked {} times", self.panics) } else { Ok(()) }
+        match &self.last_panic {
+            Some(key) => write!(f, ", its function panicked {} times, the last at {key}", self.panics),
+            None => Ok(()),
+        }
     }
 }
 
@@ -396,8 +410,9 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
     }
 
     fn summary(&self) -> IndexSummary {
-        let panics = self.definition.panics.load(Ordering::Relaxed);
-        IndexSummary { name: self.name(), values: self.postings.len(), panics }
+        let Panics { count, last } = &*self.definition.panics;
+        let (panics, last_panic) = (count.load(Ordering::Relaxed), last.lock().clone());
+        IndexSummary { name: self.name(), values: self.postings.len(), panics, last_panic }
     }
 }
 

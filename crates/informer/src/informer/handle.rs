@@ -3,7 +3,7 @@
 //! In: questions, and errands for the processor. Out: the cache, who is synced and why not, registrations, barriers. It never
 //! writes to the store itself, and keeps the cache alive, not the informer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
@@ -67,6 +67,7 @@ pub struct InformerHandle<K> {
     pub(super) registry: Arc<Registry<K>>,
     pub(super) errands: Arc<Errands<Told<K>>>,
     pub(super) sight: Sight,
+    pub(super) source_panic: Arc<OnceLock<ObjectKey>>,
     /// Cancelled when `run` has ended, or the informer was dropped without having run.
     pub(super) ended: CancellationToken,
 }
@@ -79,6 +80,7 @@ impl<K> Clone for InformerHandle<K> {
             registry: Arc::clone(&self.registry),
             errands: Arc::clone(&self.errands),
             sight: self.sight.clone(),
+            source_panic: Arc::clone(&self.source_panic),
             ended: self.ended.clone(),
         }
     }
@@ -290,6 +292,8 @@ impl<K: Cached> InformerHandle<K> {
             bytes_budget: self.store.bytes_budget(),
             quarantined: parts.iter().map(|part| part.reflector.quarantined()).sum(),
             ended: self.ended.is_cancelled(),
+            source_panic: self.source_panic.get().cloned(),
+            indexes: self.store.indexes(),
             reflectors: parts.iter().map(|part| (part.namespace.clone(), part.reflector.status())).collect(),
             handlers: self.registry.statuses(),
         }

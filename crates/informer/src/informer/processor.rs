@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -119,6 +119,11 @@ impl<K: Cached> Processor<K> {
     /// [`SharedInformer::add_source`](crate::SharedInformer::add_source).
     pub fn add_source(&mut self, source: impl Fn(&Event<K>) + Send + Sync + 'static) {
         self.told.sources.push(Source::lasting(Box::new(source)));
+    }
+
+    /// Set with the object at which a source panics.
+    pub(super) fn source_panic(&self) -> Arc<OnceLock<ObjectKey>> {
+        Arc::clone(&self.told.source_panic)
     }
 
     /// Registers a handler; see [`InformerHandle::add_handler`](crate::InformerHandle::add_handler).
@@ -290,9 +295,7 @@ impl<K: Cached> Running<K> {
     /// Tells all sources, and the first so many subscriptions.
     fn tell(&mut self, events: Vec<Event<K>>, ends_snapshot: bool, told: usize) {
         self.processor.told.sources.retain(Source::is_active);
-        for event in &events {
-            self.processor.told.sources.iter().for_each(|source| (source.tell)(event));
-        }
+        events.iter().for_each(|event| self.processor.told.tell_sources(event));
         if self.subscriptions.is_empty() || (events.is_empty() && !ends_snapshot) {
             return;
         }

@@ -3,7 +3,8 @@
 //! In: errands, which are about these: sources, parts and indexes that come or go between two batches. Out: the next batch of any part. It applies none
 //! and tells none: that is the processor's business.
 
-use std::sync::{Arc, Weak};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::select_all;
 use tokio_util::sync::DropGuard;
@@ -11,6 +12,7 @@ use tokio_util::sync::DropGuard;
 use super::parts::Part;
 use crate::delta_fifo::{Batch, DeltaFifo};
 use crate::event::Event;
+use crate::key::ObjectKey;
 use crate::object::Cached;
 use crate::store::StoreWriter;
 
@@ -21,6 +23,8 @@ pub(super) struct Told<K> {
     pub(super) writer: StoreWriter<K>,
     pub(super) sources: Vec<Source<K>>,
     pub(super) left: Option<Left<K>>,
+    /// The object at which a source panicked.
+    pub(super) source_panic: Arc<OnceLock<ObjectKey>>,
 }
 
 /// A part that has just left the store.
@@ -35,7 +39,7 @@ pub(super) type Tell<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 
 /// A function that is called inline with every event.
 pub(super) struct Source<K> {
-    pub(super) tell: Tell<K>,
+    tell: Tell<K>,
     /// It lasts as long as this does; `None`: as long as the processor.
     active: Option<Weak<()>>,
 }
@@ -50,15 +54,29 @@ impl<K: Cached> Told<K> {
     /// The parts are numbered as the writer's are.
     pub(super) fn new(fifos: Vec<DeltaFifo<K>>, writer: StoreWriter<K>) -> Self {
         let queues = fifos.into_iter().enumerate().map(|(part, fifo)| Queue { part, fifo }).collect();
-        Self { queues, writer, sources: Vec::new(), left: None }
+        Self { queues, writer, sources: Vec::new(), left: None, source_panic: Arc::default() }
     }
 
     /// Sources that were there before it runs hear of what was saved.
     pub(super) fn tell_what_is_there(&self) {
         self.writer.store().for_each(|object| {
             let added = Event::Added { object: Arc::clone(object), initial: true };
-            self.sources.iter().for_each(|source| (source.tell)(&added));
+            self.tell_sources(&added);
         });
+    }
+
+    /// Goes on with a panic of one of them, when it has been noted at which object.
+    pub(super) fn tell_sources(&self, event: &Event<K>) {
+        self.sources.iter().for_each(|source| self.tell(source, event));
+    }
+
+    fn tell(&self, source: &Source<K>, event: &Event<K>) {
+        // Whoever has the informer run hears of the panic, and what it breaks isn't used any more.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (source.tell)(event))) {
+            // The first one ends it.
+            let _ = self.source_panic.set(ObjectKey::of(&**event.object()));
+            resume_unwind(panic);
+        }
     }
 
     /// Adds a source while it runs: it first hears of everything that is there, unless it has gone meanwhile.
@@ -69,7 +87,7 @@ impl<K: Cached> Told<K> {
         }
         self.writer
             .store()
-            .for_each(|object| (source.tell)(&Event::Added { object: Arc::clone(object), initial: true }));
+            .for_each(|object| self.tell(&source, &Event::Added { object: Arc::clone(object), initial: true }));
         self.sources.push(source);
     }
 

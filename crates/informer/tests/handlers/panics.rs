@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use watchkeeper_informer::{HandlerConfig, Registration};
+use watchkeeper_informer::{Cached, HandlerConfig, ObjectKey, Registration};
 
 use crate::rig::{Rig, settle, synced};
 
@@ -47,6 +47,23 @@ async fn at_the_nth_call() {
     assert_eq!((heard.lock().len(), calm.status().panics), (20, 0));
     assert!(rig.handle.sync_status().is_synced());
     rig.stop().await;
+}
+
+/// Goal: a panic of a source ends the informer, and its status tells why, and at which object; so where the source hears of what is there.
+#[tokio::test(start_paused = true)]
+async fn of_a_source() {
+    for is_there in [false, true] {
+        let rig = Rig::with(if is_there { &["a", "b"] } else { &[] }).await;
+        let _guard = rig.handle.add_source(|event| assert_ne!(event.object().name(), "b", "planted"));
+        settle().await;
+        for name in ["a", "b"].iter().filter(|_| !is_there) {
+            rig.send("ADDED", name);
+        }
+        assert!(rig.run.await.expect_err("it ends loudly").is_panic());
+        let status = rig.handle.sync_status();
+        assert_eq!(status.source_panic, Some(ObjectKey::new("n", "b")), "{status}");
+        assert!(status.to_string().ends_with("a source panicked at n/b; stopped"), "{status}");
+    }
 }
 
 /// Panics when dropped.

@@ -48,6 +48,10 @@ async fn every_measure_is_true() {
     // An event that is news, one that makes an index function panic, one that is a replay.
     rig.send([modified("a", 7), event("ADDED", &object("c", 8))]).await;
     assert_eq!((told.sum("index_panics"), told.sum("stale_drops")), (1.0, 0.0));
+    let status = rig.handle.sync_status();
+    let line = status.to_string();
+    assert!(line.contains("index fussy: 2 values, its function panicked 1 times, the last at d/c"), "{line}");
+    assert_eq!((&status.indexes[0].last_panic, status.indexes[1].panics), (&None, 1));
     rig.send([modified("a", 6)]).await;
     assert_eq!(told.sum("stale_drops"), 1.0);
 
