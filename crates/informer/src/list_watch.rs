@@ -165,13 +165,13 @@ impl KubeListWatch {
 
     /// A source for each of these namespaces, otherwise as [`KubeListWatch::new`]; for
     /// [`SharedInformer::in_namespaces`](crate::SharedInformer::in_namespaces).
-    pub fn in_namespaces<'a>(
-        client: &'a kube_client::Client,
-        scope: &'a Scope,
-        namespaces: impl IntoIterator<Item = impl Into<String> + 'a> + 'a,
-        deadlines: &'a Deadlines,
-    ) -> impl Iterator<Item = (String, Arc<dyn ListWatch>)> + 'a {
-        let sources = Self::sources(client.clone(), scope.clone(), deadlines.clone());
+    pub fn in_namespaces(
+        client: kube_client::Client,
+        scope: Scope,
+        namespaces: impl IntoIterator<Item = impl Into<String>>,
+        deadlines: Deadlines,
+    ) -> impl Iterator<Item = (String, Arc<dyn ListWatch>)> {
+        let sources = Self::sources(client, scope, deadlines);
         namespaces.into_iter().map(Into::into).map(move |namespace| {
             let source = sources(&namespace);
             (namespace, source)

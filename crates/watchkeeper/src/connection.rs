@@ -216,7 +216,7 @@ impl Connection {
     ) -> Result<SharedInformer<K>, ConnectionError> {
         let (config, client) = (self.informer_config(scope), self.client()?);
         let deadlines = Deadlines::default();
-        let sources = KubeListWatch::in_namespaces(&client, scope, namespaces, &deadlines);
+        let sources = KubeListWatch::in_namespaces(client.clone(), scope.clone(), namespaces, deadlines.clone());
         let informer = SharedInformer::in_namespaces(sources, &Decoder::new(config.decoder), &config)?;
         let sources = KubeListWatch::sources(client, scope.clone(), deadlines);
         Ok(informer.with_budget(self.budget.clone()).with_sources(sources))

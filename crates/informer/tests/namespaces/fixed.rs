@@ -50,7 +50,7 @@ impl Rig {
         }
         let client = Client::new(server.service("reader"), "default");
         let (scope, deadlines) = (Scope::all::<ConfigMap>(), Deadlines::default());
-        let sources = KubeListWatch::in_namespaces(&client, &scope, NAMESPACES, &deadlines);
+        let sources = KubeListWatch::in_namespaces(client, scope, NAMESPACES, deadlines);
         let decoder = Decoder::new(DecoderConfig::default());
         let informer = SharedInformer::in_namespaces(sources, &decoder, &InformerConfig::default()).unwrap();
         let handle = informer.handle();
