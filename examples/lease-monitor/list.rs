@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use kube_client::Api;
 use kube_client::api::ListParams;
-use kube_client::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
-use watchkeeper::informer::{Deadlines, Event, InformerConfig, KubeListWatch, Scope, SharedInformer};
+use watchkeeper::Connection;
+use watchkeeper::informer::{Event, Scope};
 
 use crate::attention::TICK;
 use crate::board::Board;
@@ -57,7 +58,7 @@ pub(crate) async fn run(args: ListArgs) -> Result<(), String> {
     .await
     .map_err(at)?;
     // Nodes only tell orphans from others: without them the table is less, not nothing.
-    let nodes: Api<Node> = Api::all(client.clone());
+    let nodes: Api<Node> = Api::all(client);
     let known = pages(&nodes, ("nodes", ""), |object| {
         board.node(&Event::Added { object: Arc::new(object), initial: true });
     })
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: ListArgs) -> Result<(), String> {
     }
     board.tick(false, known.is_ok());
     if let Some(span) = args.span {
-        watch(client, namespace, &board, span).await?;
+        watch(&connection, namespace, &board, span).await?;
     }
     print(&args, &board, clock.wall());
     Ok(())
@@ -93,13 +94,17 @@ where
 }
 
 /// Watches for `span`, so that changes are observed.
-async fn watch(client: Client, namespace: Option<&str>, board: &Arc<Board>, span: Duration) -> Result<(), String> {
+async fn watch(
+    connection: &Connection,
+    namespace: Option<&str>,
+    board: &Arc<Board>,
+    span: Duration,
+) -> Result<(), String> {
     let scope = match namespace {
         Some(namespace) => Scope::namespaced::<Lease>(namespace),
         None => Scope::all::<Lease>(),
     };
-    let list_watch = KubeListWatch::new(client, scope, Deadlines::default());
-    let mut informer = SharedInformer::<Lease>::new(Arc::new(list_watch), InformerConfig::default());
+    let mut informer = connection.informer_in::<Lease>(scope).map_err(|error| problem::chain(&error))?;
     let on_board = board.clone();
     informer.add_source(move |event| on_board.lease(event));
     let stop = CancellationToken::new();
