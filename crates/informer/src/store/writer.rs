@@ -43,6 +43,22 @@ struct Part {
     reached: Reached,
 }
 
+impl Part {
+    fn holds<K: Cached>(&self, object: &K) -> bool {
+        self.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace())
+    }
+
+    /// Returns how many it has dropped.
+    fn keep_own<K: Cached, T>(&self, all: &mut Vec<T>, object: impl Fn(&T) -> &K) -> usize {
+        if self.namespace.is_none() {
+            return 0;
+        }
+        let before = all.len();
+        all.retain(|one| self.holds(object(one)));
+        before - all.len()
+    }
+}
+
 /// What applying a batch amounted to.
 #[derive(Debug)]
 pub struct Applied<K> {
@@ -50,6 +66,14 @@ pub struct Applied<K> {
     pub events: Vec<Event<K>>,
     /// Changes that were older than what is cached, and dropped.
     pub stale: usize,
+    /// Changes and items of another namespace than the part's, passed over.
+    pub unwanted: usize,
+}
+
+impl<K> Default for Applied<K> {
+    fn default() -> Self {
+        Self { events: Vec::new(), stale: 0, unwanted: 0 }
+    }
 }
 
 /// An empty store: its writer, from which readers' handles are made.
@@ -136,14 +160,10 @@ impl<K: Cached> StoreWriter<K> {
 
     /// Caches objects without having reached any version by that. What is of no part is left out: no list would ever end it.
     pub(crate) fn begin_with(&mut self, changes: impl IntoIterator<Item = Change<K>>) {
-        let is_ours = |change: &Change<K>| {
-            let of = change.object().namespace();
-            let holds = |part: &Part| part.namespace.as_deref().is_none_or(|namespace| namespace == of);
-            self.parts.iter().any(holds)
-        };
+        let is_ours = |change: &Change<K>| self.parts.iter().any(|part| part.holds(&**change.object()));
         let changes: Vec<_> = changes.into_iter().filter(is_ours).collect();
         let root = self.store.root();
-        let (mut applied, reached) = (Applied { events: Vec::new(), stale: 0 }, self.store.reached());
+        let (mut applied, reached) = (Applied::default(), self.store.reached());
         let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
         edit.change_all(changes, &mut applied);
         edit.end(reached);
@@ -155,25 +175,28 @@ impl<K: Cached> StoreWriter<K> {
     }
 
     /// Applies one batch of a part, by its number (those of [`StoreWriter::in_parts`] are counted from 0); when it returns, readers see all
-    /// of it and that part has reached `version`.
+    /// of it and that part has reached `version`. What is of another namespace than the part is passed over and counted.
     ///
     /// # Panics
     /// The store has no such part.
     pub fn apply_to(&mut self, part: usize, work: Work<K>, version: ResourceVersion) -> Applied<K> {
         self.retired.retain(is_in_use);
-        let mut applied = Applied { events: Vec::new(), stale: 0 };
+        let mut applied = Applied::default();
         let at = self.parts.iter().position(|own| own.number == part).expect("there is such a part");
-        let reached = &mut self.parts[at].reached;
+        let part_of = &self.parts[at];
         match work {
-            Work::Changes(changes) => {
-                advance(reached, version);
+            Work::Changes(mut changes) => {
+                applied.unwanted = part_of.keep_own(&mut changes, |change| &**change.object());
+                advance(&mut self.parts[at].reached, version);
                 let reached = self.reached();
                 let root = self.store.root();
                 let mut edit = Edit { root: &root, free: &mut self.free, batch: Some(Batch::begin(&root.objects)) };
                 edit.change_all(changes, &mut applied);
                 edit.end(reached);
             }
-            Work::Replace(replacement) => {
+            Work::Replace(mut replacement) => {
+                applied.unwanted = part_of.keep_own(&mut replacement.items, |item| &**item.object());
+                let reached = &mut self.parts[at].reached;
                 let initial = reached.replacements == 0;
                 reached.version = Some(version);
                 reached.replacements += 1;
@@ -200,7 +223,7 @@ impl<K: Cached> StoreWriter<K> {
     /// Drops a part, and in one step what is cached of it: nobody knows whether that was deleted, so each end is inferred.
     pub(crate) fn remove_part(&mut self, part: usize) -> Vec<Event<K>> {
         self.retired.retain(is_in_use);
-        let mut applied = Applied { events: Vec::new(), stale: 0 };
+        let mut applied = Applied::default();
         for Part { namespace, .. } in self.parts.extract_if(.., |own| own.number == part).collect::<Vec<_>>() {
             self.replace(namespace.as_deref(), Vec::new(), false, &mut applied);
         }

@@ -399,6 +399,28 @@ fn index_functions_may_be_bad() {
     assert_eq!((&*summaries[2].name, summaries[2].panics), ("many", 0));
 }
 
+/// Goal: what a part is given of another namespace is passed over and counted, by a list and by changes; what is cached of it stays, and
+/// nobody is told anything.
+#[test]
+fn a_part_keeps_to_its_namespace() {
+    let mut writer = StoreWriter::in_parts(vec![Some("ns0".to_owned()), Some("ns1".to_owned())]);
+    let at = |version: u64| ResourceVersion::new(&version.to_string());
+    let list = |items: &[Arc<Thing>]| {
+        let items = items.iter().cloned().map(Relisted::new).collect();
+        Work::Replace(Replacement { items, version: at(1) })
+    };
+    assert_eq!(writer.apply_to(1, list(&[thing(1, 1, 1)]), at(1)).events.len(), 1);
+    let listed = writer.apply_to(0, list(&[thing(0, 1, 1), thing(1, 2, 9), thing(3, 1, 1)]), at(1));
+    assert_eq!((listed.events.len(), listed.unwanted), (1, 2));
+    let deleted = Change::Deleted { last: thing(1, 1, 9), finality: Finality::Observed };
+    let changes = vec![Change::applied(thing(1, 1, 9)), deleted, Change::applied(thing(2, 1, 9))];
+    let changed = writer.apply_to(0, Work::Changes(changes), at(9));
+    assert_eq!((changed.events.len(), changed.unwanted), (1, 2));
+    let mut cached: Vec<_> = writer.store().list().iter().map(|thing| (thing.name.clone(), version(thing))).collect();
+    cached.sort();
+    assert_eq!(cached, [("n0".to_owned(), 1), ("n1".to_owned(), 1), ("n2".to_owned(), 9)]);
+}
+
 /// Goal: building an index over n objects calls its function n times, and a change at most for the state before and the one after;
 /// a replacement once for each object. So no start-up takes the square of the objects. Method: the calls are counted.
 #[test]
