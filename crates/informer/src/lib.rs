@@ -124,7 +124,7 @@
 //! | `SetTransform` | [`Decoder::with_transform`](decode::Decoder::with_transform) |
 //! | `SetWatchErrorHandler` | [`InformerHandle::sync_status`]: what fails, since when, and how often |
 //! | `LastSyncResourceVersion`, `IsStopped` | [`InformerHandle::version`], [`InformerHandle::has_ended`] |
-//! | `AddIndexers`, `IndexField` | [`SharedInformer::add_index`], [`InformerHandle::add_index`] |
+//! | `AddIndexers`, `IndexField` | [`SharedInformer::add_index`], [`InformerHandle::add_index`]: an index is known by its handle, so a name that is given twice is no conflict |
 //! | `dynamicinformer`, `metadatainformer` | [`shape`] |
 //! | `TweakListOptions` | [`Scope`] |
 //! | `cache.Controller` | [`Processor`] |

@@ -112,7 +112,8 @@ impl<K: Cached> StoreWriter<K> {
     /// Adds an index over what is and will be cached: the objects under each of the values that `values` gives for them. The name is for
     /// people. `values` runs here for the old and the new state of each object that changes, and now and then where the index is
     /// read; it should depend on nothing but the object. If it panics, the object is in this index under no value. The values'
-    /// `Eq`, `Hash`, `Ord`, `Clone` and `Drop` run under a lock, and must not use the store. Two indexes may have one name; none can be removed.
+    /// `Eq`, `Hash`, `Ord`, `Clone` and `Drop` run under a lock, and must not use the store. None can be removed. An index is known by the handle
+    /// that is returned, not by its name: adding the same twice makes two, at twice the cost, so share the handle.
     pub fn add_index<V: IndexValue, I: IntoIterator<Item = V>>(
         &mut self,
         name: &str,
@@ -135,11 +136,15 @@ impl<K: Cached> StoreWriter<K> {
         RangeIndex::new(self.store(), self.add(Arc::new(Built::<K, Sorted<V>>::new(definition))))
     }
 
-    /// Adds an index by the value of a label, which [`Lister::select`](crate::Lister::select) uses by itself.
+    /// Adds an index by the value of a label, which [`Lister::select`](crate::Lister::select) uses by itself; or finds the one there is.
     pub fn add_label_index(&mut self, key: &str) -> Index<K, String>
     where
         K: Labelled,
     {
+        let is_there = |index: &Arc<dyn Maintained<K>>| index.label() == Some(key);
+        if let Some(position) = self.store.root().indexes.iter().position(is_there) {
+            return Index::new(self.store(), position);
+        }
         let label = key.to_owned();
         let value = move |object: &K| object.labels().get(&label).cloned();
         self.add_hashed(Definition::new(&format!("label {key}"), value).of_label(key))

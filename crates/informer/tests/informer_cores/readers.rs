@@ -210,6 +210,20 @@ fn named(name: &str, version: u64) -> Arc<Thing> {
     Arc::new(Thing { namespace, name: name.to_owned(), uid, version, groups })
 }
 
+/// Goal: a label that is indexed already isn't indexed again: both handles find what is cached.
+#[test]
+fn a_label_is_indexed_once() {
+    let mut writer = StoreWriter::<ConfigMap>::default();
+    let first = writer.add_label_index("app");
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some("a".to_owned());
+    map.metadata.labels = Some([("app".to_owned(), "web".to_owned())].into());
+    writer.apply(Work::Changes(vec![Change::applied(Arc::new(map))]), ResourceVersion::new("1"));
+    let again = writer.add_label_index("app");
+    assert_eq!((first.get("web").len(), again.get("web").len()), (1, 1));
+    assert_eq!(writer.store().indexes().len(), 2, "beside the one by namespace");
+}
+
 /// Goal: an object that has one of two values all along is in every selection of both, and a range is in the order of its values,
 /// while objects move. Method: a writer moves a few objects to and fro, readers select and read the range.
 #[test]
