@@ -130,8 +130,8 @@ impl<K: Viewed> Lister<K> {
     }
 }
 
-impl<K: Labelled> Lister<K> {
-    /// The present objects that are wanted.
+impl<K: Cached + Labelled> Lister<K> {
+    /// The present objects that are wanted. Of lazy objects the labels are decoded when they are looked at: of all, where no index fits.
     ///
     /// ```
     /// use k8s_openapi::api::core::v1::Pod;
@@ -152,7 +152,7 @@ impl<K: Labelled> Lister<K> {
         let mut look = |object: &Arc<K>| {
             looked_at += 1;
             let is_here = wanted.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
-            if is_here && wanted.labels.matches(object.labels()) {
+            if is_here && wanted.labels.matches(&object.labels()) {
                 objects.push(Arc::clone(object));
             }
         };

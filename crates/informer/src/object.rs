@@ -3,6 +3,7 @@
 //! In: any type that can say who it is. Out: four borrowed strings. It never allocates, and nothing in the pipeline
 //! asks an object for more: kind and scope are values of the informer ([`crate::scope`]), not of the type.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kube_client::Resource;
@@ -40,16 +41,16 @@ pub trait Cached: Send + Sync + 'static {
     }
 }
 
-/// An object whose labels can be selected by; implemented for every `kube_client::Resource`.
-pub trait Labelled: Cached {
-    /// `metadata.labels`.
-    fn labels(&self) -> &BTreeMap<String, String>;
+/// An object whose labels can be selected by; implemented for every `kube_client::Resource`, for [`Lazy`](crate::shape::Lazy) and for
+/// [`Projected`](crate::shape::Projected) of what is labelled itself.
+pub trait Labelled {
+    /// `metadata.labels`; none are an empty map.
+    fn labels(&self) -> Cow<'_, BTreeMap<String, String>>;
 }
 
-impl<K: Resource + Send + Sync + 'static> Labelled for K {
-    fn labels(&self) -> &BTreeMap<String, String> {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
-        self.meta().labels.as_ref().unwrap_or(&NONE)
+impl<K: Resource> Labelled for K {
+    fn labels(&self) -> Cow<'_, BTreeMap<String, String>> {
+        self.meta().labels.as_ref().map(Cow::Borrowed).unwrap_or_default()
     }
 }
 

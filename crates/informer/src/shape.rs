@@ -8,7 +8,8 @@
 //! | projected | [`Projected<Mine>`] | the fields that your type names, and who the object is |
 //! | lazy | [`Lazy<Pod>`] | the JSON without managed fields, and who the object is; decoded when it is read |
 //!
-//! The last two need a decoder of their own, given to
+//! Labels can be selected by ([`Lister::select`](crate::Lister::select)) in every shape but a projection whose type doesn't say where it has them
+//! ([`Labelled`]). The last two need a decoder of their own, given to
 //! [`SharedInformer::with_decoder`](crate::SharedInformer::with_decoder); metadata has one that is faster where a server
 //! sends more than was asked for.
 //!
@@ -35,6 +36,8 @@
 //!
 //! [`KubeListWatch::metadata_only`]: crate::KubeListWatch::metadata_only
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
@@ -45,7 +48,7 @@ use serde::de::DeserializeOwned;
 
 use crate::decode::{DecodeFault, Decoder, DecoderConfig, Identity};
 use crate::json::{self, ManagedFields};
-use crate::object::Cached;
+use crate::object::{Cached, Labelled};
 use crate::scan::{member, skip_whitespace};
 
 /// Who an object is, in one allocation.
@@ -122,6 +125,12 @@ impl<T> Deref for Projected<T> {
 
     fn deref(&self) -> &T {
         &self.fields
+    }
+}
+
+impl<T: Labelled> Labelled for Projected<T> {
+    fn labels(&self) -> Cow<'_, BTreeMap<String, String>> {
+        self.fields.labels()
     }
 }
 
@@ -205,6 +214,14 @@ impl<T> Lazy<T> {
     /// The whole object, as whatever it can be decoded to.
     pub(crate) fn decode<U: DeserializeOwned>(&self) -> Result<U, DecodeFault> {
         json::read(&self.json, ManagedFields::Kept)
+    }
+}
+
+/// Decoded from the JSON at each call: it passes over what is before `metadata.labels` and makes a map of them, a few allocations. Labels that aren't a
+/// map of strings, which no server sends, count as none.
+impl<T> Labelled for Lazy<T> {
+    fn labels(&self) -> Cow<'_, BTreeMap<String, String>> {
+        Cow::Owned(self.field(&["metadata", "labels"]).ok().flatten().unwrap_or_default())
     }
 }
 

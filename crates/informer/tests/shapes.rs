@@ -1,12 +1,14 @@
 //! Goal: each shape of the table in `shape` holds what it says, through a whole informer over the embedded server.
 #![allow(clippy::disallowed_methods)]
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_client::api::PostParams;
-use kube_client::core::{DynamicObject, PartialObjectMeta};
+use kube_client::core::{DynamicObject, Expression, PartialObjectMeta};
 use kube_client::{Api, Client};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -18,8 +20,8 @@ use watchkeeper_informer::delta_fifo::{Change, Work};
 use watchkeeper_informer::scripted::{Answer, ScriptedListWatch};
 use watchkeeper_informer::shape::{Lazy, Projected};
 use watchkeeper_informer::{
-    Cached, Deadlines, Event, InformerConfig, KubeListWatch, Lister, ObjectKey, ResourceVersion, Scope, SharedInformer,
-    StoreWriter, Viewed,
+    Cached, Deadlines, Event, InformerConfig, KubeListWatch, Labelled, Lister, ObjectKey, ResourceVersion, Scope,
+    Selection, SharedInformer, StoreWriter, Viewed,
 };
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -110,6 +112,52 @@ async fn lazy() {
     assert_eq!(objects[1].field::<String>(&["data", "none"]), Ok(None));
     assert_eq!(objects[1].field::<u8>(&["data", "size"]), Err(DecodeFault::Shape("a string, expected u8".into())));
     assert!(!String::from_utf8_lossy(objects[1].json()).contains("managedFields"));
+}
+
+/// Goal: objects are selected by their labels in these shapes too, with an index and without.
+#[test]
+fn labels_of_what_is_no_resource() {
+    #[derive(Deserialize)]
+    struct Own {
+        metadata: Labels,
+    }
+    #[derive(Deserialize)]
+    struct Labels {
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+    }
+    impl Labelled for Own {
+        fn labels(&self) -> Cow<'_, BTreeMap<String, String>> {
+            Cow::Borrowed(&self.metadata.labels)
+        }
+    }
+    fn selected<K: Cached + Labelled>(decoder: &Decoder<K>) {
+        let changes =
+            [r#","labels":{"app":"web","tier":"front"}"#, r#","labels":{"app":"db"}"#, r#","labels":null"#, ""]
+                .iter()
+                .zip(["a", "b", "c", "d"])
+                .filter_map(|(labels, name)| {
+                    let item = format!(r#"{{"metadata":{{"name":"{name}","resourceVersion":"1"{labels}}}}}"#);
+                    let who = identity(item.as_bytes()).expect("known");
+                    decoder.object(item.as_bytes(), &who).ok().map(Change::applied)
+                });
+        let mut writer = StoreWriter::default();
+        writer.apply(Work::Changes(changes.collect()), ResourceVersion::new("1"));
+        let lister = Lister::new(writer.store());
+        let select = |labels: Expression| {
+            let selected = lister.select(&Selection { labels: labels.into(), ..Selection::default() });
+            let mut names: Vec<_> = selected.objects.iter().map(|object| object.name().to_owned()).collect();
+            names.sort();
+            (names.concat(), selected.access.to_string())
+        };
+        let equal = |value: &str| Expression::Equal("app".to_owned(), value.to_owned());
+        assert_eq!(select(equal("web")), ("a".to_owned(), "by a scan, no index fits".to_owned()));
+        assert_eq!(select(Expression::Exists("app".to_owned())).0, "ab");
+        writer.add_label_index("app");
+        assert_eq!(select(equal("db")), ("b".to_owned(), "by the index label app".to_owned()));
+    }
+    selected(&Decoder::<Projected<Own>>::projected());
+    selected(&Decoder::<Lazy<ConfigMap>>::lazy());
 }
 
 /// Goal: a transform changes what is cached, but not who it is.
