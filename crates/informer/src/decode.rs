@@ -64,7 +64,7 @@ impl<K: DeserializeOwned> Decoder<K> {
 
 impl<K> Decoder<K> {
     /// Decodes with a function of the item's bytes and of who it is. It must neither block nor keep the bytes, and what it
-    /// makes must say of itself what the identity says.
+    /// makes must say of itself what the identity says. A fault that it returns is logged: it must not quote values.
     pub fn from_fn(build: impl Fn(&[u8], &Identity<'_>) -> Result<K, DecodeFault> + Send + Sync + 'static) -> Self {
         Self { build: Arc::new(build) }
     }
@@ -110,7 +110,8 @@ pub enum DecodeFault {
     TooDeep,
     /// It is JSON, but not of the type that the informer caches: where, and what the type says of it, such as `spec.replicas: a
     /// string, expected i32`; at most 512 characters. It has names of fields and keys of maps, but no values, not even where serde's message
-    /// would quote them. Inside of what serde buffers (flattened fields, enums that aren't tagged from outside), the path ends at the whole.
+    /// would quote them; only a type whose own word of what it expects has a value in it would show that. What serde buffers before it looks at it
+    /// (flattened fields, enums that aren't tagged from outside) ends the path.
     #[error("its fields do not fit the type: {0}")]
     Shape(Box<str>),
     /// The transform has made another object of it.

@@ -5,8 +5,8 @@
 //! vectors how long they will be, so that they hold no room to grow; and it passes over any depth, while it builds no more
 //! than [`MAX_BUILT_DEPTH`] levels, so that neither it nor whoever drops the value runs out of stack.
 //!
-//! Where a value is passed over, only its brackets and strings are looked at. Map keys are texts; serde_json's numbers as
-//! keys are refused. Otherwise both agree on what is JSON and what it says, which a test holds them to.
+//! Where a value is passed over, only its brackets and strings are looked at. Otherwise both agree on what is JSON and what it says, which
+//! a test holds them to.
 
 mod access;
 mod misfit;
@@ -200,10 +200,15 @@ impl<'de, E: Failure> Reader<'de, E> {
         }
     }
 
-    /// Out of it again.
+    /// Out of it again; what the type hasn't taken is too much.
     fn leave(&mut self, closing: u8) -> Result<(), Fault> {
         self.depth -= 1;
-        self.expect(closing)
+        match self.peek()? {
+            byte if byte == closing => self.at += 1,
+            b',' => return Err(Fault::Shape),
+            _ => return Err(Fault::Syntax),
+        }
+        Ok(())
     }
 }
 
@@ -240,11 +245,7 @@ impl<'de, E: Failure> de::Deserializer<'de> for &mut Reader<'de, E> {
                 self.literal("null")?;
                 visitor.visit_unit()
             }
-            _ => match self.number()? {
-                Number::Natural(number) => visitor.visit_u64(number),
-                Number::Negative(number) => visitor.visit_i64(number),
-                Number::Real(number) => visitor.visit_f64(number),
-            },
+            _ => self.number()?.visit(visitor),
         }
     }
 
@@ -273,12 +274,15 @@ impl<'de, E: Failure> de::Deserializer<'de> for &mut Reader<'de, E> {
                 Text::Resolved(text) => visitor.visit_enum(text.into_deserializer()),
             },
             b'{' => {
+                let way = self.path.len();
                 self.enter()?;
                 let value = visitor.visit_enum(access::Variant(self))?;
+                self.retrace(way);
                 self.leave(b'}')?;
                 Ok(value)
             }
-            _ => Err(Fault::Shape.into()),
+            // No enum: the visitor says so.
+            _ => self.deserialize_any(visitor),
         }
     }
 

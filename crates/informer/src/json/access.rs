@@ -3,9 +3,12 @@
 //! In: a reader behind the opening bracket. Out: what serde asks for. It leaves `metadata.managedFields` out where they
 //! aren't wanted, as if they weren't there.
 
-use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
-use serde::de::{self, DeserializeSeed, Visitor};
+use std::marker::PhantomData;
 
+use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
+
+use super::number;
 use super::{Failure, Fault, ManagedFields, Reader, Text};
 
 pub(super) struct Elements<'a, 'de, E> {
@@ -108,9 +111,9 @@ impl<'de, E: Failure> de::MapAccess<'de> for &mut Members<'_, 'de, E> {
                 }
                 Text::Plain(key) => {
                     self.reader.metadata_next = self.place == Place::Outermost && key == "metadata";
-                    seed.deserialize(BorrowedStrDeserializer::new(key))
+                    seed.deserialize(Key::new(Text::Plain(key)))
                 }
-                Text::Resolved(key) => seed.deserialize(StrDeserializer::new(key)),
+                key @ Text::Resolved(_) => seed.deserialize(Key::new(key)),
             };
             self.reader.trace_member(start);
             return key.map(Some);
@@ -126,6 +129,81 @@ impl<'de, E: Failure> de::MapAccess<'de> for &mut Members<'_, 'de, E> {
     }
 }
 
+/// A key: a text, or what is written in it where the type wants a number or a boolean.
+struct Key<'de, 'a, E> {
+    text: Text<'de, 'a>,
+    failure: PhantomData<fn() -> E>,
+}
+
+impl<'de, 'a, E> Key<'de, 'a, E> {
+    fn new(text: Text<'de, 'a>) -> Self {
+        Self { text, failure: PhantomData }
+    }
+
+    fn as_str(&self) -> &str {
+        match self.text {
+            Text::Plain(text) | Text::Resolved(text) => text,
+        }
+    }
+}
+
+/// These are read as numbers.
+macro_rules! numbers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+            match number::read(self.as_str(), 0) {
+                Ok((number, end)) if end == self.as_str().len() => number.visit(visitor),
+                _ => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de, E: Failure> de::Deserializer<'de> for Key<'de, '_, E> {
+    type Error = E;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self.text {
+            Text::Plain(text) => visitor.visit_borrowed_str(text),
+            Text::Resolved(text) => visitor.visit_str(text),
+        }
+    }
+
+    numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16
+        deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self.as_str() {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        visitor.visit_enum(self.as_str().into_deserializer())
+    }
+
+    serde::forward_to_deserialize_any! {
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
 /// An enum's variant and what it holds, as the one member of an object.
 pub(super) struct Variant<'a, 'de, E>(pub(super) &'a mut Reader<'de, E>);
 
@@ -134,10 +212,13 @@ impl<'de, E: Failure> de::EnumAccess<'de> for Variant<'_, 'de, E> {
     type Variant = Self;
 
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), E> {
+        self.0.peek()?;
+        let start = self.0.at;
         let variant = match self.0.text()? {
-            Text::Plain(name) => seed.deserialize(BorrowedStrDeserializer::new(name))?,
-            Text::Resolved(name) => seed.deserialize(StrDeserializer::new(name))?,
+            Text::Plain(name) => seed.deserialize(BorrowedStrDeserializer::<E>::new(name))?,
+            Text::Resolved(name) => seed.deserialize(StrDeserializer::<E>::new(name))?,
         };
+        self.0.trace_member(start);
         self.0.expect(b':')?;
         Ok((variant, self))
     }

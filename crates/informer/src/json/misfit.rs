@@ -1,14 +1,19 @@
 //! Misfit: where a value doesn't fit its type, and what is there instead.
 //!
 //! In: the bytes that couldn't be read as a type. Out: a text for people: the names that lead to the place, the kind of the value
-//! that is there, what the type says that it expects. Never a value, so serde's own messages, which quote them, aren't used.
+//! that is there, what the type says that it expects. Never a value, so serde's own messages, which quote them, aren't used; what a type
+//! says that it expects is its own business.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use serde::de::{self, DeserializeOwned, Expected, Unexpected};
 
 use super::{Failure, Fault, ManagedFields, Reader};
 use crate::request_error::bounded;
+
+/// In characters; what is said of a value is shorter than that as a rule.
+const LONGEST_PATH: usize = 256;
 
 /// What is wrong, in words.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +27,15 @@ pub(super) fn describe<K: DeserializeOwned>(text: &str, managed_fields: ManagedF
     let what =
         reader.whole::<K>().err().map_or_else(|| "it did when it was read again".to_owned(), |Misfit(what)| what);
     let separator = if reader.path.is_empty() { "" } else { ": " };
-    bounded(&[&*reader.path, separator, &what].concat()).into()
+    bounded(&[&*shortened(&reader.path), separator, &what].concat()).into()
+}
+
+/// Of a path that is too long, its end.
+fn shortened(path: &str) -> Cow<'_, str> {
+    match path.char_indices().rev().nth(LONGEST_PATH - 1) {
+        Some((start, _)) if start > 0 => format!("…{}", &path[start..]).into(),
+        _ => path.into(),
+    }
 }
 
 impl Failure for Misfit {
@@ -30,8 +43,12 @@ impl Failure for Misfit {
 }
 
 impl From<Fault> for Misfit {
-    fn from(_: Fault) -> Self {
-        Self("not a value that can be here".to_owned())
+    fn from(fault: Fault) -> Self {
+        let what = match fault {
+            Fault::Shape => "more than the type takes",
+            Fault::Syntax | Fault::TooDeep => "not a value that can be here",
+        };
+        Self(what.to_owned())
     }
 }
 
@@ -48,8 +65,9 @@ impl de::Error for Misfit {
         Self(format!("{} of another value, expected {expected}", kind(&found)))
     }
 
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self(format!("{length} elements, expected {expected}"))
+    /// Types also mean the length of a text by it, which is a secret's sometimes.
+    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
+        Self(format!("a wrong length, expected {expected}"))
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {

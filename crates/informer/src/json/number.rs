@@ -3,6 +3,8 @@
 //! In: the position of the first character. Out: a number as narrow as it can be, and where it ends. Integers beyond 64 bits
 //! become real numbers; what is beyond those is refused.
 
+use serde::de;
+
 use super::Fault;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,6 +12,16 @@ pub(super) enum Number {
     Natural(u64),
     Negative(i64),
     Real(f64),
+}
+
+impl Number {
+    pub(super) fn visit<'de, V: de::Visitor<'de>, E: de::Error>(self, visitor: V) -> Result<V::Value, E> {
+        match self {
+            Self::Natural(number) => visitor.visit_u64(number),
+            Self::Negative(number) => visitor.visit_i64(number),
+            Self::Real(number) => visitor.visit_f64(number),
+        }
+    }
 }
 
 pub(super) fn read(text: &str, start: usize) -> Result<(Number, usize), Fault> {
