@@ -30,8 +30,8 @@
 //! | newest version | it is at or after ours | watch | none |
 //! | newest version | failed | watch | backoff |
 //!
-//! Why it reads paged lists is said when the first of them has come: a bad selector gets 400 for either kind of list, and is no sign of a server
-//! without streaming ones.
+//! Where a paged list is refused as well, the streaming one is tried again after the backoff: a bad selector gets 400 for either kind, and is no
+//! sign of a server without streaming lists. So why it reads paged lists is said when the first of them has come.
 //!
 //! Where the server names a time (`Retry-After`), the wait is at least that, capped at [`RETRY_AFTER_CAP`]. Every list
 //! is consistent (no version asked for), so a list never brings an older state than the server's present one.
@@ -105,7 +105,7 @@ pub enum Next {
     Watch,
     /// A list, streaming or paged as remembered.
     List,
-    /// A paged list, now and for the rest of this reflector's life.
+    /// A paged list, now and, once one has come, for the rest of this reflector's life.
     PagedListForGood,
     /// One list without pages, because its pages expire before they are read.
     UnpagedList,
@@ -178,8 +178,13 @@ pub(crate) fn misses_bookmark(trouble: &Trouble) -> bool {
     }
 }
 
+/// The list was refused as such, see [`Refusal::is_unsupported`](crate::request_error::Refusal::is_unsupported).
+pub(crate) fn is_unsupported(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Failed(RequestError::Refused(refusal)) if refusal.is_unsupported())
+}
+
 fn streaming_list(trouble: &Trouble, any_event: bool, missed_before: bool) -> (Next, bool) {
-    if matches!(trouble, Trouble::Failed(RequestError::Refused(refusal)) if refusal.is_unsupported()) {
+    if is_unsupported(trouble) {
         return (Next::PagedListForGood, false);
     }
     match (misses_bookmark(trouble), any_event) {

@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | healthy, with bookmarks | 0.2 (a new watch every 5 to 10 min) |
 //! | healthy, quiet, without bookmarks | 0.7 (silence of 3 min, a question for the newest version, a new watch) |
-//! | failing in any way, once at the cap of the backoff | 2, or 4 where a list succeeds and its watch then fails |
+//! | failing in any way, once at the cap of the backoff | 2, or 4 where a list succeeds and its watch then fails, or both kinds of list are refused |
 //! | sending changes behind the version reached | 6 (every 30 s an audit, and where that proves a loss a list and its watch) |
 //! | ending every watch cleanly after an event | 60 (one a second: the pace) |
 //! | relists asked for without end | 60 lists |
@@ -41,7 +41,7 @@ use crate::delta_fifo::{DeltaFifo, Known, Relisted, Replacement};
 use crate::explain::What;
 use crate::list_watch::ListWatch;
 use crate::object::Cached;
-use crate::recovery::{Next, Phase, Step, Trouble, Wait, misses_bookmark, next_step};
+use crate::recovery::{Next, Phase, Step, Trouble, Wait, is_unsupported, misses_bookmark, next_step};
 use crate::request_error::RequestError;
 use crate::sight::Sight;
 use crate::version::ResourceVersion;
@@ -205,6 +205,9 @@ impl<K: Cached> Run<K> {
         self.malformed_before = matches!(trouble, Trouble::Failed(RequestError::Malformed(_)));
         if next == Next::PagedListForGood && std::mem::replace(&mut self.streaming, false) {
             self.gave_up_streaming = Some(describe(trouble).1);
+        }
+        if matches!(phase, Phase::List { .. }) && is_unsupported(trouble) && self.gave_up_streaming.take().is_some() {
+            self.streaming = true;
         }
         if wait == Wait::None {
             tracing::debug!(reflector = self.given.config.name, ended = describe(trouble).1, ?next, "going on");

@@ -1,7 +1,7 @@
 //! What a reflector says of itself: its handle, its state, its counts.
 //!
 //! In: notes from the run loop. Out: a copy for whoever asks. It never waits and holds nothing of an object but the names of
-//! those that can't be decoded.
+//! those that can't be decoded, and where they are wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
