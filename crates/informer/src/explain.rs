@@ -3,8 +3,8 @@
 //! In: notes of the stages, while [`InformerConfig::explain`](crate::InformerConfig::explain) is set. Out: the steps of one key,
 //! oldest first, by [`InformerHandle::explain`](crate::InformerHandle::explain); as a text, by [`Story`]. The steps of all keys
 //! share one ring of a fixed length, so a busy kind soon overwrites the story of a quiet object: then say which keys matter
-//! ([`ExplainKeys`]). It holds names, uids and versions, and of an object's content no value: of what can't be decoded the path alone. When it is off, a stage
-//! asks one branch.
+//! ([`ExplainKeys`]). It holds names, uids and versions, and of an object's content no value: of what can't be decoded,
+//! where it is wrong and what was expected there. When it is off, a stage asks one branch.
 //!
 //! Sources ([`SharedInformer::add_source`](crate::SharedInformer::add_source)) are told inline, right after a step says that
 //! something was applied; that has no step of its own. Upstream has nothing like it.

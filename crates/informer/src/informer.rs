@@ -178,7 +178,7 @@ impl<K: Cached> SharedInformer<K> {
         self.processor.writer().add_range_index(name, values)
     }
 
-    /// Adds an index by the value of a label, which [`Lister::select`](crate::Lister::select) uses by itself.
+    /// Adds an index by the value of a label, which [`Lister::select`](crate::Lister::select) uses by itself; or finds the one there is.
     pub fn add_label_index(&mut self, key: &str) -> Index<K, String>
     where
         K: Labelled,

@@ -152,7 +152,7 @@ impl<K: Cached + Labelled> Lister<K> {
         let mut look = |object: &Arc<K>| {
             looked_at += 1;
             let is_here = wanted.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
-            if is_here && wanted.labels.matches(&object.labels()) {
+            if is_here && (wanted.labels.selects_all() || wanted.labels.matches(&object.labels())) {
                 objects.push(Arc::clone(object));
             }
         };

@@ -8,10 +8,12 @@
 //! | projected | [`Projected<Mine>`] | the fields that your type names, and who the object is |
 //! | lazy | [`Lazy<Pod>`] | the JSON without managed fields, and who the object is; decoded when it is read |
 //!
-//! Labels can be selected by ([`Lister::select`](crate::Lister::select)) in every shape but a projection whose type doesn't say where it has them
-//! ([`Labelled`]). The last two need a decoder of their own, given to
+//! Projected and lazy ones need a decoder of their own, given to
 //! [`SharedInformer::with_decoder`](crate::SharedInformer::with_decoder); metadata has one that is faster where a server
 //! sends more than was asked for.
+//!
+//! Labels can be selected by ([`Lister::select`](crate::Lister::select)) in every shape but a projection whose type doesn't say where it has
+//! them ([`Labelled`]).
 //!
 //! ```
 //! use serde::Deserialize;

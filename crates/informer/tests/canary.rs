@@ -1,4 +1,4 @@
-//! Goal: I16, nothing of an object gets into logs, status or errors, at whatever level. Method: Secrets full of a word, some of
+//! Goal: I16, no value of an object gets into logs, status or errors, at whatever level. Method: Secrets full of a word, some of
 //! which can't be decoded; an informer that lists, watches, relists and meets faults; every line at trace level, of every crate.
 #![allow(clippy::disallowed_methods)]
 

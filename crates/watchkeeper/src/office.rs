@@ -154,7 +154,7 @@ impl House {
     async fn catch_up(&self) {
         for catch_up in &self.catch_ups {
             while let Err(error) = catch_up().await {
-                tracing::warn!(%error, "an informer cannot catch up with the server; the gate stays closed until it can");
+                tracing::warn!(%error, "an informer has not caught up with the server; the gate stays closed, and it is tried again");
                 tokio::time::sleep(CATCH_UP_RETRY).await;
             }
         }

@@ -42,14 +42,8 @@ pub(crate) struct Definition<K, V> {
     is_of_key: bool,
     /// It has the values of this label, and no others.
     label: Option<Arc<str>>,
-    panics: Arc<Panics>,
-}
-
-/// Of an index function.
-#[derive(Default)]
-struct Panics {
-    count: AtomicU64,
-    last: Mutex<Option<ObjectKey>>,
+    /// How often its function has panicked, and at which object last.
+    panics: Arc<Mutex<(u64, Option<ObjectKey>)>>,
 }
 
 impl<K, V> Clone for Definition<K, V> {
@@ -82,9 +76,12 @@ impl<K: Cached, V> Definition<K, V> {
     pub(crate) fn values(&self, object: &K) -> Some4<V> {
         // Nothing of ours is changed by it, and what the function itself breaks is its author's to know.
         catch_unwind(AssertUnwindSafe(|| (self.values)(object))).unwrap_or_else(|_| {
-            let panics = self.panics.count.fetch_add(1, Ordering::Relaxed) + 1;
             let key = ObjectKey::of(object);
-            *self.panics.last.lock() = Some(key.clone());
+            let panics = {
+                let mut panics = self.panics.lock();
+                *panics = (panics.0 + 1, Some(key.clone()));
+                panics.0
+            };
             tracing::error!(index = &*self.name, %key, panics, "an index function panicked; the object isn't in this index");
             Some4::new()
         })
@@ -410,8 +407,7 @@ impl<K: Cached, P: Postings> Maintained<K> for Built<K, P> {
     }
 
     fn summary(&self) -> IndexSummary {
-        let Panics { count, last } = &*self.definition.panics;
-        let (panics, last_panic) = (count.load(Ordering::Relaxed), last.lock().clone());
+        let (panics, last_panic) = self.definition.panics.lock().clone();
         IndexSummary { name: self.name(), values: self.postings.len(), panics, last_panic }
     }
 }

@@ -286,6 +286,10 @@ impl<K: Cached> Running<K> {
         if let Some((asked, version)) = asked {
             explain.answered(asked, &applied.events, &version);
         }
+        if applied.unwanted > 0 {
+            let (objects, of) = (applied.unwanted, std::any::type_name::<K>());
+            tracing::warn!(objects, of, "passed over, for the decoder has put them into another namespace than theirs");
+        }
         let ends_snapshot = is_list && self.is_listed();
         receipt.applied();
         self.tell(applied.events, ends_snapshot, told);
