@@ -47,11 +47,22 @@ pub(crate) struct Contest {
     audit: PathBuf,
     /// Each with when it was killed.
     candidates: Vec<(Candidate, Option<u64>)>,
+    /// When the first was started, in nanoseconds since boot.
+    began: u64,
+    /// What was seen later than it should have been.
+    pub(crate) late: Vec<String>,
 }
 
 impl Contest {
     pub(crate) fn new(folder: &Folder, kubeconfig: PathBuf, audit: PathBuf) -> Self {
-        Self { folder: folder.clone(), kubeconfig, audit, candidates: Vec::new() }
+        Self {
+            folder: folder.clone(),
+            kubeconfig,
+            audit,
+            candidates: Vec::new(),
+            began: boot_nanos(),
+            late: Vec::new(),
+        }
     }
 
     /// Starts one more and returns its number.
@@ -120,24 +131,33 @@ impl Contest {
         History::read(&self.audit)
     }
 
-    /// Whether candidate `number`, one of client-go's, was told of a leader with this identity.
-    pub(crate) fn has_seen(&self, number: usize, leader: &str) -> bool {
+    /// Candidate `number`, one of client-go's, was told of a leader with this identity.
+    pub(crate) fn expect_seen(&mut self, number: usize, leader: &str) {
         let Candidate::Go(elector) = &self.candidates[number].0 else { panic!("ours isn't told") };
         let said = elector.said().expect("speaks");
-        said.iter().any(|said| said.what == Happened::NewLeader && said.leader == leader)
+        if !said.iter().any(|said| said.what == Happened::NewLeader && said.leader == leader) {
+            self.late.push(format!("client-go reads our record and names its holder, {leader}: not yet"));
+        }
     }
 
     /// The second of two times comes at least and at most so long after the first; a busy machine may add to the most.
-    pub(crate) fn expect(&self, what: &str, (from, to): (u64, u64), least: Duration, most: Duration) {
+    pub(crate) fn expect(&mut self, what: &str, (from, to): (u64, u64), least: Duration, most: Duration) {
         assert!(to >= from, "{what}: {:?} too early", Duration::from_nanos(from - to));
         let took = Duration::from_nanos(to - from);
         println!("{what}: {took:.2?} later");
         assert!(least <= took, "{what}: after {took:?}, which is less than {least:?}");
-        assert!(took <= most + SLACK, "{what}: after {took:?}, which is more than {most:?}");
+        if took > most + SLACK {
+            self.late.push(format!("{what}: after {took:?}, which is more than {most:?}"));
+        }
     }
 
-    /// Ends all, and checks that no two were active at one time; returns how many terms there were.
-    pub(crate) async fn end(&mut self) -> usize {
+    /// The longest that the server has taken for a write on the Lease of any candidate.
+    pub(crate) fn slowest(&self) -> Duration {
+        self.history().slowest_since(self.began)
+    }
+
+    /// Ends all, and judges who was active when and what the Lease said meanwhile.
+    pub(crate) async fn end_and_judge(&mut self, terms: usize) {
         for number in 0..self.candidates.len() {
             if self.candidates[number].0.process().ended().is_none() {
                 self.terminate(number).await;
@@ -145,10 +165,13 @@ impl Contest {
         }
         let mut spans: Vec<Span> = self.candidates.iter_mut().enumerate().flat_map(|(n, it)| spans(n, it)).collect();
         spans.sort_by_key(|span| span.from);
+        assert!(spans.len() >= terms, "{} terms, fewer than {terms}: {spans:#?}", spans.len());
         for pair in spans.windows(2) {
             assert!(pair[0].to < pair[1].from, "{} and {} led at one time: {pair:#?}", pair[0].name, pair[1].name);
         }
-        spans.len()
+        let changes = self.history().judge();
+        println!("{} terms, {changes} changes of holder, each counted once", spans.len());
+        assert!(changes >= spans.len(), "a term without a change of holder: {changes} of them, {spans:#?}");
     }
 }
 

@@ -31,8 +31,8 @@ impl Version {
 /// All versions, in the order of the server.
 pub(crate) struct History {
     versions: Vec<Version>,
-    /// The longest that it took for a write, stored or not.
-    slowest: Option<Duration>,
+    /// Of each write on it, stored or not: when it was received, and how long it took.
+    writes: Vec<(u64, Duration)>,
 }
 
 impl History {
@@ -45,13 +45,14 @@ impl History {
         let events: Vec<Value> = events.filter(|event: &Value| event["objectRef"]["resource"] == "leases").collect();
         let mut versions: Vec<_> = events.iter().filter_map(|event| version(event, boot)).collect();
         versions.sort_by_key(|version| version.number);
-        let of_this = events.iter().filter(|event| event["objectRef"]["name"] == LEASE);
-        Self { versions, slowest: of_this.filter_map(took).max() }
+        let writes = events.iter().filter(|event| event["objectRef"]["name"] == LEASE);
+        Self { versions, writes: writes.filter_map(|event| Some((received(event, boot)?, took(event)?))).collect() }
     }
 
-    /// The longest that the server took for a write on the Lease, whether it stored it or not.
-    pub(crate) fn slowest(&self) -> Option<Duration> {
-        self.slowest
+    /// The longest that the server took for a write received since then, whether it stored it or not.
+    pub(crate) fn slowest_since(&self, began: u64) -> Duration {
+        let since = self.writes.iter().filter(|(received, _)| *received >= began);
+        since.map(|(_, took)| *took).max().unwrap_or_default()
     }
 
     /// Who holds it.
@@ -113,10 +114,15 @@ fn version(event: &Value, boot: Duration) -> Option<Version> {
     if !stored || event["responseObject"]["metadata"]["name"] != LEASE {
         return None;
     }
-    let received = Duration::try_from(time(event, "requestReceivedTimestamp")?.duration_since(Timestamp::UNIX_EPOCH));
     let object = event["responseObject"].clone();
     let number = object["metadata"]["resourceVersion"].as_str()?.parse().ok()?;
-    Some(Version { number, received: u64::try_from((received.ok()? - boot).as_nanos()).ok()?, object })
+    Some(Version { number, received: received(event, boot)?, object })
+}
+
+/// When the server received it, in nanoseconds since boot.
+fn received(event: &Value, boot: Duration) -> Option<u64> {
+    let since_epoch = time(event, "requestReceivedTimestamp")?.duration_since(Timestamp::UNIX_EPOCH);
+    u64::try_from((Duration::try_from(since_epoch).ok()? - boot).as_nanos()).ok()
 }
 
 /// How long the server took for it.
