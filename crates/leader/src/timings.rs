@@ -10,6 +10,10 @@
 //! no later than that after the renewal was stored. A rival that waits L on its own clock after it saw that renewal
 //! takes over at least `L / (1 + rho)` after it was stored. So two sets of workers never overlap if
 //! `D <= (1 - rho) * (L / (1 + rho) - J)`. client-go asks only for L > D > 1.2 R.
+//!
+//! Beside candidates of client-go, count with a second less of L. They compare records in which the renewal's time has whole seconds
+//! (`kubernetes/client-go:tools/leaderelection/resourcelock/interface.go`, `metav1.Time`), so they don't see the second of two renewals within
+//! one. The defaults have that second.
 
 use std::time::Duration;
 
@@ -218,6 +222,14 @@ mod tests {
         assert!(matches!(timings(15, 11.0, 2.0, 1.0 / 12.0).check(), Err(TimingsError::Overlap(_))));
         // client-go's defaults with a long stop.
         assert!(matches!(timings(15, 10.0, 5.0, 1.0 / 12.0).check(), Err(TimingsError::Overlap(_))));
+    }
+
+    /// Goal: the defaults are safe beside client-go's candidates, which may wait for a second less.
+    #[test]
+    fn defaults_have_a_second_for_client_go() {
+        let defaults = Timings::default();
+        let lease_duration = defaults.lease_duration - Duration::from_secs(1);
+        assert_eq!(Timings { lease_duration, ..defaults }.check(), Ok(()));
     }
 
     /// Goal: the error names every number and its advice works. Method: follow each advice and check again.

@@ -103,10 +103,10 @@ fn is_ahead(version: &Version) -> bool {
     (written - received.as_secs() as i64 - AHEAD).abs() < 30
 }
 
-/// When the machine was booted, since 1970.
+/// When the machine was booted, since 1970; no earlier, so that nothing is taken for received later than it was.
 fn boot_time() -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    now - Duration::from_nanos(boot_nanos())
+    let before = Duration::from_nanos(boot_nanos());
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970") - before
 }
 
 fn version(event: &Value, boot: Duration) -> Option<Version> {
