@@ -43,6 +43,8 @@ pub(crate) struct Cells {
 const UPSERTS_A_MILLI: u64 = 1_500;
 /// How often everything is replaced, each time by new states.
 const REPLACES: usize = 5;
+/// And at most, until something has been read meanwhile.
+const MOST_REPLACES: usize = 1_000;
 
 pub(crate) fn measure<C: Cache>(cells: &Cells) -> Result<Figure, BoxError> {
     let objects = Objects { count: cells.objects };
@@ -226,7 +228,8 @@ impl<R: Reader> Target<R> {
 
 /// Everything is replaced while one reads.
 fn replaced<C: Cache>(cache: &mut C, states: &mut States, figure: &mut Figure) -> Result<(), BoxError> {
-    let (stop, replacing, start) = (AtomicBool::new(false), AtomicBool::new(false), Barrier::new(2));
+    let (stop, replacing, was_read) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+    let start = Barrier::new(2);
     let objects = states.objects;
     let times = std::thread::scope(|threads| {
         let reader = cache.reader();
@@ -240,12 +243,17 @@ fn replaced<C: Cache>(cache: &mut C, states: &mut States, figure: &mut Figure) -
                 target.read(&reader)?;
                 if counts {
                     times.record(began.elapsed());
+                    was_read.store(true, Ordering::Relaxed);
                 }
             }
             Ok::<_, String>(times)
         });
         start.wait();
-        for _ in 0..REPLACES {
+        for replaced in 0..MOST_REPLACES {
+            // On a busy machine the reader may not have run yet.
+            if replaced >= REPLACES && was_read.load(Ordering::Relaxed) {
+                break;
+            }
             let replacement = C::prepare_replacement(states.all());
             replacing.store(true, Ordering::Release);
             let left = cache.replace(replacement);
