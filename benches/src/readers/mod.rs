@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn every_load_is_measured() -> Result<(), BoxError> {
         let loads = LOADS.iter().flat_map(|load| ["--load", load.name]);
-        let client = Client::parse_from(["client", "--objects", "500", "--millis", "5"].into_iter().chain(loads));
+        let client = Client::parse_from(["client", "--objects", "500", "--millis", "20"].into_iter().chain(loads));
         let figure = cells::measure::<crate::store::ours::Ours>(&client.cells)?;
         for load in LOADS {
             assert!(figure.rows.contains_key(&format!("{} p99", load.name)), "{figure:?}");
