@@ -2,7 +2,8 @@
 //! which can't be decoded; an informer that lists, watches, relists and meets faults; every line at trace level, of every crate.
 #![allow(clippy::disallowed_methods)]
 
-use std::io::{self, Write};
+mod lines;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use http::{Method, Request};
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Secret;
 use kube_client::Client;
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -21,23 +21,11 @@ use watchkeeper_apiserver::fault::{Action, Budget, Matcher, Refusal, Rule};
 use watchkeeper_apiserver::{ApiServer, Config};
 use watchkeeper_informer::{Deadlines, InformerConfig, KubeListWatch, Scope, SharedInformer};
 
+use lines::Lines;
+
 const CANARY: &str = "tweety-7f3a";
 /// The same in base64.
 const ENCODED: &str = "dHdlZXR5LTdmM2E=";
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 async fn write(server: &ApiServer, method: Method, name: &str, data: serde_json::Value) {
     let collection = "/api/v1/namespaces/default/secrets";
@@ -52,14 +40,7 @@ async fn write(server: &ApiServer, method: Method, name: &str, data: serde_json:
 
 #[tokio::test(start_paused = true)]
 async fn nothing_of_an_object_is_logged() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let (lines, _logging) = Lines::logged(LevelFilter::TRACE);
 
     let server = ApiServer::new(Config::default());
     // Not base64, and no map: neither is what a Secret's data are.
@@ -100,7 +81,7 @@ async fn nothing_of_an_object_is_logged() {
     stop.cancel();
     running.await.expect("no panic");
 
-    let logged = String::from_utf8(lines.0.lock().clone()).expect("text");
+    let logged = lines.text();
     assert!(logged.contains("can't be decoded") && logged.contains("TRACE"), "there is something to find");
     let tells = |line: &&str| line.contains("tweety") || line.contains("dHdlZXR5");
     let found: Vec<&str> = logged.lines().chain([status.as_str()]).filter(tells).collect();

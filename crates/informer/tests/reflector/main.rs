@@ -2,12 +2,13 @@
 #![allow(clippy::disallowed_methods)]
 
 mod audit;
+#[path = "../lines/mod.rs"]
+mod lines;
 mod objects;
 mod pace;
 mod streams;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::LevelFilter;
 use watchkeeper_informer::backoff::BackoffConfig;
 use watchkeeper_informer::config::ReflectorConfig;
 use watchkeeper_informer::decode::{Decoder, DecoderConfig, Undecodable};
@@ -27,6 +28,8 @@ use watchkeeper_informer::reflector::{Activity, Reflector, ReflectorHandle, Refl
 use watchkeeper_informer::request_error::{Refusal, RequestError};
 use watchkeeper_informer::scripted::{Answer, Asked, Piece, ScriptedListWatch};
 use watchkeeper_informer::{Budget, BudgetConfig};
+
+use lines::Lines;
 
 /// A naive store: key to uid and version.
 #[derive(Default)]
@@ -223,35 +226,6 @@ fn list(version: u64, items: &[String], token: &str) -> Answer {
 
 fn expired_event() -> String {
     event("ERROR", r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version: 1 (9)"}"#)
-}
-
-/// What has been logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    /// From now on, from level info on, as long as the guard is held.
-    fn logged() -> (Self, DefaultGuard) {
-        let lines = Self::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        (lines, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().clone()).expect("text")
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 async fn seconds(seconds: u64) {

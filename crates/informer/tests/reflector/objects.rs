@@ -45,7 +45,7 @@ async fn undecodable_objects() {
 /// each of them; and once when all can be again.
 #[tokio::test(start_paused = true)]
 async fn many_undecodable_objects_are_a_few_lines() {
-    let (lines, _logging) = Lines::logged();
+    let (lines, _logging) = Lines::logged(LevelFilter::INFO);
     let names: Vec<String> = (0..300).map(|number| format!("p{number:03}")).collect();
     let server = ScriptedListWatch::new();
     server.on_list(list(5, &names.iter().map(|name| poison(name, 1)).collect::<Vec<_>>(), ""));

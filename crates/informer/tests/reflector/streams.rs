@@ -51,7 +51,7 @@ async fn refused_streaming_falls_back_for_good() {
 /// once; when it is mended, the list is a streaming one.
 #[tokio::test(start_paused = true)]
 async fn a_bad_selector_is_no_lack_of_streaming() {
-    let (lines, _logging) = Lines::logged();
+    let (lines, _logging) = Lines::logged(LevelFilter::INFO);
     let server = ScriptedListWatch::new();
     for _ in 0..3 {
         server.on_watch(Answer::refused(400, "BadRequest"));
